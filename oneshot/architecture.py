@@ -1,0 +1,127 @@
+"""Choices, gates and architectures as plain data, and the JSON file that carries an architecture."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from oneshot.errors import InputError, unknown
+
+FORMAT = "oneshot/architecture"
+VERSION = 1
+MAX_BYTES = 1 << 20
+
+
+class Choice(NamedTuple):
+    """One categorical decision of a space.
+
+    `name` is "cell/source->target" for an edge; `group` is shared by the edges that enter one node.
+    """
+
+    name: str
+    candidates: tuple[str, ...]
+    group: str
+
+
+class Gates(NamedTuple):
+    """What a supernet multiplies its candidates with.
+
+    weight: (choices, candidates), zeros where a choice has fewer candidates; rows need not sum to 1.
+    active: for each choice the candidates to compute, on the host; None computes all of them.
+    """
+
+    weight: Tensor
+    active: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One candidate a choice. `space` is the fingerprint of the space that the indices refer to."""
+
+    space: str
+    decisions: tuple[int, ...]
+
+
+class Query(NamedTuple):
+    """A request to score an architecture: at full fidelity and from scratch unless said otherwise."""
+
+    architecture: Architecture
+    fidelity: float = 1.0
+    parent: Architecture | None = None
+
+
+def fingerprint(name: str, choices: Sequence[Choice]) -> str:
+    """Name and a hash of choices and candidates, and of nothing else: sizes of the network do not enter."""
+    text = json.dumps([name, [[c.name, c.candidates, c.group] for c in choices]])
+    return f"{name}:{blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dict[str, Any], notation: str) -> str:
+    """The architecture file: decisions by name, readable and checked when it is read back.
+
+    settings and notation are for the reader: `from_json` uses the decisions alone.
+    """
+    decisions = {c.name: c.candidates[i] for c, i in zip(choices, architecture.decisions, strict=True)}
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": architecture.space,
+        "settings": settings,
+        "decisions": decisions,
+        "notation": notation,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "architecture") -> Architecture:
+    """Read an architecture file as data.
+
+    Raises InputError that names the field when it is truncated, of another space or version, or when a
+    choice is missing, unknown or decided by an unknown operation. Whether the decisions are allowed
+    together is the space's to say.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
+    if content.get("version") != VERSION:
+        raise InputError(f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}")
+    if content.get("space") != space:
+        raise InputError(
+            f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is {space!r}"
+        )
+    decisions = content.get("decisions")
+    if not isinstance(decisions, dict):
+        raise InputError(f"{where}: field 'decisions' must map each choice to an operation")
+    names = [c.name for c in choices]
+    for name in decisions:
+        if name not in names:
+            raise InputError(f"{where}: field 'decisions': {unknown('choice', name[:60], names)}")
+    indices = []
+    for choice in choices:
+        if choice.name not in decisions:
+            raise InputError(f"{where}: field 'decisions' lacks {choice.name!r}")
+        operation = decisions[choice.name]
+        if operation not in choice.candidates:
+            reason = unknown("operation", str(operation)[:60], choice.candidates)
+            raise InputError(f"{where}: field 'decisions', {choice.name!r}: {reason}")
+        indices.append(choice.candidates.index(operation))
+    return Architecture(space, tuple(indices))
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file from the user. Raises InputError when it is missing, too large or not text."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file") from None

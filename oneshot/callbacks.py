@@ -1,0 +1,83 @@
+"""What a run shows while it runs: a live bar on a terminal, one line an epoch where there is none."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+SHOWN = ("weight_loss", "train_loss", "valid_accuracy", "train_accuracy", "entropy", "test_accuracy")
+
+
+class ProgressBar(pl.Callback):
+    """Progress over all updates of a search or a retraining; numbers come from the module's rows.
+
+    The module has `total` (updates), `epochs` and `rows`. Nothing here reads the device.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: Progress | None = None
+        self.done = self.shown = 0
+        self.latest: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.started = time.monotonic()
+        if self.console.is_terminal:
+            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+            self.task = self.bar.add_task(self._line(module), total=module.total)
+            self.bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        self.done += 1
+        self._take(module)
+        if self.bar:
+            self.bar.update(self.task, advance=1, description=self._line(module))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self._take(module)
+        if not self.bar:
+            self.console.print(self._line(module), highlight=False, soft_wrap=True)
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def _take(self, module: Any) -> None:
+        for row in module.rows[self.shown :]:
+            self.latest |= row
+        self.shown = len(module.rows)
+
+    def _line(self, module: Any) -> str:
+        epoch = min(self.latest.get("epoch", 1), module.epochs)
+        parts = [f"epoch {epoch}/{module.epochs}", *numbers(self.latest)]
+        if self.done:
+            left = (time.monotonic() - self.started) / self.done * (module.total - self.done)
+            parts.append(f"{clock(left)} left")
+        return "  ".join(parts)
+
+
+def numbers(row: Mapping[str, Any]) -> list[str]:
+    """The numbers of a row worth a place on the screen, as text."""
+    parts = []
+    for name in SHOWN:
+        if name in row:
+            value = f"{row[name]:.1%}" if name.endswith("accuracy") else f"{row[name]:.3f}"
+            parts.append(f"{name.replace('_', ' ')} {value}")
+    return parts
+
+
+def clock(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

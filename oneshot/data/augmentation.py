@@ -1,0 +1,71 @@
+"""Augmentation and normalization of a whole batch at once, on the device that holds it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from oneshot.errors import InputError, check_integer
+
+
+class Augmentation:
+    """Random crop after zero padding, horizontal flip, normalization, cutout: in the published order.
+
+    mean, std: of each channel, for images scaled to [0, 1]. pad: pixels on each side before the crop, so
+    a shift by at most `pad`. flip: with probability 1/2. cutout: side of the square, in pixels, that
+    becomes the mean colour; its centre is uniform over the image, so part of it may lie outside (DeVries
+    and Taylor, arXiv:1708.04552). 0 turns pad and cutout off.
+    """
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], pad: int = 0, flip: bool = False, cutout: int = 0
+    ) -> None:
+        check_integer("data.augmentation.pad", pad, 0)
+        check_integer("data.augmentation.cutout", cutout, 0)
+        if len(mean) != len(std) or min(std, default=0) <= 0:
+            raise InputError(
+                f"data.augmentation: mean={list(mean)} and std={list(std)} need one number above 0 a channel"
+            )
+        self.mean, self.std = torch.tensor(mean) * 255, torch.tensor(std) * 255
+        self.pad, self.flip, self.cutout = pad, flip, cutout
+
+    def plain(self, images: Tensor) -> Tensor:
+        """uint8 (batch, height, width, channels) -> float (batch, channels, height, width), channels last."""
+        if images.shape[3] != len(self.mean):
+            raise InputError(
+                f"images have {images.shape[3]} channels, data.augmentation.mean has {len(self.mean)} numbers"
+            )
+        if self.mean.device != images.device:
+            self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
+        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        """As `plain`, with the random transforms. `draws` is on the host: all devices see the same batch."""
+        n, height, width = images.shape[:3]
+        device = images.device
+
+        def draw(high: int) -> Tensor:
+            return torch.randint(high, (n, 1), generator=draws).to(device, non_blocking=True)
+
+        rows = torch.arange(height, device=device) + draw(2 * self.pad + 1)
+        columns = torch.arange(width, device=device) + draw(2 * self.pad + 1)
+        if self.flip:
+            columns = torch.where(draw(2) == 1, columns.flip(1), columns)
+        if self.pad:
+            images = functional.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
+        if self.pad or self.flip:
+            every = torch.arange(n, device=device)[:, None, None]
+            images = images[every, rows[:, :, None], columns[:, None, :]]
+        x = self.plain(images)
+        if self.cutout:
+            outside = _outside(height, draw(height), self.cutout)[:, :, None]
+            outside = outside | _outside(width, draw(width), self.cutout)[:, None, :]
+            x = x * outside[:, None]
+        return x
+
+
+def _outside(size: int, centre: Tensor, cutout: int) -> Tensor:
+    """(batch, size): which positions do not lie in [centre - cutout // 2, centre + cutout - cutout // 2)."""
+    distance = torch.arange(size, device=centre.device) - centre
+    return (distance < -(cutout // 2)) | (distance >= cutout - cutout // 2)

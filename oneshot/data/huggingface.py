@@ -1,0 +1,148 @@
+"""Any image classification set of Hugging Face `datasets`, by its name on the hub or from a local folder."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from PIL import Image
+
+from oneshot.data.augmentation import Augmentation
+from oneshot.data.images import ImageData, LabelledImages, Splits
+from oneshot.errors import InputError, unknown
+
+TRAIN, TEST = "train", ("test", "validation", "valid")
+
+
+def huggingface(
+    source: str,
+    batch_size: int,
+    augmentation: Augmentation,
+    architecture_fraction: float = 0.5,
+    train_size: int = 0,
+    image_column: str = "",
+    label_column: str = "",
+    image_size: int = 0,
+    grey: bool = False,
+    test_split: str = "",
+) -> ImageData:
+    """The data set's split train, and its split test where `test_split` names no other.
+
+    source: a hub name or a folder in a layout that `datasets` reads (parquet, or one folder a class).
+    batch_size, augmentation, architecture_fraction, train_size: as of ImageData.
+    image_column, label_column: found by their types where empty. image_size: resize to this many pixels
+    a side; 0 keeps the size, which must then be the same for all. grey: one channel instead of three.
+    Raises InputError when the folder is missing or empty, or a split or column is not there.
+    """
+    splits = _load(source)
+    if TRAIN not in splits:
+        raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(splits)}")
+    features = splits[TRAIN].features
+    image = image_column or _column(source, features, datasets.Image, "image", ("image", "img"))
+    label = label_column or _column(source, features, datasets.ClassLabel, "label", ("label", "labels"))
+    for kind, name in (("image_column", image), ("label_column", label)):
+        if name not in features:
+            raise InputError(f"data.{kind}: {unknown('column', name, features)}")
+    if not isinstance(features[image], datasets.Image):
+        raise InputError(f"data.image_column={image}: holds {features[image]}, not images")
+    names = _class_names(splits[TRAIN], label)
+
+    def decode(split: str) -> LabelledImages:
+        return _decode(f"{source}, split {split}", splits[split], image, label, names, image_size, grey)
+
+    def test() -> LabelledImages:
+        candidates = [test_split] if test_split else [name for name in TEST if name in splits]
+        if not candidates or candidates[0] not in splits:
+            raise InputError(f"data.source={source}: no split {test_split or 'test'!r}; there are: {', '.join(splits)}")
+        return decode(candidates[0])
+
+    data = Splits(names, lambda: decode(TRAIN), test)
+    return ImageData(data, batch_size, augmentation, architecture_fraction, train_size)
+
+
+def _load(source: str) -> dict[str, Any]:
+    path = Path(source).expanduser()
+    looks_local = source.startswith((".", "/", "~")) or source.count("/") > 1
+    if looks_local and not path.is_dir():
+        raise InputError(f"data.source={source}: there is no such folder")
+    if path.is_dir() and not any(p.is_file() for p in path.rglob("*")):
+        raise InputError(f"data.source={source}: the folder is empty")
+    shown = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        return dict(datasets.load_dataset(str(path) if path.is_dir() else source))
+    except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"data.source={source}: cannot be loaded ({type(error).__name__}: {reason})") from error
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _column(source: str, features: Any, kind: type, what: str, usual: tuple[str, ...]) -> str:
+    typed = [name for name, feature in features.items() if isinstance(feature, kind)]
+    for name in [n for n in typed if n in usual] + typed + [n for n in usual if n in features]:
+        return name
+    raise InputError(
+        f"data.source={source}: no {what} column among {', '.join(features)} (data.{what}_column=NAME names it)"
+    )
+
+
+def _class_names(split: Any, label: str) -> tuple[str, ...]:
+    feature = split.features[label]
+    if isinstance(feature, datasets.ClassLabel):
+        return tuple(feature.names)
+    values = split.unique(label)
+    if all(isinstance(v, int) for v in values):
+        return tuple(str(v) for v in range(max(values) + 1))
+    return tuple(sorted(str(v) for v in values))
+
+
+def _decode(
+    where: str, split: Any, image: str, label: str, names: tuple[str, ...], size: int, grey: bool
+) -> LabelledImages:
+    if len(split) == 0:
+        raise InputError(f"{where}: no images")
+    labels = _labels(where, split[label], names)
+    pixels = np.empty((0, 0, 0, 0), np.uint8)
+    for i, cell in enumerate(split.cast_column(image, datasets.Image(decode=False))[image]):
+        array = _pixels(f"{where}: image {i}", cell, size, grey)
+        if i == 0:
+            pixels = np.empty((len(split), *array.shape), np.uint8)
+        if array.shape != pixels.shape[1:]:
+            raise InputError(
+                f"{where}: image {i} is {array.shape[1]}x{array.shape[0]} pixels, image 0 is "
+                f"{pixels.shape[2]}x{pixels.shape[1]}; data.image_size=N resizes them"
+            )
+        pixels[i] = array
+    return LabelledImages(torch.from_numpy(pixels), labels)
+
+
+def _pixels(where: str, cell: dict[str, Any] | None, size: int, grey: bool) -> np.ndarray:
+    """uint8 (height, width, channels)."""
+    if not cell or not (cell["bytes"] or cell["path"]):
+        raise InputError(f"{where} is missing")
+    try:
+        with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as file:
+            picture = file.convert("L" if grey else "RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file
+        raise InputError(f"{where} cannot be decoded ({str(error)[:80]})") from None
+    if size:
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
+
+
+def _labels(where: str, column: Iterable[Any], names: tuple[str, ...]) -> torch.Tensor:
+    labels = list(column)
+    if any(isinstance(v, str) for v in labels):
+        index = {name: i for i, name in enumerate(names)}
+        for i, value in enumerate(labels):
+            if str(value) not in index:
+                raise InputError(f"{where}: image {i}: {unknown('label', value, names)}")
+        labels = [index[str(v)] for v in labels]
+    if any(v is None for v in labels):
+        raise InputError(f"{where}: image {labels.index(None)} has no label")
+    return torch.tensor(labels, dtype=torch.int64)

@@ -1,0 +1,35 @@
+"""The one error type that bad input raises, and the checks that word it."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input from the user that cannot be used. The message is one line: the thing, its value, what is allowed."""
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """Raise InputError unless `value` is a finite number in [low, high] (in (low, high] with `open_low`)."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and math.isfinite(value) and low <= value <= high and not (open_low and value == low):
+        return
+    above = f"above {low}" if open_low else f"at least {low}"
+    allowed = above if high == math.inf else f"{above} and at most {high}"
+    raise InputError(f"{name}={value!r}: must be a number, {allowed}")
+
+
+def check_integer(name: str, value: int, low: int, high: float = math.inf) -> None:
+    """Raise InputError unless `value` is a whole number in [low, high]."""
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return
+    allowed = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+    raise InputError(f"{name}={value!r}: must be a whole number, {allowed}")
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """The error for a name that does not exist: lists the known ones and the nearest match."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {name!r}; known: {', '.join(names)}{hint}")

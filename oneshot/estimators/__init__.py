@@ -1,0 +1,5 @@
+"""From an architecture to its scores."""
+
+from oneshot.estimators.base import Estimator
+
+__all__ = ["Estimator"]

@@ -1,0 +1,7 @@
+"""The interface of an estimator: one call, batched."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from oneshot.architecture import Query
+
+Estimator = Callable[[Sequence[Query]], list[Mapping[str, float]]]

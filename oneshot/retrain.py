@@ -1,0 +1,133 @@
+"""The retraining: a LightningModule that trains one discrete network from scratch and tests it once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
+from oneshot.data import ImageData
+from oneshot.draws import seed_of
+from oneshot.errors import check_integer, check_range
+from oneshot.metrics import Means, accuracy
+from oneshot.spaces.base import set_drop_path
+
+
+class Retrain(pl.LightningModule):
+    """Train `network` on all training images under a pytorch_lightning Trainer of max_epochs, then test it.
+
+    As published for DARTS: SGD, the rate on a cosine to minimum_learning_rate over the epochs, drop path rising
+    linearly to `drop_path`, auxiliary logits (where the network has that head) weighted by
+    auxiliary_weight. criterion: label smoothing is its own affair. gradient_clip, log_every, record, rows:
+    as in Search. Afterwards: `test_accuracy`, measured once, with running statistics.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: ImageData,
+        optimizer: OptimizerFactory = lambda w: SGD(w, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        minimum_learning_rate: float = 0.0,
+        criterion: Criterion | None = None,
+        drop_path: float = 0.2,
+        auxiliary_weight: float = 0.4,
+        gradient_clip: float = 5.0,
+        log_every: int = 50,
+        seed: int = 0,
+        record: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        check_optimizer("weights.optimizer", optimizer)
+        check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
+        check_range("drop_path", drop_path, 0.0, 0.95)
+        check_range("auxiliary_weight", auxiliary_weight, 0.0)
+        check_range("gradient_clip", gradient_clip, 0.0)
+        check_integer("log_every", log_every, 1)
+        self.automatic_optimization = False
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.data, self.part = data, data.train()
+        self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
+        self.criterion = criterion or nn.CrossEntropyLoss(label_smoothing=0.1)
+        self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
+        self.log_every, self.seed, self.record = log_every, seed, record
+        self.rows: list[dict[str, Any]] = []
+        self.means = Means()
+
+    @property
+    def epochs(self) -> int:
+        return self.trainer.max_epochs or 1
+
+    @property
+    def total(self) -> int:
+        """Updates of the whole training."""
+        return self.epochs * self.part.batches
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.network.parameters())
+        cosine = CosineAnnealingLR(optimizer, T_max=self.epochs, eta_min=self.minimum_learning_rate)
+        return [optimizer], [cosine]
+
+    def setup(self, stage: str) -> None:
+        self.part.to(self.device)
+
+    def train_dataloader(self) -> "Steps":
+        return Steps(self)
+
+    def on_train_epoch_start(self) -> None:
+        set_drop_path(self.network, self.drop_path * self.current_epoch / self.epochs)
+
+    def training_step(self, step: int, _: int) -> None:
+        torch.manual_seed(seed_of(self.seed, "retrain", step))
+        x, y = self.part.batch(self.seed, step)
+        output = self.network(x)
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = self.criterion(logits, y)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * self.criterion(auxiliary, y)
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        optimizer.step()
+        self.means.add("train_loss", loss)
+        self.means.add("train_accuracy", accuracy(logits, y))
+        if (step + 1) % self.log_every == 0 or (step + 1) % self.part.batches == 0:
+            self._write({"epoch": self.current_epoch + 1, "step": step + 1, **self.means.read()})
+
+    def on_train_epoch_end(self) -> None:
+        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+
+    @torch.no_grad()
+    def on_train_end(self) -> None:
+        test = self.data.test()
+        test.to(self.device)
+        means = Means()
+        self.network.eval()
+        with self.trainer.precision_plugin.forward_context():
+            for x, y in test.passes():
+                means.add("test_accuracy", accuracy(self.network(x), y), len(y))
+        self.network.train()
+        result = means.read()
+        self.test_accuracy = result["test_accuracy"]
+        self._write({"epoch": self.epochs, "step": self.total, **result})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if self.record:
+            self.record(row)
+
+
+class Steps:
+    """What Lightning iterates in an epoch: the numbers of its steps."""
+
+    def __init__(self, retrain: Retrain) -> None:
+        self.retrain = retrain
+
+    def __iter__(self) -> Iterator[int]:
+        batches = self.retrain.part.batches
+        return iter(range(self.retrain.current_epoch * batches, (self.retrain.current_epoch + 1) * batches))

@@ -1,0 +1,265 @@
+"""The search: one LightningModule that alternates weight steps and architecture steps, for every architect."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, frozen
+from oneshot.architecture import Architecture, Gates, Query
+from oneshot.data import ImageData
+from oneshot.draws import seed_of
+from oneshot.errors import check_integer, check_range
+from oneshot.estimators.base import Estimator
+from oneshot.metrics import Means, accuracy
+from oneshot.spaces.base import SearchSpace
+
+Selection = Callable[[SearchSpace, Architect, Estimator], Architecture]
+
+
+def by_scores(space: SearchSpace, architect: Architect, estimator: Estimator) -> Architecture:
+    """The space's discretization of the architect's scores (DARTS, SNAS, ProxylessNAS)."""
+    return space.discretize(architect.scores())
+
+
+class Update(NamedTuple):
+    """One optimizer step. index: updates before it; weight, architecture: batches taken so far from each part."""
+
+    kind: str  # "weight", "architecture" or "joint"
+    index: int  # type: ignore[assignment]
+    weight: int
+    architecture: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the two kinds of steps alternate: a cycle is architecture_steps, then weight_steps.
+
+    warmup_epochs: epochs of weight steps alone, before the first cycle. joint: one backward pass on the
+    training batch moves weights and architecture parameters in every step behind the warm-up (SNAS).
+    An epoch is one pass over the weight part, whatever the number of architecture steps.
+    """
+
+    warmup_epochs: int = 0
+    weight_steps: int = 1
+    architecture_steps: int = 1
+    joint: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer("schedule.warmup_epochs", self.warmup_epochs, 0)
+        check_integer("schedule.weight_steps", self.weight_steps, 1)
+        check_integer("schedule.architecture_steps", self.architecture_steps, 0)
+
+    def architecture_updates(self, weight: int, batches: int) -> int:
+        """Architecture steps done when `weight` weight steps are, at `batches` weight steps an epoch."""
+        cycles = math.ceil(max(0, weight - self.warmup_epochs * batches) / self.weight_steps)
+        return 0 if self.joint else cycles * self.architecture_steps
+
+    def total(self, epochs: int, batches: int) -> int:
+        """Updates of a whole search."""
+        return epochs * batches + self.architecture_updates(epochs * batches, batches)
+
+    def epoch(self, epoch: int, batches: int) -> Iterator[Update]:
+        """The updates of one epoch: a function of its number, so a search resumes anywhere."""
+        warm = epoch < self.warmup_epochs
+        for weight in range(epoch * batches, (epoch + 1) * batches):
+            first = self.architecture_updates(weight, batches)
+            last = self.architecture_updates(weight + 1, batches)
+            for done in range(first, last):
+                yield Update("architecture", weight + done, weight, done)
+            yield Update("joint" if self.joint and not warm else "weight", weight + last, weight, last)
+
+
+class Search(pl.LightningModule):
+    """Search an architecture in `space` with `architect`, under a pytorch_lightning Trainer of max_epochs.
+
+    data: gives the weight part and the architecture part. optimizer: of the supernet's weights; its rate
+    falls on a cosine to minimum_learning_rate over the epochs. criterion: of weight steps and of the
+    reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every: updates
+    between two rows. record: called with each row (a dict of numbers); rows are also kept in `rows`.
+    Afterwards: `found`, `valid_accuracy` (the supernet under the architect's gates, on the architecture
+    part) and `found_accuracy` (the same weights, gates of the found architecture alone).
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        architect: Architect,
+        data: ImageData,
+        schedule: Schedule | None = None,
+        optimizer: OptimizerFactory = lambda w: SGD(w, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        minimum_learning_rate: float = 0.001,
+        criterion: Criterion = functional.cross_entropy,
+        selection: Selection = by_scores,
+        gradient_clip: float = 5.0,
+        log_every: int = 10,
+        seed: int = 0,
+        record: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        check_optimizer("weights.optimizer", optimizer)
+        check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
+        check_range("gradient_clip", gradient_clip, 0.0)
+        check_integer("log_every", log_every, 1)
+        self.automatic_optimization = False
+        self.space, self.architect, self.schedule = space, architect, schedule or Schedule()
+        self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
+        self.criterion, self.selection, self.gradient_clip = criterion, selection, gradient_clip
+        self.log_every, self.seed, self.record = log_every, seed, record
+        self.weight_part, self.architecture_part = data.split()
+        self.rows: list[dict[str, Any]] = []
+        self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
+        self.means = Means()
+        self.found: Architecture
+
+    @property
+    def epochs(self) -> int:
+        return self.trainer.max_epochs or 1
+
+    @property
+    def total(self) -> int:
+        """Updates of the whole search."""
+        return self.schedule.total(self.epochs, self.weight_part.batches)
+
+    def configure_optimizers(self) -> Any:
+        weights = self.optimizer(self.supernet.parameters())
+        moving = list(self.architect.parameters())
+        optimizers = [weights, self.architect.optimizer(moving)] if moving else [weights]
+        cosine = CosineAnnealingLR(weights, T_max=self.epochs, eta_min=self.minimum_learning_rate)
+        return optimizers, [cosine]
+
+    def setup(self, stage: str) -> None:
+        self.weight_part.to(self.device)
+        self.architecture_part.to(self.device)
+
+    def train_dataloader(self) -> "Updates":
+        return Updates(self)
+
+    def on_train_start(self) -> None:
+        self._keep_scores()
+
+    def training_step(self, update: Update, _: int) -> None:
+        torch.manual_seed(seed_of(self.seed, "step", update.index))
+        step = Step(self.seed, update.index, self.total)
+        if update.kind == "architecture":
+            self._architecture_step(update, step)
+        elif update.kind == "joint":
+            self._joint_step(update, step)
+        else:
+            self._weight_step(update, step)
+        if (update.index + 1) % self.log_every == 0:
+            self._write({"epoch": self.current_epoch + 1, "step": update.index + 1, **self.means.read()})
+
+    def _weight_step(self, update: Update, step: Step) -> None:
+        optimizer = self._optimizers()[0]
+        x, y = self.weight_part.batch(self.seed, update.weight)
+        with torch.no_grad():
+            gates = self.architect.gates(step)
+        logits = self.supernet(x, gates)
+        loss = self.criterion(logits, y)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self._clip()
+        optimizer.step()
+        self.means.add("weight_loss", loss)
+        self.means.add("weight_accuracy", accuracy(logits, y))
+
+    def _architecture_step(self, update: Update, step: Step) -> None:
+        weights, *moving = self._optimizers()
+        train = self.weight_part.batch(self.seed, update.weight)
+        valid = self.architecture_part.batch(self.seed, update.architecture)
+        with frozen(self.supernet):
+            loss = self.architect.loss(self.supernet, train, valid, weights.optimizer, step)
+        for optimizer in moving:
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        self.architect.after_step()
+        self.means.add("architecture_loss", loss)
+
+    def _joint_step(self, update: Update, step: Step) -> None:
+        optimizers = self._optimizers()
+        train = self.weight_part.batch(self.seed, update.weight)
+        loss = self.architect.loss(self.supernet, train, train, optimizers[0].optimizer, step)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        self._clip()
+        for optimizer in optimizers:
+            optimizer.step()
+        self.architect.after_step()
+        self.means.add("weight_loss", loss)
+
+    def on_train_epoch_end(self) -> None:
+        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+        self._keep_scores()
+        done = self.schedule.total(self.current_epoch + 1, self.weight_part.batches)
+        step = Step(self.seed, done - 1, self.total)
+        valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
+        self.valid_accuracy = valid["accuracy"]
+        row = {"epoch": self.current_epoch + 1, "step": done, **self.means.read()}
+        row |= {"valid_loss": valid["loss"], "valid_accuracy": valid["accuracy"]}
+        self._write({**row, "entropy": float(self.architect.entropy().detach())})
+
+    def on_train_end(self) -> None:
+        self.found = self.selection(self.space, self.architect, self.estimate)
+        self.found_accuracy = self.estimate([Query(self.found)])[0]["accuracy"]
+
+    def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        """Accuracy and loss of architectures with the supernet's weights, on the architecture part."""
+        scores: list[Mapping[str, float]] = []
+        for query in queries:
+            one_hot = self.space.one_hot(query.architecture).to(self.device)
+            active = tuple((decision,) for decision in query.architecture.decisions)
+            gates = Gates(one_hot, active)
+            scores.append(self.evaluate(lambda _, gates=gates: gates))  # type: ignore[misc]
+        return scores
+
+    @torch.no_grad()
+    def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
+        """Mean loss and accuracy over the architecture part, without augmentation; gates: batch number -> gates."""
+        means = Means()
+        self.supernet.eval()
+        with self.trainer.precision_plugin.forward_context():
+            for n, (x, y) in enumerate(self.architecture_part.passes()):
+                logits = self.supernet(x, gates(n))
+                means.add("loss", self.criterion(logits, y), len(y))
+                means.add("accuracy", accuracy(logits, y), len(y))
+        self.supernet.train()
+        return means.read()
+
+    def _optimizers(self) -> list[LightningOptimizer]:
+        """The weights' and, where the architect has parameters, theirs."""
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[list-item]
+
+    def _clip(self) -> None:
+        if self.gradient_clip:
+            nn.utils.clip_grad_norm_(self.supernet.parameters(), self.gradient_clip)
+
+    def _keep_scores(self) -> None:
+        self.scores.append(self.architect.scores().detach().cpu().tolist())
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if self.record:
+            self.record(row)
+
+
+class Updates:
+    """What Lightning iterates in an epoch: the schedule's updates. The batches themselves are on the device."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+
+    def __iter__(self) -> Iterator[Update]:
+        return self.search.schedule.epoch(self.search.current_epoch, self.search.weight_part.batches)

@@ -1,0 +1,301 @@
+"""The DARTS cell space: a normal and a reduction cell, stacked (Liu et al., arXiv:1806.09055, section 2.1).
+
+A cell has two inputs, the outputs c_{k-2} and c_{k-1} of the two cells before it, and `nodes` nodes; each
+node sums one candidate operation an edge over all earlier nodes; the cell's output concatenates its nodes.
+`none` on an edge means that the edge is absent; an architecture keeps exactly two edges a node.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from oneshot.architecture import Architecture, Choice, Gates
+from oneshot.errors import InputError, check_integer, unknown
+from oneshot.spaces.base import NONE, SearchSpace
+from oneshot.spaces.cell import DiscreteCell, Edge, MixedCell
+from oneshot.spaces.operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
+
+CANDIDATES = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+INPUTS = ("c_{k-2}", "c_{k-1}")
+KEPT = 2
+STEM = 3  # the stem has this many times the channels of the first cell
+
+
+class CellPlan(NamedTuple):
+    """Channels of the outputs of the cell two before and one before, channels of this cell, and where it reduces."""
+
+    before: int
+    last: int
+    channels: int
+    reduces: bool
+    after_reduction: bool
+
+
+class DARTSCells(SearchSpace):
+    """Normal and reduction cells of `nodes` nodes; cells at 1/3 and 2/3 of the depth are reduction cells.
+
+    image_shape: (channels, height, width); height and width divisible by 4, for the two reductions.
+    classes: number of logits. cells: at least 3. channels: of the first cell, doubled by each reduction.
+    candidates: names from OPERATIONS or `operations`, and none, which means that the edge is absent.
+    operations: operations of the user's own, by name: (channels, stride, affine) -> module.
+    auxiliary: whether `network` has the published auxiliary head after the second reduction.
+    Raises InputError for anything out of range.
+    """
+
+    name = "darts"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        cells: int = 8,
+        channels: int = 16,
+        nodes: int = 4,
+        candidates: Sequence[str] = CANDIDATES,
+        operations: Mapping[str, Operation] | None = None,
+        auxiliary: bool = False,
+    ) -> None:
+        check_integer("space.cells", cells, 3, 1000)
+        check_integer("space.channels", channels, 1, 4096)
+        check_integer("space.nodes", nodes, 1, 16)
+        check_integer("classes", classes, 2)
+        inputs, height, width = image_shape
+        if height % 4 or width % 4 or min(height, width) < 4:
+            raise InputError(
+                f"image shape {inputs}x{height}x{width}: the space {self.name!r} halves it twice, so height and "
+                "width must be divisible by 4 (data.image_size=N resizes)"
+            )
+        self.operations = {**OPERATIONS, **(operations or {})}
+        self.image_shape, self.classes = (inputs, height, width), classes
+        self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
+        self.candidates = _checked_candidates(candidates, self.operations)
+        self.choices = tuple(
+            Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
+            for cell in ("normal", "reduce")
+            for source, target, _ in self.edges(False)
+        )
+        self._ends = [(edge.source, edge.target) for edge in self.edges(False)]
+        self.concatenated = tuple(_node(target) for target in range(2, nodes + 2))
+        self.settings = {"cells": cells, "channels": channels, "nodes": nodes, "candidates": self.candidates}
+
+    def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """Exactly two edges of a node are not none."""
+        source, target = self._ends[len(prefix) % len(self._ends)]
+        none = self.candidates.index(NONE)
+        kept = sum(decision != none for decision in prefix[len(prefix) - source :])
+        if kept == KEPT:
+            return (none,)
+        others = tuple(k for k in range(len(self.candidates)) if k != none)
+        left = target - source
+        return others if left == KEPT - kept else tuple(range(len(self.candidates)))
+
+    def supernet(self) -> "Supernet":
+        return Supernet(self)
+
+    def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> "Network":
+        if architecture.space != self.fingerprint:
+            raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
+        network = Network(self, architecture, affine=inherit is None)
+        if inherit is not None:
+            weights = inherit.state_dict()
+            network.load_state_dict({name: weights[name] for name in network.state_dict()})
+        return network
+
+    def discretize(self, scores: Tensor) -> Architecture:
+        """Of each node keep the two edges whose strongest operation other than none is most probable.
+
+        Probabilities are compared, not logits: an edge that gives much to none counts less. Ties go to the
+        earlier edge and candidate. Source: DARTS, section 2.4.
+        """
+        none = self.candidates.index(NONE)
+        table = scores.detach().double().cpu().clone()
+        table[:, none] = -1.0
+        strength, operation = (values.tolist() for values in table.max(dim=1))
+        decisions = [none] * len(self.choices)
+        start = 0
+        for target in [target for _ in range(2) for target in range(2, self.nodes + 2)]:
+            edges = range(start, start + target)
+            for edge in sorted(edges, key=lambda e: -strength[e])[:KEPT]:
+                decisions[edge] = operation[edge]
+            start += target
+        return self.architecture(decisions)
+
+    def notation(self, architecture: Architecture) -> str:
+        """The genotype as published: (operation, source) pairs, two a node."""
+        parts = []
+        for c, cell in enumerate(("normal", "reduce")):
+            rows = architecture.decisions[c * len(self._ends) : (c + 1) * len(self._ends)]
+            names = [self.candidates[k] for k in rows]
+            pairs = [(name, ends[0]) for ends, name in zip(self._ends, names, strict=True) if name != NONE]
+            parts += [f"{cell}={pairs}", f"{cell}_concat=range(2, {self.nodes + 2})"]
+        return f"Genotype({', '.join(parts)})"
+
+    def edges(self, reduces: bool) -> tuple[Edge, ...]:
+        """The edges of a cell. In a reduction cell those from the two inputs have stride 2."""
+        return tuple(Edge(s, t, 2 if reduces and s < 2 else 1) for t in range(2, self.nodes + 2) for s in range(t))
+
+    def plans(self) -> list[CellPlan]:
+        """The cells from first to last."""
+        plans = []
+        before, last, channels = STEM * self.channels, STEM * self.channels, self.channels
+        reduced = False
+        for i in range(self.cells):
+            reduces = i in (self.cells // 3, 2 * self.cells // 3)
+            channels *= 2 if reduces else 1
+            plans.append(CellPlan(before, last, channels, reduces, reduced))
+            before, last, reduced = last, self.nodes * channels, reduces
+        return plans
+
+
+def _node(index: int) -> str:
+    return INPUTS[index] if index < 2 else str(index - 2)
+
+
+def _checked_candidates(candidates: Sequence[str], operations: Mapping[str, Operation]) -> tuple[str, ...]:
+    candidates = tuple(candidates)
+    for name in candidates:
+        if name != NONE and name not in operations:
+            raise unknown("operation in space.candidates", name, [NONE, *operations])
+        if not re.fullmatch(r"\w+", name):
+            raise InputError(f"operation {name!r}: a name has letters, digits and _ only")
+    if NONE not in candidates or len(set(candidates)) != len(candidates) or len(candidates) < 2:
+        raise InputError(
+            f"space.candidates={list(candidates)}: must hold 'none' (the edge is absent), at least one operation, "
+            "and each name once"
+        )
+    return candidates
+
+
+class _Inputs(nn.Module):
+    """Bring the outputs of the two cells before to this cell's channels and resolution."""
+
+    def __init__(self, plan: CellPlan, used: tuple[bool, bool], affine: bool) -> None:
+        super().__init__()
+        adapt = FactorizedReduce if plan.after_reduction else relu_conv_norm
+        self.before = adapt(plan.before, plan.channels, affine) if used[0] else nn.Identity()
+        self.last = relu_conv_norm(plan.last, plan.channels, affine) if used[1] else nn.Identity()
+
+    def forward(self, s0: Tensor, s1: Tensor) -> tuple[Tensor, Tensor]:
+        return self.before(s0), self.last(s1)
+
+
+class SupernetCell(nn.Module):
+    """A cell with every candidate on every edge."""
+
+    def __init__(self, space: DARTSCells, plan: CellPlan) -> None:
+        super().__init__()
+        self.reduces = plan.reduces
+        self.inputs = _Inputs(plan, (True, True), affine=False)
+        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.operations, plan.channels)
+
+    def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
+        """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""
+        return torch.cat(self.graph(self.inputs(s0, s1), gates.weight, gates.active)[2:], dim=1)
+
+
+class Supernet(nn.Module):
+    """All architectures of the space in one set of weights. Cells of one kind share their gates."""
+
+    def __init__(self, space: DARTSCells) -> None:
+        super().__init__()
+        plans = space.plans()
+        self.stem = _stem(space, affine=False)
+        self.cells = nn.ModuleList(SupernetCell(space, plan) for plan in plans)
+        self.classifier = nn.Linear(space.nodes * plans[-1].channels, space.classes)
+        self.edges = len(space.choices) // 2
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """x: images (batch, channels, height, width). Returns logits (batch, classes)."""
+        normal, reduce = (
+            Gates(gates.weight[rows], None if gates.active is None else gates.active[rows])
+            for rows in (slice(self.edges), slice(self.edges, None))
+        )
+        s0 = s1 = self.stem(x)
+        for cell in self.cells:
+            s0, s1 = s1, cell(s0, s1, reduce if cell.reduces else normal)
+        return self.classifier(s1.mean(dim=(2, 3)))
+
+
+class NetworkCell(nn.Module):
+    """A cell with the kept edges only, and without the convolution of an input that no edge uses."""
+
+    def __init__(self, space: DARTSCells, plan: CellPlan, names: list[str], affine: bool) -> None:
+        super().__init__()
+        edges = space.edges(plan.reduces)
+        sources = {edge.source for edge, name in zip(edges, names, strict=True) if name != NONE}
+        self.inputs = _Inputs(plan, (0 in sources, 1 in sources), affine)
+        self.graph = DiscreteCell(edges, names, space.operations, plan.channels, affine)
+
+    def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        return torch.cat(self.graph(self.inputs(s0, s1))[2:], dim=1)
+
+
+class AuxiliaryHead(nn.Module):
+    """The published second classifier on the features after the second reduction (8x8 on CIFAR-10)."""
+
+    def __init__(self, channels: int, size: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(5, stride=3, count_include_pad=False) if size >= 5 else nn.Identity(),
+            nn.AdaptiveAvgPool2d(2),  # does nothing at the published size
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).flatten(1))
+
+
+class Network(nn.Module):
+    """One architecture as a network of its own."""
+
+    def __init__(self, space: DARTSCells, architecture: Architecture, affine: bool) -> None:
+        super().__init__()
+        plans = space.plans()
+        names = [space.candidates[k] for k in architecture.decisions]
+        half = len(names) // 2
+        self.stem = _stem(space, affine)
+        self.cells = nn.ModuleList(
+            NetworkCell(space, plan, names[half:] if plan.reduces else names[:half], affine) for plan in plans
+        )
+        self.classifier = nn.Linear(space.nodes * plans[-1].channels, space.classes)
+        self.second_reduction = 2 * space.cells // 3
+        self.auxiliary: AuxiliaryHead | None = None
+        if space.auxiliary and affine:
+            channels = space.nodes * plans[self.second_reduction].channels
+            self.auxiliary = AuxiliaryHead(channels, min(space.image_shape[1:]) // 4, space.classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """x: images. Returns logits (batch, classes); in training with an auxiliary head, both heads' logits."""
+        auxiliary = None
+        s0 = s1 = self.stem(x)
+        for i, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1)
+            if i == self.second_reduction and self.auxiliary is not None and self.training:
+                auxiliary = self.auxiliary(s1)
+        logits = self.classifier(s1.mean(dim=(2, 3)))
+        return logits if auxiliary is None else (logits, auxiliary)
+
+
+def _stem(space: DARTSCells, affine: bool) -> nn.Module:
+    channels = STEM * space.channels
+    convolution = nn.Conv2d(space.image_shape[0], channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, batch_norm(channels, affine))

@@ -1,0 +1,96 @@
+"""The candidate operations of the DARTS cell, by their published names (Liu et al., arXiv:1806.09055).
+
+An operation is a function (channels, stride, affine) -> module that keeps the number of channels and divides
+height and width by the stride. `affine` is False in a supernet (batch norm without affine parameters and
+without running statistics, so that it cannot compete with the gates) and True in a network trained from
+scratch. One line in OPERATIONS adds an operation; a candidate list names it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Operation = Callable[[int, int, bool], nn.Module]
+
+
+def batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
+    """Batch norm of a network (affine, running statistics) or of a supernet (neither)."""
+    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
+
+
+def relu_conv_norm(inputs: int, outputs: int, affine: bool) -> nn.Module:
+    """ReLU, pointwise convolution, batch norm."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), batch_norm(outputs, affine))
+
+
+class FactorizedReduce(nn.Module):
+    """Halve height and width: two pointwise convolutions of stride 2, one of them shifted by one pixel."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.norm = batch_norm(outputs, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x)
+        return self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1))
+
+
+def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    return _pool(nn.MaxPool2d(3, stride, padding=1), channels, affine)
+
+
+def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    return _pool(nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels, affine)
+
+
+def _pool(pool: nn.Module, channels: int, affine: bool) -> nn.Module:
+    """Batch norm follows in a supernet only, as published: without it the pool's larger outputs would win."""
+    return pool if affine else nn.Sequential(pool, batch_norm(channels, affine))
+
+
+def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
+
+
+def _relu_depthwise_pointwise(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        batch_norm(channels, affine),
+    ]
+
+
+def separable(kernel: int) -> Operation:
+    """Depthwise-separable convolution, applied twice; the second one has stride 1."""
+
+    def build(channels: int, stride: int, affine: bool) -> nn.Module:
+        first = _relu_depthwise_pointwise(channels, kernel, stride, 1, affine)
+        second = _relu_depthwise_pointwise(channels, kernel, 1, 1, affine)
+        return nn.Sequential(*first, *second)
+
+    return build
+
+
+def dilated(kernel: int) -> Operation:
+    """Depthwise-separable convolution with dilation 2, applied once."""
+
+    def build(channels: int, stride: int, affine: bool) -> nn.Module:
+        return nn.Sequential(*_relu_depthwise_pointwise(channels, kernel, stride, 2, affine))
+
+    return build
+
+
+OPERATIONS: dict[str, Operation] = {
+    "max_pool_3x3": max_pool,
+    "avg_pool_3x3": average_pool,
+    "skip_connect": skip_connect,
+    "sep_conv_3x3": separable(3),
+    "sep_conv_5x5": separable(5),
+    "dil_conv_3x3": dilated(3),
+    "dil_conv_5x5": dilated(5),
+}

@@ -1,0 +1,205 @@
+"""What every script shares: composing the configuration, turning bad input into one line, opening a run."""
+
+import functools
+import inspect
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+import wandb
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from oneshot.callbacks import ProgressBar
+from oneshot.errors import InputError, check_integer, unknown
+from oneshot.runs import Run
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+FULL_ERROR = "HYDRA_FULL_ERROR"
+SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+
+
+def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make a task a script: Hydra composes conf/<config_name>.yaml; bad input ends it with one line and code 2.
+
+    HYDRA_FULL_ERROR=1 or debug=true shows the trace instead. Errors that are not the user's always show it.
+    """
+
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def guarded(config: DictConfig) -> Any:
+            with bad_input_ends(config_name):  # here too: Hydra prints lines of its own about what leaves a task
+                return task(config)
+
+        entry = hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)
+
+        def main() -> None:
+            with bad_input_ends(config_name), hydra_raises():
+                entry()
+
+        return main
+
+    return decorate
+
+
+@contextmanager
+def bad_input_ends(config_name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        trace = SHOW_TRACE or any(a in ("debug=true", "debug=True") for a in sys.argv)
+        line = None if trace else explain(error, config_name)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def hydra_raises() -> Iterator[None]:
+    """Inside, Hydra hands exceptions on instead of printing them."""
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(FULL_ERROR)
+        if SHOW_TRACE:
+            os.environ[FULL_ERROR] = "1"
+
+
+def explain(error: BaseException, config_name: str) -> str | None:
+    """One line for an error that comes from the user's input; None for any other."""
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        cause = error.__cause__
+        return explain(cause, config_name) or f"{_line(error)} ({_line(cause)})"
+    if isinstance(error, InputError | MisconfigurationException):
+        return _line(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = f"{error.missing_cfg_file!s}".rpartition("/")  # type: ignore[str-bytes-safe]
+        return str(unknown(f"choice for {group}", option, error.options))
+    if isinstance(error, ConfigCompositionException):
+        return _explain_override(error, config_name)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _line(error)
+    return None
+
+
+def _explain_override(error: ConfigCompositionException, config_name: str) -> str:
+    """An override of something that does not exist: name it and the nearest setting."""
+    message = str(error)
+    for override in sys.argv[1:]:
+        key = override.partition("=")[0].lstrip("+~")
+        if f"'{key}'" in message:
+            known = sorted({*_keys(_composed(config_name)), *(p.name for p in CONF.iterdir() if p.is_dir())})
+            near = unknown("setting", key, known)
+            hint = str(near).partition("; did you mean")[2]
+            return f"unknown setting {key!r}" + (f"; did you mean{hint}" if hint else "; --help lists all settings")
+    return _line(error)
+
+
+def _composed(config_name: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base=None):
+        return hydra.compose(config_name)
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every setting's dotted name."""
+    for key in map(str, config) if isinstance(config, DictConfig) else ():
+        yield f"{prefix}{key}"
+        yield from _keys(config._get_node(key), f"{prefix}{key}.")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400]
+
+
+def make(node: DictConfig, **objects: Any) -> Any:
+    """Call the node's _target_ with its settings and these objects; a node of _partial_ gives the function."""
+    factory = instantiate(node, _partial_=True, _convert_="all")
+    if node.get("_partial_"):
+        return factory
+    try:
+        inspect.signature(factory.func).bind(*factory.args, **factory.keywords, **objects)
+    except TypeError as error:
+        raise InputError(f"{node._target_}: {error}") from None
+    return factory(**objects)
+
+
+def prepare(config: DictConfig) -> None:
+    """Check the settings that every script has; seed and threads take effect here."""
+    for key in OmegaConf.missing_keys(config):
+        raise InputError(f"{key}: must be given, {key}=VALUE")
+    check_integer("epochs", config.epochs, 1, 100_000)
+    check_integer("seed", config.seed, 0, 2**32 - 1)
+    check_integer("threads", config.threads, 0, 1024)
+    if config.trainer.precision not in PRECISIONS:
+        raise unknown("trainer.precision", config.trainer.precision, PRECISIONS)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 with torch 2.13
+    torch.manual_seed(config.seed)
+
+
+def trainer_for(config: DictConfig, console: Console) -> pl.Trainer:
+    """The configured trainer, with our progress bar and none of its own files."""
+    return make(config.trainer, max_epochs=config.epochs, callbacks=[ProgressBar(console)], logger=False)
+
+
+def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
+    """Train the module; its rows go to the run's files and to the configured logger, if any."""
+    logger = make(config.logger, save_dir=str(run.path)) if config.logger else None
+    if logger:
+        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+
+    def record(row: Mapping[str, Any]) -> None:
+        run.record(row)
+        if logger:
+            logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
+
+    module.record = record
+    trainer.fit(module)
+    if logger:
+        logger.finalize("success")
+        wandb.finish()
+
+
+def open_run(config: DictConfig, kind: str) -> Run:
+    """The folder of this run: out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
+
+    Jobs of one --multirun get folders of their own below out=DIR. config.yaml is written at once.
+    """
+    text = OmegaConf.to_yaml(config, resolve=True)
+    if config.out is None:
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
+        path = Path("outputs", kind, name)
+        number = 1
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{name}-{number}")
+    else:
+        path = Path(config.out)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            path = path / str(HydraConfig.get().job.num)
+    run = Run(path)
+    run.write("config.yaml", text)
+    return run

@@ -1,0 +1,72 @@
+"""Search an architecture, discretize it and show it."""
+
+import json
+
+from launch import fit, make, open_run, prepare, script, trainer_for
+from omegaconf import DictConfig
+from rich.console import Console
+from screen import architecture_table, next_command, say, summary
+
+from oneshot import plots
+from oneshot.cost import network_cost
+from oneshot.runs import Run, write_weights
+from oneshot.search import Search
+
+
+@script("search")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    criterion = make(config.criterion)
+    search = Search(
+        space,
+        make(config.architect, space=space, criterion=criterion),
+        data,
+        schedule=make(config.schedule),
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        criterion=criterion,
+        selection=make(config.selection),
+        log_every=config.log_every,
+        seed=config.seed,
+    )
+    trainer = trainer_for(config, console)
+    run = open_run(config, "search")
+    fit(trainer, search, run, config)
+    result = leave(run, search, data.image_shape)
+    console.print(architecture_table(space, search.found))
+    say(
+        console,
+        [summary(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"],
+    )
+    say(console, [f"next: {next_command('retrain.py', run.path)}"])
+
+
+def leave(run: Run, search: Search, image_shape: tuple[int, int, int]) -> dict[str, object]:
+    """Write what the search found; result.json comes last and marks the run as finished."""
+    space, found = search.space, search.found
+    run.write("architecture.json", space.to_json(found))
+    run.write("scores.json", json.dumps(search.scores) + "\n")
+    write_weights(run.path / "supernet.safetensors", search.supernet)
+    pictures = {
+        "cells": plots.cells(space.graphs(found)),
+        "scores": plots.heat_maps(search.scores, space.choices),
+        "curves": plots.curves(search.rows),
+    }
+    for name, figure in pictures.items():
+        plots.save(figure, run.path / name)
+    return run.finish(
+        {
+            "architecture": json.loads(space.to_json(found))["decisions"],
+            "valid_accuracy": search.valid_accuracy,
+            "found_valid_accuracy": search.found_accuracy,
+            **network_cost(space, found, image_shape),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

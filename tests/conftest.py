@@ -1,0 +1,26 @@
+"""Fixtures."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from oneshot.data import ImageData, digits
+
+
+@pytest.fixture(autouse=True, scope="session")
+def two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Everything in float64, for oracles."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def data() -> ImageData:
+    return digits(batch_size=32, train_size=160)

@@ -1,0 +1,79 @@
+"""Who may import whom inside the package, read from the syntax trees."""
+
+import ast
+
+import pytest
+from support import ROOT
+
+EVERYONE = {"errors", "draws"}  # leaves without knowledge of the field
+ALLOWED = {
+    "errors": set(),
+    "draws": set(),
+    "metrics": set(),
+    "architecture": set(),
+    "runs": set(),
+    "data": {"data"},
+    "plots": {"architecture"},
+    "spaces": {"architecture", "spaces"},
+    "architects": {"architecture", "spaces.base", "architects.base"},
+    "strategies": {"architecture", "spaces.base", "strategies.base"},
+    "estimators": {"architecture", "spaces.base", "retrain", "estimators.base"},
+    "cost": {"architecture", "spaces.base"},
+    "callbacks": {"plots", "architecture"},
+    "search": {
+        "architecture",
+        "architects.base",
+        "spaces.base",
+        "estimators.base",
+        "cost",
+        "runs",
+        "data",
+        "metrics",
+        "callbacks",
+    },
+    "retrain": {"architecture", "architects.base", "spaces.base", "cost", "runs", "data", "metrics", "callbacks"},
+    "baseline": {
+        "architecture",
+        "strategies.base",
+        "estimators.base",
+        "spaces.base",
+        "cost",
+        "runs",
+        "data",
+        "metrics",
+        "callbacks",
+    },
+}
+FORBIDDEN = {"hydra", "omegaconf", "wandb", "torchvision"}
+FILES = sorted((ROOT / "oneshot").rglob("*.py"))
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "oneshot":
+                yield from (f"oneshot.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+def test_files_are_seen():
+    assert len(FILES) >= 25
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports(path):
+    parts = path.relative_to(ROOT / "oneshot").with_suffix("").parts
+    module = parts[0]
+    for name in imports(path):
+        assert name.split(".")[0] not in FORBIDDEN, name
+        if not name.startswith("oneshot.") or parts == ("__init__",):
+            continue
+        target = name.removeprefix("oneshot.")
+        if parts[-1] == "__init__":
+            assert target.split(".")[0] == module, name  # an __init__ names what its folder holds
+        elif target.split(".")[0] not in EVERYONE:
+            assert any(target == a or target.startswith(f"{a}.") for a in ALLOWED[module]), name
