@@ -132,8 +132,9 @@ class Search(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         weights = self.optimizer(self.supernet.parameters())
-        moving = list(self.architect.parameters())
-        optimizers = [weights, self.architect.optimizer(moving)] if moving else [weights]
+        optimizers = [weights]
+        if self.architect.optimizer is not None:
+            optimizers.append(self.architect.optimizer(self.architect.parameters()))
         cosine = CosineAnnealingLR(weights, T_max=self.epochs, eta_min=self.minimum_learning_rate)
         return optimizers, [cosine]
 

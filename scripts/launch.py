@@ -52,6 +52,7 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
         entry = hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)
 
         def main() -> None:
+            sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
             with bad_input_ends(config_name), hydra_raises():
                 entry()
 

@@ -16,6 +16,7 @@ from oneshot.spaces.base import SearchSpace
 
 Examples = tuple[Tensor, Tensor]  # x for the supernet, y for the criterion
 Criterion = Callable[[Tensor, Tensor], Tensor]
+Cost = Callable[[Tensor, Tensor], Tensor]  # (loss, probabilities or gates) -> loss with its cost
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
@@ -40,13 +41,20 @@ class Architect(nn.Module, ABC):
     """Owns the architecture parameters of a space; its `parameters()` and the supernet's are disjoint.
 
     space: gives choices, mask and `allowed`. criterion: (logits, y) -> scalar. optimizer: makes the
-    optimizer of the architecture parameters.
+    optimizer of the architecture parameters, None for a method without any. cost: adds what the network costs.
     """
 
-    def __init__(self, space: SearchSpace, optimizer: OptimizerFactory, criterion: Criterion) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        optimizer: OptimizerFactory | None,
+        criterion: Criterion,
+        cost: Cost | None = None,
+    ) -> None:
         super().__init__()
-        check_optimizer("architect.optimizer", optimizer)
-        self.space, self.optimizer, self.criterion = space, optimizer, criterion
+        if optimizer is not None:
+            check_optimizer("architect.optimizer", optimizer)
+        self.space, self.optimizer, self.criterion, self.cost = space, optimizer, criterion, cost
         self.register_buffer("mask", space.mask, persistent=False)
         self.mask: Tensor
 
@@ -71,6 +79,10 @@ class Architect(nn.Module, ABC):
 
     def after_step(self) -> None:
         """Called behind each step of the architecture optimizer. Does nothing unless a method needs it."""
+
+    def penalized(self, loss: Tensor, probabilities: Tensor) -> Tensor:
+        """The loss with the cost expected under these probabilities (choices, candidates), if there is a cost."""
+        return loss if self.cost is None else self.cost(loss, probabilities)
 
     def entropy(self) -> Tensor:
         """Mean entropy of the choices' scores, normalized: 1 uniform, 0 decided."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot.architects.base import Architect, Criterion, Examples, OptimizerFactory, Step, masked_softmax
+from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
 from oneshot.architecture import Gates
 from oneshot.spaces.base import SearchSpace
 
@@ -16,8 +16,10 @@ class DARTS(Architect):
     global generator, as in the authors' code.
     """
 
-    def __init__(self, space: SearchSpace, optimizer: OptimizerFactory, criterion: Criterion) -> None:
-        super().__init__(space, optimizer, criterion)
+    def __init__(
+        self, space: SearchSpace, optimizer: OptimizerFactory, criterion: Criterion, cost: Cost | None = None
+    ) -> None:
+        super().__init__(space, optimizer, criterion, cost)
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
 
     def gates(self, step: Step) -> Gates:
@@ -27,7 +29,8 @@ class DARTS(Architect):
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
         x, y = valid
-        return self.criterion(supernet(x, self.gates(step)), y)
+        gates = self.gates(step)
+        return self.penalized(self.criterion(supernet(x, gates), y), gates.weight)
 
     def scores(self) -> Tensor:
         return masked_softmax(self.alpha, self.mask)

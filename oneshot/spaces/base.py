@@ -56,6 +56,14 @@ class SearchSpace(ABC):
         """One line in the field's notation. A space that has a published one overrides this."""
         return "|".join(c.candidates[i] for c, i in zip(self.choices, architecture.decisions, strict=True))
 
+    def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
+        """Every place of a candidate in the networks: choice, candidate, module, its input's image shape.
+
+        A candidate whose choice is shared by several cells comes once a cell; one that is zero does not come.
+        What candidates cost follows from this; a space that gives no places has no cost to search by.
+        """
+        raise InputError(f"space {self.name!r} does not say where its candidates stand, so they have no cost")
+
     @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.name, self.choices)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Operation = Callable[[int, int, bool], nn.Module]
 
@@ -55,14 +56,28 @@ def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
 
 
+class Depthwise(nn.Conv2d):
+    """Depthwise convolution, same padding. With stride 2 and dilation 2 it reads even pixels only.
+
+    So it is computed as an undilated convolution of those: the same numbers, many times faster on the CPU.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
+        padding = dilation * (kernel - 1) // 2
+        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+        self.even = stride == dilation == 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.even:
+            return functional.conv2d(
+                x[:, :, ::2, ::2], self.weight, padding=self.kernel_size[0] // 2, groups=self.groups
+            )
+        return super().forward(x)
+
+
 def _relu_depthwise_pointwise(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
-    padding = dilation * (kernel - 1) // 2
-    return [
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        batch_norm(channels, affine),
-    ]
+    pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+    return [nn.ReLU(), Depthwise(channels, kernel, stride, dilation), pointwise, batch_norm(channels, affine)]
 
 
 def separable(kernel: int) -> Operation:
