@@ -77,10 +77,10 @@ class DARTSCells(SearchSpace):
                 f"image shape {inputs}x{height}x{width}: the space {self.name!r} halves it twice, so height and "
                 "width must be divisible by 4 (data.image_size=N resizes)"
             )
-        self.operation = {**OPERATIONS, **(operations or {})}
+        self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = (inputs, height, width), classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
-        self.candidates = _checked_candidates(candidates, self.operation)
+        self.candidates = _checked_candidates(candidates, self.factories)
         self.choices = tuple(
             Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
             for cell in ("normal", "reduce")
@@ -150,7 +150,7 @@ class DARTSCells(SearchSpace):
                 for k, name in enumerate(self.candidates):
                     if name != NONE:
                         shrunk = 2 if plan.reduces and edge.source >= 2 else 1
-                        module = self.operation[name](plan.channels, edge.stride, True)
+                        module = self.factories[name](plan.channels, edge.stride, True)
                         yield first + i, k, module, (plan.channels, height // shrunk, width // shrunk)
             height, width = (height // 2, width // 2) if plan.reduces else (height, width)
 
@@ -210,7 +210,7 @@ class SupernetCell(nn.Module):
         super().__init__()
         self.reduces = plan.reduces
         self.inputs = _Inputs(plan, (True, True), affine=False)
-        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.operation, plan.channels)
+        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.factories, plan.channels)
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
         """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""
@@ -248,7 +248,7 @@ class NetworkCell(nn.Module):
         edges = space.edges(plan.reduces)
         sources = {edge.source for edge, name in zip(edges, names, strict=True) if name != NONE}
         self.inputs = _Inputs(plan, (0 in sources, 1 in sources), affine)
-        self.graph = DiscreteCell(edges, names, space.operation, plan.channels, affine)
+        self.graph = DiscreteCell(edges, names, space.factories, plan.channels, affine)
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         return torch.cat(self.graph(self.inputs(s0, s1))[2:], dim=1)
