@@ -37,13 +37,13 @@ class ProgressBar(pl.Callback):
         if self.bar:
             self.bar.update(self.task, advance=1, description=self._line(module))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        self._take(module)
-        if not self.bar:
-            self.console.print(self._line(module), highlight=False, soft_wrap=True)
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if trainer.current_epoch > 0:
+            self._print_epoch(module)  # the one before: its last row is written after on_train_epoch_end
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self._stop()
+        self._print_epoch(module)
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
         self._stop()
@@ -51,6 +51,11 @@ class ProgressBar(pl.Callback):
     def _stop(self) -> None:
         if self.bar:
             self.bar.stop()
+
+    def _print_epoch(self, module: Any) -> None:
+        self._take(module)
+        if not self.bar:
+            self.console.print(self._line(module), highlight=False, soft_wrap=True)
 
     def _take(self, module: Any) -> None:
         for row in module.rows[self.shown :]:

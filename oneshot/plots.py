@@ -5,15 +5,9 @@ They are made without pyplot: nothing global changes and no display is needed.
 
 import math
 import os
-import random
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from itertools import combinations, groupby, pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
 
 import matplotlib
 import networkx as nx
@@ -25,36 +19,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from oneshot.analysis import mean_interval
 from oneshot.architecture import Choice
+from oneshot.cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, extent, shown, text_width
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#007A5A", "#AA4499", "#999999"
 KINDS = {"conv": BLUE, "pool": ORANGE, "skip": GREEN, "identity": GREEN}  # others are purple
 SPLITS = {"weight": BLUE, "train": BLUE, "architecture": GREEN, "valid": ORANGE, "test": PURPLE}
-FONT, SMALL = 9.0, 7.0  # points
+SMALL = 7.0  # points
 PANEL = 1.25  # width of a heat map in inches
-MARGIN, HEADING, LINE, ARROW = 0.12, 0.32, 0.13, 0.09  # inches
-STARTS = 60  # random orders from which crossings are reduced
+HEADING = 0.32  # inches
 MOST_COLUMNS = 7  # heat maps beside each other
-
-Edge = tuple[str, str]
-Stop = tuple[str, str, int]  # source, target, column: where an edge crosses a column; a node is (node, node, column)
-Link = tuple[Stop, Stop]
-
-
-class Layout(NamedTuple):
-    """A drawn cell in inches: the stops of each edge, its label's stop, and where stops and columns are.
-
-    size: (width, height) of a stop's box. columns: (left, right) of each column.
-    """
-
-    routes: dict[Edge, list[Stop]]
-    labels: dict[Edge, Stop]
-    place: dict[Stop, tuple[float, float]]
-    size: dict[Stop, tuple[float, float]]
-    columns: list[tuple[float, float]]
 
 
 def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
@@ -64,12 +41,12 @@ def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
     Every edge's label has a place of its own in a column between nodes, and lines run level through columns
     and cross between them only, so that nothing covers a label or a node.
     """
-    layouts = {name: _layout(graph) for name, graph in graphs.items() if len(graph)}
+    layouts = {name: cell_layout(graph) for name, graph in graphs.items() if len(graph)}
     if not layouts:
         return _says("no cells")
-    sizes = {name: _extent(layout) for name, layout in layouts.items()}
+    sizes = {name: extent(layout) for name, layout in layouts.items()}
     top = HEADING if title else 0.0
-    headings = [1.3 * _width(text, FONT + 3) + 2 * MARGIN for text in (title, *map(_heading, layouts)) if text]
+    headings = [1.3 * text_width(text, FONT + 3) + 2 * MARGIN for text in (title, *map(_heading, layouts)) if text]
     width = max([w for w, _ in sizes.values()] + headings)
     height = top + sum(h + HEADING for _, h in sizes.values())
     figure = Figure(figsize=(width, height))
@@ -84,124 +61,6 @@ def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
         axes.text(MARGIN, h + HEADING / 2, _heading(name), size=FONT + 2, weight="bold", va="center")
         _draw_cell(axes, graphs[name], layout)
     return figure
-
-
-def _layout(graph: nx.DiGraph) -> Layout:
-    """Layers by longest path, few crossings, then places: the method of Sugiyama et al. (1981)."""
-    routes, labels = _routes(graph)
-    links = [link for route in routes.values() for link in pairwise(route)]
-    columns = _ordered(list(dict.fromkeys(stop for route in routes.values() for stop in route)), links)
-    size: dict[Stop, tuple[float, float]] = {}
-    for stop in (stop for column in columns for stop in column):
-        source, target, _ = stop
-        if source == target:
-            lines = max(graph.in_degree(source), graph.out_degree(source))
-            size[stop] = (max(0.36, _width(_shown(source), FONT + 2) + 0.18), max(0.36, LINE * (lines + 1)))
-        elif labels.get((source, target)) == stop:
-            size[stop] = (_width(graph.edges[source, target]["operation"], FONT) + 0.16, 0.32)
-        else:
-            size[stop] = (0.0, 0.18)
-    height = _heights(columns, links, size)
-    spans, right = [], MARGIN - ARROW
-    for c, column in enumerate(columns):
-        steepest = max((abs(height[a] - height[b]) for a, b in links if b[2] == c), default=0.0)
-        left = right + (min(max(0.25, 0.4 * steepest), 0.8) if c else 0.0)
-        right = left + max(size[stop][0] for stop in column) + (2 * ARROW if c % 2 == 0 else 0)
-        spans.append((left, right))
-    place = {stop: (sum(spans[stop[2]]) / 2, y) for stop, y in height.items()}
-    return Layout(routes, labels, place, size, spans)
-
-
-def _routes(graph: nx.DiGraph) -> tuple[dict[Edge, list[Stop]], dict[Edge, Stop]]:
-    """The stops of every edge (and of every node alone, as an edge to itself), and those that take its label.
-
-    Nodes stand in even columns, labels in odd ones. Edges with the fewest odd columns take theirs first.
-    """
-    rank: dict[str, int] = {}
-    for node in nx.topological_sort(graph):
-        rank[node] = max((rank[before] + 2 for before in graph.predecessors(node)), default=0)
-    routes: dict[Edge, list[Stop]] = {(node, node): [(node, node, rank[node])] for node in graph}
-    labels: dict[Edge, Stop] = {}
-    taken: dict[int, int] = defaultdict(int)
-    for s, t in sorted(graph.edges, key=lambda edge: rank[edge[1]] - rank[edge[0]]):
-        between = [(s, t, column) for column in range(rank[s] + 1, rank[t])]
-        routes[s, t] = [(s, s, rank[s]), *between, (t, t, rank[t])]
-        if graph.edges[s, t]["operation"]:
-            labels[s, t] = min(between[::2], key=lambda stop: taken[stop[2]])
-            taken[labels[s, t][2]] += 1
-    return routes, labels
-
-
-def _ordered(stops: list[Stop], links: Sequence[Link]) -> list[list[Stop]]:
-    """The stops of each column from bottom to top: the fewest crossings of many barycentre runs.
-
-    stops: the graph's first node first; that node comes into the upper half.
-    """
-    beside, first, rng = _beside(links), stops[0], random.Random(0)
-    best: tuple[int, list[list[Stop]]] | None = None
-    for _ in range(STARTS):
-        stops = rng.sample(stops, len(stops))
-        columns = [[stop for stop in stops if stop[2] == c] for c in range(max(stop[2] for stop in stops) + 1)]
-        rank = {stop: i / len(column) for column in columns for i, stop in enumerate(column)}
-        for sweep in range(6):
-            for column in columns[:: 1 if sweep % 2 == 0 else -1]:
-                mean = {stop: fmean([rank[o] for o in beside[stop]] or [rank[stop]]) for stop in column}
-                column.sort(key=mean.__getitem__)
-                rank |= {stop: i / len(column) for i, stop in enumerate(column)}
-        crossings = 0
-        for c in range(len(columns)):
-            ends = [(rank[a], rank[b]) for a, b in links if a[2] == c]
-            crossings += sum((a - x) * (b - y) < 0 for (a, b), (x, y) in combinations(ends, 2))
-        if best is None or crossings < best[0]:
-            best = crossings, columns
-    assert best is not None
-    columns = best[1]
-    upper = 2 * columns[first[2]].index(first) >= len(columns[first[2]]) - 1
-    return columns if upper else [column[::-1] for column in columns]
-
-
-def _heights(columns: Sequence[Sequence[Stop]], links: Sequence[Link], size: Mapping[Stop, Any]) -> dict[Stop, float]:
-    """A height for each stop, near its neighbours', boxes of a column apart and in their order; from 0 up.
-
-    Where a line passes through, its neighbours weigh more: long edges become straight.
-    """
-    beside = _beside(links)
-    y = {stop: 0.0 for column in columns for stop in column}
-    weights = {a: [20 if a[0] != a[1] and b[0] != b[1] else 1 for b in beside[a] or [a]] for a in y}
-    for sweep in range(60):
-        for column in columns[:: 1 if sweep % 2 == 0 else -1]:
-            gaps = [(size[a][1] + size[b][1]) / 2 + 0.06 for a, b in pairwise(column)]
-            offset = np.cumsum([0.0, *gaps])
-            wanted = [fmean([y[b] for b in beside[a] or [a]], weights[a]) for a in column]
-            y |= dict(zip(column, _rising(np.array(wanted) - offset) + offset, strict=True))
-    low = min(y[stop] - size[stop][1] / 2 for stop in y)
-    return {stop: float(value - low) for stop, value in y.items()}
-
-
-def _beside(links: Sequence[Link]) -> dict[Stop, list[Stop]]:
-    beside: dict[Stop, list[Stop]] = defaultdict(list)
-    for a, b in links:
-        beside[a].append(b)
-        beside[b].append(a)
-    return beside
-
-
-def _rising(values: np.ndarray) -> list[float]:
-    """The nearest non-decreasing sequence in least squares (pool adjacent violators)."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        mean, count = float(value), 1
-        while pools and pools[-1][0] > mean:
-            last, number = pools.pop()
-            mean, count = (mean * count + last * number) / (count + number), count + number
-        pools.append((mean, count))
-    return [mean for mean, count in pools for _ in range(count)]
-
-
-def _extent(layout: Layout) -> tuple[float, float]:
-    """Width and height of a cell's panel in inches, margins included."""
-    top = max(y + layout.size[stop][1] / 2 for stop, (_, y) in layout.place.items())
-    return layout.columns[-1][1] + MARGIN, top + 2 * MARGIN
 
 
 def _draw_cell(axes: Axes, graph: nx.DiGraph, layout: Layout) -> None:
@@ -279,23 +138,13 @@ def _draw_node(axes: Axes, name: str, at: tuple[float, float], size: tuple[float
     box = FancyBboxPatch(corner, *size, "round,pad=0,rounding_size=0.08", facecolor=fill, linewidth=0.9, zorder=3)
     box.set(edgecolor="black", linestyle="--" if fill == "white" else "-")
     axes.add_patch(box)
-    axes.text(*at, _shown(name), size=FONT + 2, ha="center", va="center_baseline", zorder=4)
-
-
-def _shown(name: str) -> str:
-    return f"${name}$" if re.fullmatch(r"\w+_\{[\w+-]+\}", name) else name.replace("$", r"\$")
+    axes.text(*at, shown(name), size=FONT + 2, ha="center", va="center_baseline", zorder=4)
 
 
 def _colour(operation: str) -> str:
     if not operation:
         return GREY
     return next((colour for kind, colour in KINDS.items() if kind in operation), PURPLE)
-
-
-@lru_cache(maxsize=1024)
-def _width(text: str, points: float) -> float:
-    """Inches."""
-    return TextPath((0, 0), text, size=points).get_extents().width / 72
 
 
 def _says(text: str) -> Figure:
@@ -320,7 +169,7 @@ def heat_maps(
     rows = {cell: math.ceil(len(block) / MOST_COLUMNS) for cell, block in blocks.items()}
     columns = max(math.ceil(len(block) / rows[cell]) for cell, block in blocks.items())
     alike = len({choice.candidates for choice in choices}) == 1
-    names = max(_width(name, SMALL) for choice in choices for name in choice.candidates) + 0.2
+    names = max(text_width(name, SMALL) for choice in choices for name in choice.candidates) + 0.2
     pitch, tall = PANEL + (0.14 if alike else names + 0.14), max(0.7, 0.14 * table.shape[2])
     width = names + columns * pitch + 0.75
     height = top = sum(HEADING + n * (tall + HEADING) + 0.4 for n in rows.values())
@@ -358,7 +207,7 @@ def _label_panel(axes: Axes, choice: Choice, epochs: Sequence[int], names: bool,
 def _split(choice: Choice) -> tuple[str, str]:
     """The cell and the edge of a choice, the edge for the eye."""
     cell, _, edge = choice.name.rpartition("/")
-    return cell, " \N{RIGHTWARDS ARROW} ".join(_shown(node) for node in edge.split("->"))
+    return cell, " \N{RIGHTWARDS ARROW} ".join(shown(node) for node in edge.split("->"))
 
 
 def _heading(cell: str) -> str:
@@ -378,7 +227,7 @@ def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     panels = {kind: members for kind, members in panels.items() if members}
     if not panels:
         return _says("no metrics")
-    legend = max(_width(f"{name} 00.00%", FONT) for name in names) + 0.2
+    legend = max(text_width(f"{name} 00.00%", FONT) for name in names) + 0.2
     width, height, top = 6.2 + legend, 2.1 * len(panels) + 0.6, HEADING + MARGIN if title else MARGIN
     figure = Figure(figsize=(width, height))
     if title:
@@ -414,6 +263,28 @@ def _draw_curve(axes: Axes, name: str, points: Sequence[tuple[float, float]]) ->
     steps, values = zip(*points, strict=True) if points else ((), ())
     marker = "o" if len(points) <= 30 else None
     axes.plot(steps, values, color=colour, linewidth=1.5, marker=marker, markersize=3, label=split or kind)
+
+
+def comparison(results: Mapping[str, Sequence[float]], confidence: float = 0.95) -> Figure:
+    """Test accuracy of each method: a dot a seed, the mean and its confidence interval.
+
+    results: accuracies in [0, 1] by method, drawn from top to bottom in their order.
+    """
+    names = list(results)
+    figure = Figure(figsize=(6.0, 0.8 + 0.36 * len(names)))
+    axes = figure.add_axes((0.24, 0.55 / figure.get_figheight(), 0.72, 1 - 0.7 / figure.get_figheight()))
+    for y, name in enumerate(names):
+        mean, half = mean_interval(results[name], confidence)
+        axes.errorbar(mean, y, xerr=half, color=BLUE, marker="|", markersize=12, capsize=3, linewidth=1.5)
+        axes.plot(results[name], [y] * len(results[name]), "o", color=ORANGE, markersize=4, alpha=0.7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    axes.set_xlabel(f"test accuracy: each seed, mean and {confidence:.0%} interval")
+    axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:

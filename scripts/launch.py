@@ -184,23 +184,25 @@ def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
         wandb.finish()
 
 
-def open_run(config: DictConfig, kind: str) -> Run:
-    """The folder of this run: out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
+def run_folder(config: DictConfig, kind: str) -> Path:
+    """out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
 
-    Jobs of one --multirun get folders of their own below out=DIR. config.yaml is written at once.
+    Jobs of one --multirun get folders of their own below out=DIR.
     """
-    text = OmegaConf.to_yaml(config, resolve=True)
-    if config.out is None:
-        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
-        path = Path("outputs", kind, name)
-        number = 1
-        while path.exists():
-            number += 1
-            path = path.with_name(f"{name}-{number}")
-    else:
-        path = Path(config.out)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            path = path / str(HydraConfig.get().job.num)
-    run = Run(path)
-    run.write("config.yaml", text)
+    if config.out is not None:
+        multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+        return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
+    digest = blake2b(OmegaConf.to_yaml(config, resolve=True).encode(), digest_size=3).hexdigest()
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{digest}"
+    path, number = Path("outputs", kind, name), 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{name}-{number}")
+    return path
+
+
+def open_run(config: DictConfig, kind: str) -> Run:
+    """Make the folder of this run and write config.yaml, resolved, into it."""
+    run = Run(run_folder(config, kind))
+    run.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     return run

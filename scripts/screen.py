@@ -14,7 +14,7 @@ from oneshot.architecture import Architecture
 from oneshot.spaces import SearchSpace
 
 PASSED_ON = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
-SIZES = ("space.cells", "space.channels", "space.auxiliary", "trainer.max_epochs")  # of the search alone
+SEARCH_ONLY = ("space.cells", "space.channels", "data.batch_size", "data.train_size", "data.architecture_fraction")
 
 
 def architecture_table(space: SearchSpace, architecture: Architecture) -> Table:
@@ -63,7 +63,7 @@ def next_command(script: str, architecture: Path) -> str:
     shared = []
     for override in HydraConfig.get().overrides.task:
         key = override.partition("=")[0].lstrip("+~")
-        if key.split(".")[0] in PASSED_ON and key not in SIZES:
+        if key.split(".")[0] in PASSED_ON and key not in SEARCH_ONLY:
             shared.append(override)
     path = os.path.relpath(Path(__file__).with_name(script))
     return shlex.join(["python", path, *shared, f"architecture={architecture}"])

@@ -36,7 +36,7 @@ def test_own_operation_from_the_command_line(tmp_path, monkeypatch):
     import search
     from hydra.core.global_hydra import GlobalHydra
 
-    (command,) = re.findall(r"python scripts/search.py (.*my_operations.*?)\n```", README, re.DOTALL)
+    (command,) = re.findall(r"python scripts/search.py ('space[^`]*my_operations[^`]*?)\n```", README, re.DOTALL)
     arguments = [a.strip("'\\ \n") for a in re.findall(r"'[^']*'|\S+", command) if a.strip("\\ \n")]
     (tmp_path / "my_operations.py").write_text(EXAMPLES[0].split("\n\n\n")[0] + "\n\n" + EXAMPLES[0].split("\n\n\n")[1])
     monkeypatch.chdir(tmp_path)
