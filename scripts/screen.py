@@ -49,8 +49,8 @@ def summary(result: Mapping[str, object]) -> str:
         label = name.replace("_", " ")
         if isinstance(value, float) and name.endswith("accuracy"):
             parts.append(f"{label} {value:.2%}")
-        elif name == "seconds":
-            parts.append(f"{label} {value}")
+        elif isinstance(value, float):
+            parts.append(f"{label} {value:.6g}")
         elif name == "peak_memory_bytes" and isinstance(value, int):
             parts.append(f"peak memory {value / 2**20:,.0f} MiB")
         elif isinstance(value, int):

@@ -8,7 +8,7 @@ from rich.console import Console
 from screen import architecture_table, next_command, say, summary
 
 from oneshot import plots
-from oneshot.cost import network_cost
+from oneshot.cost import ExpectedCost, network_cost
 from oneshot.runs import Run, write_weights
 from oneshot.search import Search
 
@@ -20,9 +20,10 @@ def main(config: DictConfig) -> None:
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     criterion = make(config.criterion)
+    cost = make(config.cost, space=space) if config.cost else None
     search = Search(
         space,
-        make(config.architect, space=space, criterion=criterion),
+        make(config.architect, space=space, criterion=criterion, cost=cost),
         data,
         schedule=make(config.schedule),
         optimizer=make(config.weights.optimizer),
@@ -64,8 +65,18 @@ def leave(run: Run, search: Search, image_shape: tuple[int, int, int]) -> dict[s
             "valid_accuracy": search.valid_accuracy,
             "found_valid_accuracy": search.found_accuracy,
             **network_cost(space, found, image_shape),
+            **candidates_cost(search),
         }
     )
+
+
+def candidates_cost(search: Search) -> dict[str, float]:
+    """The cost that the architect paid for, in its own unit: expected under the scores, and of what was found."""
+    cost = search.architect.cost
+    if not isinstance(cost, ExpectedCost):
+        return {}
+    expected = cost.expected(search.architect.scores()).item()
+    return {"expected_cost": expected, "discretized_cost": cost.of(search.found.decisions)}
 
 
 if __name__ == "__main__":

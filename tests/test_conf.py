@@ -7,9 +7,11 @@ from omegaconf import OmegaConf
 from support import ROOT
 
 CONF = ROOT / "conf"
-GROUPS = ("space", "architect", "data", "trainer", "logger", "experiment")
+GROUPS = ("space", "architect", "cost", "data", "trainer", "logger", "experiment")
 FILES = [(g, path.stem) for g in GROUPS for path in sorted((CONF / g).glob("*.yaml"))]
-SCRIPTS = ("search", "retrain")
+TUNING = sorted(path.stem for path in (CONF / "tuning").glob("*.yaml"))
+SCRIPTS = ("search", "retrain", "latency")
+NEEDED = {"images": ["data.source=somewhere"], "latency": ["cost.table=somewhere"]}
 
 
 def composed(script, *overrides):
@@ -26,25 +28,47 @@ def targets(node):
 
 
 def test_count():
-    assert len(FILES) == 14
-    assert len(list(CONF.rglob("*.yaml"))) == 14 + 2 + 2 * 3 + 2  # scripts, sizes of experiments, rates of architects
+    assert len(FILES) == 1 + 7 + 4 + 3 + 3 + 3 + 4
+    assert len(TUNING) == 8
+    sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
+    assert len(sizes) == 6
+    assert len(list(CONF.rglob("*.yaml"))) == 4 + len(FILES) + len(TUNING) + len(sizes)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_composes(script, group, name):
-    if script == "retrain" and group == "architect":
-        pytest.skip("retrain has no architect")
-    overrides = [f"{group}={name}"] + (["data.source=somewhere"] if name == "images" else [])
-    config = OmegaConf.to_container(composed(script, *overrides), resolve=True)
+    if script != "search" and group in ("architect", "cost") or script == "latency" and group == "logger":
+        pytest.skip(f"{script} has no {group}")
+    config = OmegaConf.to_container(composed(script, f"{group}={name}", *NEEDED.get(name, [])), resolve=True)
     found = list(targets(config))
-    assert len(found) >= 5
+    assert len(found) >= 4
     for target in found:
         assert callable(get_method(target)), target
 
 
+@pytest.mark.parametrize("name", TUNING)
+def test_tuning_is_of_an_experiment_and_an_architect(name):
+    experiment = next(e for e in ("cifar10_cpu", "digits") if name.startswith(f"{e}_"))
+    architect = name.removeprefix(f"{experiment}_")
+    published = composed("search", "experiment=darts_cifar10", f"architect={architect}")
+    tuned = composed("search", f"experiment={experiment}", f"architect={architect}")
+    assert (tuned.architect, tuned.schedule, tuned.epochs) != (
+        published.architect,
+        published.schedule,
+        published.epochs,
+    )
+    assert set(tuned.architect) == set(published.architect)
+
+
+def test_compare_composes():
+    config = composed("compare")
+    assert set(config.architects) == {*(n for g, n in FILES if g == "architect"), "random"}
+    assert list(config.seeds) == [0, 1, 2]
+
+
 def test_experiments_size_both_scripts():
-    search, retrain = (composed(s, "experiment=darts_cifar10") for s in SCRIPTS)
+    search, retrain = (composed(s, "experiment=darts_cifar10") for s in ("search", "retrain"))
     assert (search.epochs, search.space.cells, search.space.channels, search.data.batch_size) == (50, 8, 16, 64)
     assert (retrain.epochs, retrain.space.cells, retrain.space.channels, retrain.data.batch_size) == (
         600,
@@ -55,7 +79,7 @@ def test_experiments_size_both_scripts():
     assert retrain.data.augmentation.cutout == 16 and retrain.space.auxiliary
     assert search.data.augmentation.cutout == 0 and search.architect.optimizer.lr == 3e-4
     for experiment in ("digits", "darts_cifar10", "cifar10_cpu"):
-        assert all((CONF / script / f"{experiment}.yaml").is_file() for script in SCRIPTS)
+        assert all((CONF / script / f"{experiment}.yaml").is_file() for script in ("search", "retrain"))
 
 
 def test_the_command_line_wins():

@@ -20,6 +20,7 @@ ALLOWED = {
     "architects": {"architecture", "spaces.base", "architects.base"},
     "strategies": {"architecture", "spaces.base", "strategies.base"},
     "estimators": {"architecture", "spaces.base", "retrain", "estimators.base"},
+    "selection": {"architecture", "architects.base", "spaces.base", "estimators.base"},
     "cost": {"architecture", "spaces.base"},
     "callbacks": {"plots", "architecture"},
     "search": {

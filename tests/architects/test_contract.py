@@ -1,5 +1,8 @@
 """What must hold for every architect in conf/architect."""
 
+import copy
+import random
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -10,19 +13,25 @@ from torch.nn import functional
 from oneshot.architects import Step
 from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
+from oneshot.cost import ExpectedCost
 
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
+FIXED = ("path_dropout", "uniform")  # distributions that never move
+MOVING = [name for name in NAMES if name not in FIXED]
+STEPS = {"enas": 1000}  # to decide the toy; 300 for the others
+RATES = {"enas": 0.003}  # of Adam there; 0.05 for the others
 
 
-def build(name, space):
+def build(name, space, cost=None):
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         config = compose("search", [f"architect={name}"])
     torch.manual_seed(0)
-    return instantiate(config.architect, space=space, criterion=functional.cross_entropy, _convert_="all")
+    make = instantiate(config.architect, _partial_=True, _convert_="all")
+    return make(space=space, criterion=functional.cross_entropy, cost=cost)
 
 
 def test_architects_are_seen():
-    assert len(NAMES) == 1
+    assert len(NAMES) == 7 and len(MOVING) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,10 +48,17 @@ def test_gates_and_scores(name):
     assert torch.equal(gates.weight, again.weight) and gates.active == again.active
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name):
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_distributions_have_no_parameters(name):
+    assert not list(build(name, small_space()).parameters())
+
+
+@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("costly", [False, True])
+def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly):
     space = small_space()
-    architect, supernet = build(name, space), space.supernet()
+    cost = ExpectedCost(torch.rand(space.shape), weight=0.1) if costly else None
+    architect, supernet = build(name, space, cost), space.supernet()
     weights = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
     batches = [(torch.randn(8, 1, 8, 8), torch.randint(10, (8,))) for _ in range(2)]
@@ -71,33 +87,65 @@ def test_parameters_are_disjoint_and_saved(name):
 
 
 class Toy(torch.nn.Module):
-    """A supernet whose loss is smallest when every choice takes its best candidate."""
+    """A supernet that is the better, in loss and in accuracy, the more choices take their best candidate.
+
+    x: thresholds in [0, 1]; an example is right where the share of good choices exceeds its threshold.
+    """
 
     def __init__(self, space):
         super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.best = torch.randint(space.shape[1], (len(space.choices),), generator=generator)
+        self.best = torch.tensor(space.sample(random.Random(0)).decisions)
         self.value = torch.nn.functional.one_hot(self.best, space.shape[1]).float()
         self.w = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, x, gates):
         good = (gates.weight * self.value).sum(1).mean()
-        return torch.stack([torch.zeros(len(x)), 8 * good.expand(len(x))], dim=1) + 0 * self.w
+        margin = 8 * (good - x[:, 0]) + 0 * self.w
+        return torch.stack([torch.zeros_like(margin), margin], dim=1)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_best_candidate_of_a_toy_wins(name):
-    space = small_space()
-    architect, toy = build(name, space), Toy(space)
-    optimizer = torch.optim.Adam(architect.parameters(), lr=0.05)
-    x, y = torch.zeros(8, 1), torch.ones(8, dtype=torch.long)
+def descend(architect, toy, optimizer, steps, total):
+    """Architecture steps on the toy, as the search takes them."""
+    x, y = torch.linspace(0, 1, 64)[:, None], torch.ones(64, dtype=torch.long)
     weights = torch.optim.SGD(toy.parameters(), lr=0.1)
-    for index in range(300):
+    for index in steps:
         with frozen(toy):
-            loss = architect.loss(toy, (x, y), (x, y), weights, Step(0, index, 300))
+            loss = architect.loss(toy, (x, y), (x, y), weights, Step(0, index, total))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         architect.after_step()
+
+
+def adam(name, architect):
+    betas = (0.0, 0.999) if name == "proxyless" else (0.5, 0.999)
+    return torch.optim.Adam(architect.parameters(), lr=RATES.get(name, 0.05), betas=betas)
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_the_best_candidate_of_a_toy_wins(name):
+    space = small_space()
+    architect, toy = build(name, space), Toy(space)
+    steps = STEPS.get(name, 300)
+    descend(architect, toy, adam(name, architect), range(steps), steps)
     best = architect.scores()[torch.arange(len(space.choices)), toy.best]
     assert best.min() >= 0.8
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_saved_state_continues_the_same_trajectory(name):
+    space = small_space()
+    toy, first = Toy(space), build(name, space)
+    optimizer = adam(name, first)
+    descend(first, toy, optimizer, range(5), 20)
+    second = build(name, space)
+    for parameter in second.parameters():
+        parameter.data.add_(1)
+    second.load_state_dict(first.state_dict())
+    other = adam(name, second)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for architect, adam_of_it in ((first, optimizer), (second, other)):
+        descend(architect, toy, adam_of_it, range(5, 12), 20)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )

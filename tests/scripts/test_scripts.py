@@ -100,6 +100,24 @@ def test_multirun_jobs_have_folders_of_their_own(run, tmp_path):
     assert len(list((tmp_path / "outputs" / "search").iterdir())) == 2
 
 
+def test_multirun_over_architects(run, tmp_path):
+    names = "darts,darts_second,snas,enas,proxyless,uniform,path_dropout"
+    code, _, err = run(
+        search, "--multirun", *TINY, f"architect={names}", "seed=0,1", "experiment=cifar10_cpu", "data=digits"
+    )
+    assert (code, err) == (0, "")
+    folders = list((tmp_path / "outputs" / "search").iterdir())
+    assert len(folders) == 14
+    assert all(json.loads((folder / "result.json").read_text())["status"] == FINISHED for folder in folders)
+
+
+def test_cost_is_in_the_result(run, tmp_path):
+    cost = ["cost=multiply_accumulates", "cost.weight=1"]
+    assert run(search, *TINY, *cost, "out=costly")[0] == 0
+    result = json.loads((tmp_path / "costly" / "result.json").read_text())
+    assert result["expected_cost"] > 0 and result["discretized_cost"] >= 0
+
+
 @pytest.mark.parametrize("logger", ["csv", "wandb"])
 def test_loggers(run, tmp_path, monkeypatch, logger):
     monkeypatch.setenv("WANDB_SILENT", "true")

@@ -1,0 +1,53 @@
+"""Path dropout: Understanding and Simplifying One-Shot Architecture Search (Bender et al., ICML 2018)."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from oneshot.architects.base import Architect, Cost, Criterion, Examples, Step
+from oneshot.architecture import Gates
+from oneshot.errors import check_range
+from oneshot.spaces.base import SearchSpace
+
+
+class PathDropout(Architect):
+    """All candidates at once, each dropped at random: a fixed distribution to train weights with.
+
+    A candidate is dropped with a probability that grows linearly over the updates, from 0 at the first to
+    rate^(1/k) at the last, k the number of paths that enter with it: so `rate` is the probability that all k are
+    dropped. Here k is the number of candidates of the choice, `none` included, and cells of one kind share
+    their draw, as in the paper.
+
+    Where this differs: one candidate always survives, drawn uniformly where all would be dropped; survivors
+    have equal weights that sum to 1, so that each weight's mean is 1/k at any time and an evaluated path has the
+    scale of its choice (the paper sums them and leaves the scale to batch norm); all examples of a batch share the
+    draw (the paper draws for each ghost batch). Nothing is learned: there are no parameters, and a schedule
+    has no architecture steps. The loss is the criterion under dropout, which moves the weights where the schedule
+    is joint, and else is a report. Scores are uniform: select by samples of the space, as the paper does.
+
+    rate: in [0, 1]. cost: only added to the reported loss. Raises InputError for a rate out of range.
+    """
+
+    def __init__(self, space: SearchSpace, criterion: Criterion, cost: Cost | None = None, rate: float = 0.1) -> None:
+        super().__init__(space, None, criterion, cost)
+        check_range("architect.rate", rate, 0.0, 1.0)
+        self.rate = rate
+
+    def gates(self, step: Step) -> Gates:
+        mask = self.space.mask
+        progress = min(step.index / max(step.total - 1, 1), 1.0)
+        dropped = progress * self.rate ** (1 / mask.sum(1, keepdim=True))
+        u = torch.rand(self.space.shape, generator=step.generator("path_dropout")).masked_fill(~mask, -1)
+        alive = (u >= dropped) | (u == u.max(dim=1, keepdim=True).values)
+        active = tuple(tuple(k for k, kept in enumerate(row) if kept) for row in alive.tolist())
+        return Gates((alive / alive.sum(1, keepdim=True)).to(self.mask.device), active)
+
+    def loss(
+        self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
+    ) -> Tensor:
+        x, y = valid
+        gates = self.gates(step)
+        return self.penalized(self.criterion(supernet(x, gates), y), gates.weight)
+
+    def scores(self) -> Tensor:
+        return self.mask / self.mask.sum(1, keepdim=True)

@@ -1,0 +1,138 @@
+"""ProxylessNAS: direct search on the target task and hardware (Cai, Zhu and Han, arXiv:1812.00332)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
+from oneshot.architecture import Gates
+from oneshot.errors import check_range, unknown
+from oneshot.spaces.base import SearchSpace
+
+VARIANTS = ("gradient", "reinforce")
+
+
+class Pair(NamedTuple):
+    """Two candidates a choice. indices, logits: (choices, 2) on alpha's device, logits as they were when drawn."""
+
+    indices: Tensor
+    logits: Tensor
+
+
+class ProxylessNAS(Architect):
+    """Weight steps run one path drawn by p = softmax(alpha); architecture steps run two, or reward one.
+
+    gradient (section 3.2): two candidates a choice are drawn by p without replacement; p renormalized over
+    them is q; one of them is active, by q. The gates onehot + q - stopgrad(q) give
+    dL/dalpha_i = sum_j dL/dg_j q_j (delta_ij - q_i); the cost is the one expected under q. `after_step`
+    shifts both logits so that the other candidates keep their probabilities. That holds only if nothing else
+    moves alpha: Adam's first beta must be 0 (with momentum, logits that were not drawn go on moving) and so
+    must its weight decay.
+    reinforce (section 3.3.2): one path is drawn by p; loss = -(R - b) log p, with one sample a step. R = 1 - the
+    penalized error rate, so accuracy minus an additive cost, of the supernet in evaluation mode; b: moving
+    average of R with baseline_decay, a plain mean at first; the paper leaves b open.
+    Other differences: draws are by Gumbel noise (the same distribution, also at p = 0 in floating point); alpha
+    starts at 1e-3 * N(0, 1), as in the authors' code; the cost needs no log (their code has one as an option).
+    Raises InputError for another variant and for baseline_decay outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        optimizer: OptimizerFactory,
+        criterion: Criterion,
+        cost: Cost | None = None,
+        variant: str = "gradient",
+        baseline_decay: float = 0.95,
+    ) -> None:
+        super().__init__(space, optimizer, criterion, cost)
+        if variant not in VARIANTS:
+            raise unknown("architect.variant", variant, VARIANTS)
+        check_range("architect.baseline_decay", baseline_decay, 0.0, 1.0)
+        self.variant, self.baseline_decay = variant, baseline_decay
+        self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
+        self.register_buffer("baseline", torch.zeros(()))
+        self.register_buffer("rewards", torch.zeros(()))  # how many the baseline has seen
+        self.baseline: Tensor
+        self.rewards: Tensor
+        self.drawn: Pair | None = None  # these two live from `loss` to `after_step`
+        self.reward: Tensor | None = None
+
+    def gates(self, step: Step) -> Gates:
+        return self._one_path(self._draw(step.generator("proxyless/path"), 1))
+
+    def loss(
+        self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
+    ) -> Tensor:
+        x, y = valid
+        if self.variant == "reinforce":
+            path = self._draw(step.generator("proxyless/reward"), 1)
+            self.reward = self._reward(supernet, x, y, self._one_path(path))
+            log_p = torch.log_softmax(self._logits(), dim=1).gather(1, path.to(self.alpha.device)).sum()
+            return -(self.reward - self.baseline) * log_p
+        gates, q = self._two_paths(step.generator("proxyless/pair"))
+        return self.penalized(self.criterion(supernet(x, gates), y), q)
+
+    def scores(self) -> Tensor:
+        return masked_softmax(self.alpha, self.mask)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Gradient: put the two logits back to their old common mass. Reinforce: move the baseline."""
+        if self.drawn is not None:
+            indices, before = self.drawn
+            top = before.amax(dim=1, keepdim=True)
+            after = self._logits().gather(1, indices)
+            shift = (before - top).logsumexp(1, keepdim=True) - (after - top).logsumexp(1, keepdim=True)
+            self.alpha.scatter_add_(1, indices, shift.expand_as(indices))
+        if self.reward is not None:
+            self.rewards += 1
+            self.baseline += (self.reward - self.baseline) * (1 / self.rewards).clamp(min=1 - self.baseline_decay)
+        self.drawn = self.reward = None
+
+    def _logits(self) -> Tensor:
+        return self.alpha.masked_fill(~self.mask, -torch.inf)
+
+    def _draw(self, generator: torch.Generator, number: int) -> Tensor:
+        """(choices, number) candidates by p without replacement, on the host: the largest logits + Gumbel noise.
+
+        Source: Kool, van Hoof and Welling, arXiv:1903.06059.
+        """
+        logits = self._logits().detach().cpu().double()  # the draw's one transfer
+        noise = -torch.empty_like(logits).exponential_(generator=generator).log()
+        return torch.where(self.space.mask, logits + noise, -torch.inf).topk(number, dim=1).indices
+
+    def _one_path(self, path: Tensor) -> Gates:
+        weight = torch.zeros_like(self.alpha).scatter(1, path.to(self.alpha.device), 1.0)
+        return Gates(weight, tuple((k,) for k in path.squeeze(1).tolist()))
+
+    def _two_paths(self, generator: torch.Generator) -> tuple[Gates, Tensor]:
+        """The gates of an architecture step, and q as a table (choices, candidates).
+
+        The inactive path's gate is 0: its output is computed for the gate's gradient, and no gradient but a zero
+        goes back through it.
+        """
+        pair = self._draw(generator, min(2, self.space.shape[1])).sort(dim=1).values
+        sizes = [len(choice.candidates) for choice in self.space.choices]
+        active = tuple(tuple(k for k in row if k < n) for row, n in zip(pair.tolist(), sizes, strict=True))
+        pair = pair.to(self.alpha.device)
+        logits = self._logits().gather(1, pair)
+        self.drawn = Pair(pair, logits.detach())
+        q = torch.softmax(logits, dim=1)
+        uniform = torch.rand(len(pair), 1, generator=generator, dtype=torch.float64).to(q)
+        one_hot = nn.functional.one_hot((uniform >= q[:, :1]).long().squeeze(1), pair.shape[1])
+        gate = one_hot + (q - q.detach())
+        weight, table = (torch.zeros_like(self.alpha).scatter(1, pair, values) for values in (gate, q))
+        return Gates(weight, active), table
+
+    @torch.no_grad()
+    def _reward(self, supernet: nn.Module, x: Tensor, y: Tensor, gates: Gates) -> Tensor:
+        training = supernet.training
+        supernet.eval()
+        try:
+            error = (supernet(x, gates).argmax(dim=1) != y).to(self.alpha.dtype).mean()
+        finally:
+            supernet.train(training)
+        return 1 - self.penalized(error, gates.weight)

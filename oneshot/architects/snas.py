@@ -1,0 +1,94 @@
+"""SNAS: Stochastic Neural Architecture Search (Xie, Zheng, Liu and Lin, arXiv:1812.09926)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
+from oneshot.architecture import Gates
+from oneshot.errors import check_range, unknown
+from oneshot.spaces.base import SearchSpace
+
+ANNEALINGS = ("linear", "exponential")
+COSTS = ("expected", "drawn")
+
+
+class SNAS(Architect):
+    """Gates are drawn from concrete distributions, softmax((alpha + Gumbel noise) / lambda); lambda is annealed.
+
+    As in the paper one backward pass on the training batch moves w and alpha where the schedule is `joint`; in
+    another schedule alpha descends the loss on the validation batch. One draw an update, shared by the cells of a
+    kind. The paper gives no lambda: 1 to 0.03, linear, is the authors' code, which anneals by epoch and stops short
+    of its minimum. Here lambda falls by step, over all steps of the search, and ends at the minimum.
+
+    temperature: lambda at the first step; minimum_temperature: at the last. annealing: "linear" or "exponential"
+    in the step. The buffer `temperature` holds the lambda of the last draw.
+    cost_of: "expected" adds the cost under softmax(alpha), "drawn" that of the drawn gates.
+    straight_through (not in the paper): one-hot gates forward, with the gradient of the concrete ones, and only
+    the drawn candidates computed. The others have no output, so alpha lacks their part of the gradient: less work
+    at more bias.
+    alpha starts at 1e-2 * N(0, 1), from the global generator; the authors' 1 + 1e-2 * N(0, 1) has the same softmax.
+    Raises InputError for anything out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        optimizer: OptimizerFactory,
+        criterion: Criterion,
+        cost: Cost | None = None,
+        temperature: float = 1.0,
+        minimum_temperature: float = 0.03,
+        annealing: str = "linear",
+        cost_of: str = "expected",
+        straight_through: bool = False,
+    ) -> None:
+        super().__init__(space, optimizer, criterion, cost)
+        check_range("architect.temperature", temperature, 0.0, open_low=True)
+        check_range("architect.minimum_temperature", minimum_temperature, 0.0, temperature, open_low=True)
+        if annealing not in ANNEALINGS:
+            raise unknown("architect.annealing", annealing, ANNEALINGS)
+        if cost_of not in COSTS:
+            raise unknown("architect.cost_of", cost_of, COSTS)
+        self.temperatures, self.annealing = (float(temperature), float(minimum_temperature)), annealing
+        self.cost_of, self.straight_through = cost_of, straight_through
+        self.alpha = nn.Parameter(1e-2 * torch.randn(space.shape) * space.mask)
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+        self.temperature: Tensor
+
+    def gates(self, step: Step) -> Gates:
+        lambda_ = self.temperature_at(step)
+        self.temperature.fill_(lambda_)
+        G = gumbel(self.alpha, step.generator("snas"))
+        Z = masked_softmax((self.alpha + G) / lambda_, self.mask)
+        if not self.straight_through:
+            return Gates(Z)
+        drawn = Z.argmax(dim=1)
+        one_hot = functional.one_hot(drawn, Z.shape[1])
+        return Gates(one_hot + (Z - Z.detach()), tuple((k,) for k in drawn.tolist()))
+
+    def loss(
+        self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
+    ) -> Tensor:
+        x, y = valid  # in a joint schedule the training batch
+        gates = self.gates(step)
+        loss = self.criterion(supernet(x, gates), y)
+        return self.penalized(loss, gates.weight if self.cost_of == "drawn" else self.scores())
+
+    def scores(self) -> Tensor:
+        return masked_softmax(self.alpha, self.mask)
+
+    def temperature_at(self, step: Step) -> float:
+        """lambda: a function of the step alone, so it survives a resume. Exactly the minimum at the last step."""
+        first, last = self.temperatures
+        left = max(0.0, 1 - step.index / (step.total - 1)) if step.total > 1 else 0.0
+        if self.annealing == "linear":
+            return last + (first - last) * left
+        return last * (first / last) ** left
+
+
+def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Gumbel(0, 1) noise of this shape. Drawn on the host, so that every device sees the same."""
+    exponential = torch.empty(like.shape, dtype=like.dtype).exponential_(generator=generator)
+    return -exponential.log().to(like.device)

@@ -1,0 +1,43 @@
+"""How a search ends: which architecture it keeps, when the scores alone do not say."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+
+from oneshot.architects.base import Architect, Step
+from oneshot.architecture import Architecture, Query
+from oneshot.errors import check_integer
+from oneshot.estimators.base import Estimator
+from oneshot.spaces.base import SearchSpace
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The most accurate of `samples` drawn architectures, each scored once; the first drawn one where equal.
+
+    Drawn from the architect: the one-hot gates of ENAS and of Uniform are architectures. With `uniform` drawn
+    from the space, for path dropout, whose gates are several paths at once. seed: of the draws, apart from the
+    search's. Raises InputError for anything out of range.
+    """
+
+    samples: int = 100
+    seed: int = 0
+    uniform: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer("selection.samples", self.samples, 1)
+
+    @torch.no_grad()
+    def __call__(self, space: SearchSpace, architect: Architect, estimator: Estimator) -> Architecture:
+        drawn: dict[Architecture, None] = {}  # in the order of their draws
+        for n in range(1, self.samples + 1):
+            step = Step(self.seed, 0, 1, draw=n)
+            if self.uniform:
+                found = space.sample(random.Random(step.generator("selection").initial_seed()))
+            else:
+                found = space.discretize(architect.gates(step).weight)
+            drawn[found] = None
+        scores = estimator([Query(architecture) for architecture in drawn])
+        best, _ = max(zip(drawn, scores, strict=True), key=lambda pair: pair[1]["accuracy"])
+        return best

@@ -1,0 +1,74 @@
+"""Measure what every candidate of a space takes on this device, for cost=latency."""
+
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from launch import make, prepare, script
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from screen import say
+
+from oneshot.cost import LatencyTable, measure_latency
+from oneshot.errors import InputError
+from oneshot.runs import write_text
+
+
+@script("latency")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    device = read_device(config.device)
+    out = new_file(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    table = measure_latency(
+        space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, table.to_json())
+    except OSError as error:
+        raise InputError(f"out={out}: cannot be written ({error.strerror})") from None
+    console.print(candidate_table(table))
+    say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
+    say(console, [f"next: python scripts/search.py cost=latency cost.table={out}, with the same space and data"])
+
+
+def read_device(name: str) -> torch.device:
+    """auto (an accelerator where there is one, else the CPU) or the name of a device that can compute."""
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises differs by device
+        raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
+    return device
+
+
+def new_file(config: DictConfig) -> Path:
+    """out=FILE, by default outputs/latency/<date-time>.json; jobs of one --multirun add their number to its name."""
+    out = Path(config.out or Path("outputs", "latency", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        out = out.with_stem(f"{out.stem}-{HydraConfig.get().job.num}")
+    if out.exists():
+        raise InputError(f"out={out}: exists; name a new file")
+    return out
+
+
+def candidate_table(table: LatencyTable) -> Table:
+    """A row a candidate: its milliseconds, mean over the choices."""
+    screen = Table("candidate", "ms", "spread")
+    for name in dict.fromkeys(name for row in table.rows.values() for name in row):
+        rows = [row[name] for row in table.rows.values() if name in row]
+        means = (sum(row[key] for row in rows) / len(rows) for key in ("median_ms", "spread_ms"))
+        screen.add_row(name, *(f"{mean:.3f}" for mean in means))
+    return screen
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Which architecture a search keeps."""
+
+import random
+
+import pytest
+from support import small_space
+from torch.nn import functional
+
+from oneshot.architects.base import Step
+from oneshot.architects.path_dropout import PathDropout
+from oneshot.architects.uniform import Uniform
+from oneshot.errors import InputError
+from oneshot.selection import BestOf
+from oneshot.spaces import DARTSCells
+
+
+class Estimate:
+    """A known accuracy for each architecture; keeps the calls."""
+
+    def __init__(self, accuracy):
+        self.accuracy, self.calls = accuracy, []
+
+    def __call__(self, queries):
+        self.calls.append(queries)
+        return [{"accuracy": self.accuracy(query.architecture), "loss": 0.0} for query in queries]
+
+
+def score(architecture):
+    return random.Random(hash(architecture.decisions)).random()
+
+
+def drawn_by(space, architect, samples, seed=0):
+    return [
+        space.architecture([d for (d,) in architect.gates(Step(seed, 0, 1, draw=n)).active])
+        for n in range(1, samples + 1)
+    ]
+
+
+def test_the_best_of_the_architects_draws_wins():
+    space = small_space()
+    architect, estimate = Uniform(space, functional.cross_entropy), Estimate(score)
+    drawn = drawn_by(space, architect, 20)
+    assert BestOf(20)(space, architect, estimate) == max(drawn, key=score)
+    assert len(estimate.calls) == 1
+    assert [query.architecture for query in estimate.calls[0]] == drawn
+    assert all(query.fidelity == 1 and query.parent is None for query in estimate.calls[0])
+    assert len({BestOf(20, seed)(space, architect, estimate) for seed in range(5)}) > 1
+    assert BestOf(20)(space, architect, estimate) == max(drawn, key=score)
+
+
+def test_each_is_scored_once_and_ties_go_to_the_first():
+    space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=("none", "skip_connect"))
+    architect, estimate = Uniform(space, functional.cross_entropy), Estimate(lambda _: 0.5)
+    drawn = drawn_by(space, architect, 100)
+    assert BestOf(100)(space, architect, estimate) == drawn[0]
+    assert [q.architecture for q in estimate.calls[0]] == list(dict.fromkeys(drawn))
+    assert len(estimate.calls[0]) == 9
+    second = list(dict.fromkeys(drawn))[1:3]
+    tied = Estimate(lambda a: float(a in second))
+    assert BestOf(100)(space, architect, tied) == second[0]
+
+
+def test_uniform_draws_from_the_space_whatever_the_architect():
+    space = small_space()
+    estimate = Estimate(score)
+    found = [
+        BestOf(20, uniform=True)(space, architect, estimate)
+        for architect in (PathDropout(space, functional.cross_entropy), Uniform(space, functional.cross_entropy))
+    ]
+    architectures = [query.architecture for query in estimate.calls[0]]
+    assert found[0] == found[1] == max(architectures, key=score)
+    assert len(architectures) == 20 and all(space.is_valid(a.decisions) for a in architectures)
+
+
+@pytest.mark.parametrize("samples", [0, 2.5])
+def test_bad_arguments(samples):
+    with pytest.raises(InputError, match=f"selection.samples={samples}"):
+        BestOf(samples)
