@@ -90,7 +90,7 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
         raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
-    if content.get("version") != VERSION:
+    if type(content.get("version")) is not int or content["version"] != VERSION:
         raise InputError(f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}")
     if content.get("space") != space:
         raise InputError(

@@ -27,9 +27,15 @@ def check_integer(name: str, value: int, low: int, high: float = math.inf) -> No
     raise InputError(f"{name}={value!r}: must be a whole number, {allowed}")
 
 
+def check_boolean(name: str, value: bool) -> None:
+    """Raise InputError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name}={value!r}: must be true or false")
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """The error for a name that does not exist: lists the known ones and the nearest match."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError(f"unknown {kind} {name!r}; known: {', '.join(names)}{hint}")
+    return InputError(f"unknown {kind} {name!r}{hint or ';'} known: {', '.join(names)}")

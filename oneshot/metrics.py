@@ -1,12 +1,32 @@
 """Means that accumulate on the device and are read in one transfer."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from oneshot.errors import InputError
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
     """Share of examples whose largest logit is at the label: a scalar on the device."""
     return (logits.argmax(dim=1) == y).float().mean()
+
+
+def check_forward(loss: Callable[[], Tensor]) -> None:
+    """Raise InputError unless this computes a scalar loss: the network, the images and the criterion fit together."""
+    try:
+        with torch.no_grad():
+            value = loss()
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"a first forward pass fails: {str(error).splitlines()[0]}") from error
+    if value.numel() != 1 or not value.is_floating_point():
+        raise InputError(f"the criterion gives a tensor of shape {tuple(value.shape)}: must be one number")
+
+
+class Diverged(InputError):
+    """A number that is not finite: nothing that follows would mean anything."""
 
 
 class Means:
@@ -23,7 +43,12 @@ class Means:
         self.counts[name] = self.counts.get(name, 0) + weight
 
     def read(self) -> dict[str, float]:
+        """The means by name. Raises Diverged when one is not finite."""
         names, counts = list(self.sums), self.counts
         sums = torch.stack([self.sums[name] for name in names]).tolist() if names else []
         self.sums, self.counts = {}, {}
-        return {name: total / counts[name] for name, total in zip(names, sums, strict=True)}
+        means = {name: total / counts[name] for name, total in zip(names, sums, strict=True)}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise Diverged(f"{name} is {mean}: the run has diverged; a lower learning rate may help")
+        return means

@@ -13,7 +13,7 @@ from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
 from oneshot.errors import check_integer, check_range
-from oneshot.metrics import Means, accuracy
+from oneshot.metrics import Means, accuracy, check_forward
 from oneshot.spaces.base import set_drop_path
 
 
@@ -49,11 +49,14 @@ class Retrain(pl.LightningModule):
         check_integer("log_every", log_every, 1)
         self.automatic_optimization = False
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.data, self.part = data, data.train()
+        self.part, self.test = data.train(), data.test()  # bad test images end it here, not behind the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.criterion = criterion or nn.CrossEntropyLoss(label_smoothing=0.1)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
         self.log_every, self.seed, self.record = log_every, seed, record
+        x, y = self.part.first()
+        check_forward(lambda: self.criterion(self.network.eval()(x), y))
+        self.network.train()
         self.rows: list[dict[str, Any]] = []
         self.means = Means()
 
@@ -104,12 +107,11 @@ class Retrain(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_end(self) -> None:
-        test = self.data.test()
-        test.to(self.device)
+        self.test.to(self.device)
         means = Means()
         self.network.eval()
         with self.trainer.precision_plugin.forward_context():
-            for x, y in test.passes():
+            for x, y in self.test.passes():
                 means.add("test_accuracy", accuracy(self.network(x), y), len(y))
         self.network.train()
         result = means.read()

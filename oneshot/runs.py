@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from oneshot.errors import InputError
@@ -35,6 +35,8 @@ class Run:
         if taken:
             raise InputError(f"out={path}: the folder is not empty; name a new one")
         self.started = time.monotonic()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file: it has the old content or the new, never a part."""
@@ -49,7 +51,7 @@ class Run:
     def append(self, name: str, row: Mapping[str, Any]) -> None:
         """Append one JSON line and flush it."""
         with open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write result.json: from here on the run counts as finished."""
@@ -64,10 +66,15 @@ class Run:
 
 
 def write_text(path: Path, text: str) -> Path:
+    """Write a text file: it has the old content or the new, never a part."""
+    return _replace(path, text.encode())
+
+
+def _replace(path: Path, content: bytes) -> Path:
     """Write beside the target, sync, rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -76,10 +83,7 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_weights(path: Path, module: nn.Module) -> Path:
     """The module's state as safetensors."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
-    os.replace(temporary, path)
-    return path
+    return _replace(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
 
 
 def latest(root: Path) -> Path:
@@ -102,8 +106,8 @@ def latest(root: Path) -> Path:
 
 
 def peak_memory_bytes() -> int:
-    """Largest memory so far: of the GPU's allocator where there is a GPU, else of the process."""
-    if torch.cuda.is_available():
+    """Largest memory so far: of the GPU's allocator where it was used in this run, else of the process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

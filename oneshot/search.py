@@ -17,9 +17,9 @@ from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step
 from oneshot.architecture import Architecture, Gates, Query
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
-from oneshot.errors import check_integer, check_range
+from oneshot.errors import InputError, check_boolean, check_integer, check_range
 from oneshot.estimators.base import Estimator
-from oneshot.metrics import Means, accuracy
+from oneshot.metrics import Means, accuracy, check_forward
 from oneshot.spaces.base import SearchSpace
 
 Selection = Callable[[SearchSpace, Architect, Estimator], Architecture]
@@ -57,6 +57,7 @@ class Schedule:
         check_integer("schedule.warmup_epochs", self.warmup_epochs, 0)
         check_integer("schedule.weight_steps", self.weight_steps, 1)
         check_integer("schedule.architecture_steps", self.architecture_steps, 0)
+        check_boolean("schedule.joint", self.joint)
 
     def architecture_updates(self, weight: int, batches: int) -> int:
         """Architecture steps done when `weight` weight steps are, at `batches` weight steps an epoch."""
@@ -116,6 +117,8 @@ class Search(pl.LightningModule):
         self.criterion, self.selection, self.gradient_clip = criterion, selection, gradient_clip
         self.log_every, self.seed, self.record = log_every, seed, record
         self.weight_part, self.architecture_part = data.split()
+        x, y = self.weight_part.first()
+        check_forward(lambda: criterion(self.supernet(x, Gates(architect.scores())), y))
         self.rows: list[dict[str, Any]] = []
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.means = Means()
@@ -130,6 +133,17 @@ class Search(pl.LightningModule):
         """Updates of the whole search."""
         return self.schedule.total(self.epochs, self.weight_part.batches)
 
+    def check(self, epochs: int) -> None:
+        """Raise InputError when a search of so many epochs would not move the architect at all."""
+        moves = self.schedule.joint or self.schedule.architecture_steps > 0
+        if self.architect.optimizer is None or moves and self.schedule.warmup_epochs < epochs:
+            return
+        if moves:
+            raise InputError(f"schedule.warmup_epochs={self.schedule.warmup_epochs}: must be below epochs={epochs}")
+        raise InputError(
+            "schedule.architecture_steps=0: this architect learns, so it must be at least 1, or joint=true"
+        )
+
     def configure_optimizers(self) -> Any:
         weights = self.optimizer(self.supernet.parameters())
         optimizers = [weights]
@@ -139,6 +153,7 @@ class Search(pl.LightningModule):
         return optimizers, [cosine]
 
     def setup(self, stage: str) -> None:
+        self.check(self.epochs)
         self.weight_part.to(self.device)
         self.architecture_part.to(self.device)
 
@@ -147,6 +162,7 @@ class Search(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self._keep_scores()
+        self._write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy().detach())})
 
     def training_step(self, update: Update, _: int) -> None:
         torch.manual_seed(seed_of(self.seed, "step", update.index))

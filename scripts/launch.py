@@ -1,5 +1,6 @@
 """What every script shares: composing the configuration, turning bad input into one line, opening a run."""
 
+import difflib
 import functools
 import inspect
 import logging
@@ -110,9 +111,10 @@ def _explain_override(error: ConfigCompositionException, config_name: str) -> st
         key = override.partition("=")[0].lstrip("+~")
         if f"'{key}'" in message:
             known = sorted({*_keys(_composed(config_name)), *(p.name for p in CONF.iterdir() if p.is_dir())})
-            near = unknown("setting", key, known)
-            hint = str(near).partition("; did you mean")[2]
-            return f"unknown setting {key!r}" + (f"; did you mean{hint}" if hint else "; --help lists all settings")
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            return f"unknown setting {key!r}; " + (
+                f"did you mean {near[0]!r}?" if near else "--help lists all settings"
+            )
     return _line(error)
 
 
@@ -135,6 +137,8 @@ def _line(error: BaseException) -> str:
 
 def make(node: DictConfig, **objects: Any) -> Any:
     """Call the node's _target_ with its settings and these objects; a node of _partial_ gives the function."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
     factory = instantiate(node, _partial_=True, _convert_="all")
     if node.get("_partial_"):
         return factory
@@ -142,7 +146,12 @@ def make(node: DictConfig, **objects: Any) -> Any:
         inspect.signature(factory.func).bind(*factory.args, **factory.keywords, **objects)
     except TypeError as error:
         raise InputError(f"{node._target_}: {error}") from None
-    return factory(**objects)
+    try:
+        return factory(**objects)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{node._target_}: {error}") from error
 
 
 def prepare(config: DictConfig) -> None:
@@ -151,7 +160,9 @@ def prepare(config: DictConfig) -> None:
         raise InputError(f"{key}: must be given, {key}=VALUE")
     check_integer("epochs", config.epochs, 1, 100_000)
     check_integer("seed", config.seed, 0, 2**32 - 1)
-    check_integer("threads", config.threads, 0, 1024)
+    check_integer("threads", config.threads, 0, os.cpu_count() or 1)
+    if config.out is not None and not (isinstance(config.out, str) and config.out):
+        raise InputError(f"out={config.out!r}: must be the path of a folder")
     if config.trainer.precision not in PRECISIONS:
         raise unknown("trainer.precision", config.trainer.precision, PRECISIONS)
     if config.threads:
@@ -178,10 +189,17 @@ def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
             logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
 
     module.record = record
-    trainer.fit(module)
-    if logger:
-        logger.finalize("success")
-        wandb.finish()
+    try:
+        trainer.fit(module)
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        if not trainer.interrupted:
+            raise
+        print(f"interrupted: {run.path} is incomplete", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        if logger:
+            logger.finalize("success")
+            wandb.finish()
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:

@@ -12,6 +12,7 @@ from screen import architecture_table, say, summary
 from oneshot import plots
 from oneshot.architecture import Architecture
 from oneshot.cost import network_cost
+from oneshot.errors import InputError
 from oneshot.retrain import Retrain
 from oneshot.runs import latest, write_weights
 from oneshot.spaces import SearchSpace
@@ -62,7 +63,11 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     """architecture=latest, random (drawn with the seed) or the path of a run or of a file; and where it is from."""
     if config.architecture == "random":
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
-    path = latest(Path("outputs", "search")) if config.architecture == "latest" else Path(str(config.architecture))
+    if not isinstance(config.architecture, str) or not config.architecture:
+        raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
+    path = latest(Path("outputs", "search")) if config.architecture == "latest" else Path(config.architecture)
+    if not path.exists():
+        raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
     if path.is_dir():
         path = path / "architecture.json"
     return space.load(path), str(path)

@@ -34,6 +34,7 @@ def main(config: DictConfig) -> None:
         log_every=config.log_every,
         seed=config.seed,
     )
+    search.check(config.epochs)
     trainer = trainer_for(config, console)
     run = open_run(config, "search")
     fit(trainer, search, run, config)

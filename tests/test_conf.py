@@ -32,6 +32,8 @@ def test_count():
     assert len(TUNING) == 8
     sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
     assert len(sizes) == 6
+    sizes += (CONF / "sizes").glob("*.yaml")
+    assert len(sizes) == 12
     assert len(list(CONF.rglob("*.yaml"))) == 4 + len(FILES) + len(TUNING) + len(sizes)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from oneshot.metrics import Means, accuracy
+from oneshot.metrics import Diverged, Means, accuracy
 
 
 def test_weighted_means_start_anew_after_a_read():
@@ -13,6 +13,13 @@ def test_weighted_means_start_anew_after_a_read():
     means.add("accuracy", torch.tensor(0.5))
     assert means.read() == {"loss": pytest.approx(13 / 4), "accuracy": 0.5}
     assert means.read() == {}
+
+
+def test_a_number_that_is_not_finite_ends_the_run():
+    means = Means()
+    means.add("weight_loss", torch.tensor(float("nan")))
+    with pytest.raises(Diverged, match="weight_loss is nan: the run has diverged"):
+        means.read()
 
 
 def test_accuracy():

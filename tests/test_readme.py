@@ -46,3 +46,21 @@ def test_own_operation_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["search.py", *arguments, *sizes])
     search.main()
     assert "conv_1x1" in (tmp_path / "own" / "architecture.json").read_text()
+
+
+def test_own_space_from_the_command_line(tmp_path, monkeypatch):
+    """The space of README as `space=chain`, with the YAML that README describes."""
+    import search
+    from hydra.core.global_hydra import GlobalHydra
+
+    (tmp_path / "my_space.py").write_text(EXAMPLES[1])
+    (tmp_path / "conf" / "space").mkdir(parents=True)
+    (tmp_path / "conf" / "space" / "chain.yaml").write_text("_target_: my_space.Chain\nlayers: 3\nchannels: 8\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    GlobalHydra.instance().clear()
+    where = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
+    sizes = ["epochs=1", "data.train_size=128", "data.batch_size=32", "out=own"]
+    monkeypatch.setattr(sys, "argv", ["search.py", "space=chain", where, *sizes])
+    search.main()
+    assert "conv_3x3" in (tmp_path / "own" / "architecture.json").read_text()

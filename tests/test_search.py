@@ -87,6 +87,7 @@ def test_rows_and_result(data):
     rows = []
     search = run(data, record=rows.append)
     assert rows == search.rows
+    assert rows[0] == {"epoch": 0, "step": 0, "entropy": pytest.approx(1, abs=1e-4)}
     epochs = [row for row in rows if "valid_accuracy" in row]
     assert [row["epoch"] for row in epochs] == [1, 2]
     assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
@@ -101,8 +102,8 @@ def test_rows_and_result(data):
 
 
 def test_warm_up_leaves_alpha(data):
-    search = run(data, epochs=1, schedule=Schedule(warmup_epochs=1))
-    assert search.scores[0] == search.scores[1]
+    search = run(data, epochs=2, schedule=Schedule(warmup_epochs=1))
+    assert search.scores[0] == search.scores[1] != search.scores[2]
 
 
 def test_joint_moves_both_on_the_training_batch(data):
@@ -127,12 +128,13 @@ def test_architecture_steps_compute_no_weight_gradients(data):
     assert seen == [("architecture", False), ("weight", True)] * 2
 
 
-def test_bfloat16(data):
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.float32), ("64-true", torch.float64)])
+def test_precisions(data, precision, dtype):
     torch.manual_seed(0)
     space = small_space(data)
     search = Search(space, darts(space), data)
-    pl.Trainer(max_epochs=1, precision="bf16-mixed", **QUIET).fit(search)
-    assert search.architect.alpha.isfinite().all() and search.architect.alpha.dtype == torch.float32
+    pl.Trainer(max_epochs=1, precision=precision, **QUIET).fit(search)
+    assert search.architect.alpha.isfinite().all() and search.architect.alpha.dtype == dtype
     assert search.scores[0] != search.scores[1]
 
 

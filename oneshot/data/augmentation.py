@@ -1,12 +1,13 @@
 """Augmentation and normalization of a whole batch at once, on the device that holds it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from oneshot.errors import InputError, check_integer
+from oneshot.errors import InputError, check_boolean, check_integer
 
 
 class Augmentation:
@@ -23,22 +24,30 @@ class Augmentation:
     ) -> None:
         check_integer("data.augmentation.pad", pad, 0)
         check_integer("data.augmentation.cutout", cutout, 0)
-        if len(mean) != len(std) or min(std, default=0) <= 0:
+        check_boolean("data.augmentation.flip", flip)
+        if len(mean) != len(std) or not min(std, default=0) > 0 or not all(map(math.isfinite, [*mean, *std])):
             raise InputError(
                 f"data.augmentation: mean={list(mean)} and std={list(std)} need one number above 0 a channel"
             )
         self.mean, self.std = torch.tensor(mean) * 255, torch.tensor(std) * 255
         self.pad, self.flip, self.cutout = pad, flip, cutout
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Raise InputError unless images of this shape (height, width, channels) can be augmented so."""
+        if shape[2] != len(self.mean):
+            raise InputError(f"images have {shape[2]} channels, data.augmentation.mean has {len(self.mean)} numbers")
+        for name, value in (("pad", self.pad), ("cutout", self.cutout)):
+            if value > 2 * min(shape[:2]):
+                raise InputError(
+                    f"data.augmentation.{name}={value}: must be at most twice the images' side of {min(shape[:2])}"
+                )
+
     def plain(self, images: Tensor) -> Tensor:
         """uint8 (batch, height, width, channels) -> float (batch, channels, height, width), channels last."""
-        if images.shape[3] != len(self.mean):
-            raise InputError(
-                f"images have {images.shape[3]} channels, data.augmentation.mean has {len(self.mean)} numbers"
-            )
+        self.check(images.shape[1:])
         if self.mean.device != images.device:
             self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
-        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        return ((images.to(torch.get_default_dtype()) - self.mean) / self.std).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
         """As `plain`, with the random transforms. `draws` is on the host: all devices see the same batch."""

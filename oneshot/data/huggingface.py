@@ -12,8 +12,9 @@ from PIL import Image
 
 from oneshot.data.augmentation import Augmentation
 from oneshot.data.images import ImageData, LabelledImages, Splits
-from oneshot.errors import InputError, unknown
+from oneshot.errors import InputError, check_boolean, check_integer, unknown
 
+MOST_CLASSES = 100_000
 TRAIN, TEST = "train", ("test", "validation", "valid")
 
 
@@ -37,6 +38,8 @@ def huggingface(
     a side; 0 keeps the size, which must then be the same for all. grey: one channel instead of three.
     Raises InputError when the folder is missing or empty, or a split or column is not there.
     """
+    check_integer("data.image_size", image_size, 0, 4096)
+    check_boolean("data.grey", grey)
     splits = _load(source)
     if TRAIN not in splits:
         raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(splits)}")
@@ -64,6 +67,8 @@ def huggingface(
 
 
 def _load(source: str) -> dict[str, Any]:
+    if not isinstance(source, str) or not source:
+        raise InputError(f"data.source={source!r}: must be the name of a data set or a folder")
     path = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or source.count("/") > 1
     if looks_local and not path.is_dir():
@@ -76,7 +81,10 @@ def _load(source: str) -> dict[str, Any]:
         return dict(datasets.load_dataset(str(path) if path.is_dir() else source))
     except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"data.source={source}: cannot be loaded ({type(error).__name__}: {reason})") from error
+        missing = "" if path.is_dir() else "there is no such folder, and as a name on the hub it "
+        raise InputError(
+            f"data.source={source}: {missing}cannot be loaded ({type(error).__name__}: {reason})"
+        ) from error
     finally:
         if shown:
             datasets.enable_progress_bars()
@@ -96,9 +104,15 @@ def _class_names(split: Any, label: str) -> tuple[str, ...]:
     if isinstance(feature, datasets.ClassLabel):
         return tuple(feature.names)
     values = split.unique(label)
-    if all(isinstance(v, int) for v in values):
+    if all(isinstance(v, int) for v in values) and len(values) <= max(values) + 1 <= MOST_CLASSES:
         return tuple(str(v) for v in range(max(values) + 1))
-    return tuple(sorted(str(v) for v in values))
+    if all(isinstance(v, str) for v in values):
+        return tuple(sorted(values))
+    wrong = next((v for v in values if not isinstance(v, str)), None)
+    raise InputError(
+        f"data.label_column={label}: holds {wrong!r:.40}; labels are whole numbers from 0 to {MOST_CLASSES - 1} "
+        "or names, and none is missing"
+    )
 
 
 def _decode(

@@ -75,10 +75,20 @@ class Part:
         images, labels = self.data.take(chosen)
         return Batch(self.augmentation(images, generator(seed, f"{self.name}/augmentation", step)), labels)
 
+    def first(self) -> Batch:
+        """Two images without augmentation, to try things on."""
+        images, labels = self.data.take(torch.arange(2, device=self.data.labels.device))
+        return Batch(self.augmentation.plain(images), labels)
+
     def passes(self, batch_size: int = 512) -> Iterator[Batch]:
-        """Every image once, in order and without augmentation, for evaluation."""
-        for start in range(0, len(self), batch_size):
-            images, labels = (tensor[start : start + batch_size] for tensor in self.data)
+        """Every image once, without augmentation, for evaluation; batches of nearly one size, at most this.
+
+        In a fixed random order: a supernet's batch norm has no other statistics than the batch's, and data
+        sets often come sorted by class.
+        """
+        order = torch.randperm(len(self), generator=generator(SPLIT_SEED, f"{self.name}/passes", 0))
+        for chosen in order.to(self.data.labels.device).tensor_split(-(-len(self) // batch_size)):
+            images, labels = self.data.take(chosen)
             yield Batch(self.augmentation.plain(images), labels)
 
     def to(self, device: torch.device) -> None:
@@ -111,6 +121,8 @@ class ImageData:
         self.splits, self.batch_size, self.augmentation = splits, batch_size, augmentation
         self.architecture_fraction, self.train_size = architecture_fraction, train_size
         self.classes = len(splits.classes)
+        if self.classes < 2:
+            raise InputError(f"the data has {self.classes} class: at least 2 are needed")
         self._train: LabelledImages | None = None
         self._device = torch.device("cpu")
 
@@ -136,6 +148,9 @@ class ImageData:
     def test(self) -> Part:
         """The test images: for a retraining's last line and for nothing else."""
         test = check_labels("test", self.splits.test(), self.splits.classes)
+        if test.images.shape[1:] != self._training_images().images.shape[1:]:
+            shapes = ("x".join(map(str, data.images.shape[1:])) for data in (test, self._training_images()))
+            raise InputError("test images are {} (height, width, channels), training images {}".format(*shapes))
         return Part("test", test, min(self.batch_size, max(1, len(test.labels))), self.augmentation)
 
     def _training_images(self) -> LabelledImages:
@@ -143,6 +158,7 @@ class ImageData:
             train = check_labels("train", self.splits.train(), self.splits.classes)
             if self.train_size > len(train.labels):
                 raise InputError(f"data.train_size={self.train_size}: there are {len(train.labels)} training images")
+            self.augmentation.check(train.images.shape[1:])
             if self.train_size:
                 train = train.take(stratified(train.labels, self.train_size).nonzero().squeeze(1))
             self._train = train

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from oneshot.architecture import Architecture, Choice, Gates
-from oneshot.errors import InputError, check_integer, unknown
+from oneshot.errors import InputError, check_boolean, check_integer, unknown
 from oneshot.spaces.base import NONE, SearchSpace
 from oneshot.spaces.cell import DiscreteCell, Edge, MixedCell
 from oneshot.spaces.operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
@@ -71,6 +71,7 @@ class DARTSCells(SearchSpace):
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_integer("classes", classes, 2)
+        check_boolean("space.auxiliary", auxiliary)
         inputs, height, width = image_shape
         if height % 4 or width % 4 or min(height, width) < 4:
             raise InputError(
@@ -121,6 +122,8 @@ class DARTSCells(SearchSpace):
         """
         none = self.candidates.index(NONE)
         table = scores.detach().double().cpu().clone()
+        if not bool(table.isfinite().all()):
+            raise InputError("scores are not finite: there is nothing to discretize")
         table[:, none] = -1.0
         strength, operation = (values.tolist() for values in table.max(dim=1))
         decisions = [none] * len(self.choices)
@@ -176,6 +179,8 @@ def _node(index: int) -> str:
 
 
 def _checked_candidates(candidates: Sequence[str], operations: Mapping[str, Operation]) -> tuple[str, ...]:
+    if not isinstance(candidates, list | tuple):
+        raise InputError(f"space.candidates={candidates!r}: must be a list of names")
     candidates = tuple(candidates)
     for name in candidates:
         if name != NONE and name not in operations:

@@ -217,16 +217,15 @@ def test_mean_reinforce_gradient_is_that_of_the_expected_reward(double, form):
     cost = ExpectedCost(torch.rand(space.shape), 0.3, form, 1.5)
     ours, supernet, (x, y) = architect(space, variant="reinforce", cost=cost), Mixture(space), batch()
     ours.baseline += 0.2  # changes no mean
-    index, samples = 0, {}
-    while len(samples) < 6:
+    samples = {}
+    for index in range(500):
         loss = ours.loss(Kept(supernet), None, (x, y), None, step(index))
         log_p, reward = loss / (ours.baseline - ours.reward), ours.reward
         path = min(  # the draw, told by its probability: all six differ
             itertools.product(range(3), range(2), range(1)), key=lambda d: abs(probability(ours, d).log() - log_p)
         )
         samples[path] = (torch.autograd.grad(loss, ours.alpha)[0], reward)
-        index += 1
-    assert set(supernet.modes) == {(False, False)} and supernet.training
+    assert len(samples) == 6 and set(supernet.modes) == {(False, False)} and supernet.training
     mean, expected = 0, 0
     for path, (gradient, reward) in samples.items():
         one_hot = space.one_hot(space.architecture(path))

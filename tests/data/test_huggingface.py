@@ -89,6 +89,17 @@ def test_labels_as_strings(tmp_path):
     assert data.train().data.labels.tolist() == [1, 0, 1] and data.classes == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "wrong"), [(["a", None, "b"], "None"), ([0.5, 1.0, 2.0], "0.5"), ([0, 1, 2000000000], "")]
+)
+def test_labels_that_are_no_classes(tmp_path, values, wrong):
+    picture = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+    kind = datasets.Value({str: "string", float: "float32", int: "int64"}[type(values[0])])
+    features = datasets.Features({"image": datasets.Image(), "label": kind})
+    with pytest.raises(InputError, match=f"data.label_column=label: holds {wrong}"):
+        huggingface(parquet(tmp_path, {"image": [picture] * 3, "label": values}, features), 2, COLOUR)
+
+
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at ../shared/data/cifar10")
 def test_cifar10():
     augmentation = Augmentation([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616])

@@ -37,7 +37,25 @@ def test_a_pass_holds_every_image_once():
     for epoch in range(3):
         seen = [i for step in range(5) for i in held(part.batch(0, 5 * epoch + step))]
         assert sorted(seen) == list(range(20))
-    assert [i for b in part.passes(3) for i in held(b)] == list(range(20))
+    sizes = [len(b.y) for b in part.passes(6)]
+    assert sizes == [5, 5, 5, 5]  # equal as far as possible: batch norm of a batch of one is nothing
+
+
+def test_an_evaluation_mixes_the_classes():
+    """Batch norm of a supernet sees the batch alone: data sorted by class must not come class by class."""
+    part = numbered(40, batch_size=4).train()
+    part.data = LabelledImages(part.data.images, part.data.labels.sort().values)
+    batches = list(part.passes(10))
+    assert all(0 < int(b.y.sum()) < len(b.y) for b in batches)
+    assert sorted(i for b in batches for i in held(b)) == list(range(40))
+    assert [held(b) for b in batches] == [held(b) for b in part.passes(10)]
+
+
+def test_test_images_of_another_shape_are_refused():
+    train = LabelledImages(torch.zeros(8, 4, 4, 1, dtype=torch.uint8), torch.arange(8) % 2)
+    test = LabelledImages(torch.zeros(8, 6, 4, 1, dtype=torch.uint8), torch.arange(8) % 2)
+    with pytest.raises(InputError, match="test images are 6x4x1 .*, training images 4x4x1"):
+        ImageData(Splits(("a", "b"), lambda: train, lambda: test), 2, PLAIN).test()
 
 
 def test_parts_are_disjoint_stratified_and_the_same_for_every_seed():

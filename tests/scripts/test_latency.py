@@ -58,7 +58,7 @@ def test_default_files_and_multirun(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dtype=float8"], "unknown dtype 'float8'; known: bfloat16"),
+        (["dtype=float8"], "unknown dtype 'float8'; did you mean 'float64'? known: bfloat16"),
         (["batch=0"], "batch=0: must be a whole number"),
         (["repeats=1"], "repeats=1"),
         (["device=nowhere"], "device=nowhere: cannot be used here"),

@@ -103,7 +103,14 @@ def test_multirun_jobs_have_folders_of_their_own(run, tmp_path):
 def test_multirun_over_architects(run, tmp_path):
     names = "darts,darts_second,snas,enas,proxyless,uniform,path_dropout"
     code, _, err = run(
-        search, "--multirun", *TINY, f"architect={names}", "seed=0,1", "experiment=cifar10_cpu", "data=digits"
+        search,
+        "--multirun",
+        *TINY,
+        "epochs=2",
+        f"architect={names}",
+        "seed=0,1",
+        "experiment=cifar10_cpu",
+        "data=digits",
     )
     assert (code, err) == (0, "")
     folders = list((tmp_path / "outputs" / "search").iterdir())
@@ -129,7 +136,7 @@ BAD = [
     (search, ["architct=darts"], "unknown setting 'architct'; did you mean 'architect'?"),
     (search, ["epohcs=3"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
     (search, ["space.cels=3"], "unknown setting 'space.cels'; did you mean 'space.cells'?"),
-    (search, ["space=dart"], "unknown choice for space 'dart'; known: darts; did you mean 'darts'?"),
+    (search, ["space=dart"], "unknown choice for space 'dart'; did you mean 'darts'? known: darts"),
     (search, ["architect=drts"], "did you mean 'darts'?"),
     (search, ["data=cifar"], "did you mean 'cifar10'?"),
     (search, ["experiment=digit"], "did you mean 'digits'?"),
@@ -152,8 +159,24 @@ BAD = [
     (search, ["data=images", "data.source=labels"], "has label -1"),
     (search, ["data=images", "data.source=odd"], "image shape 3x6x6"),
     (search, ["out=full"], "out=full: the folder is not empty"),
+    (search, ["out=3"], "out=3: must be the path of a folder"),
+    (search, ["schedule=null"], "must be a mapping with _target_"),
+    (search, ["space.candidates=none"], "space.candidates='none': must be a list"),
+    (search, ["schedule.joint=perhaps"], "schedule.joint='perhaps': must be true or false"),
+    (search, ["schedule.warmup_epochs=6"], "schedule.warmup_epochs=6: must be below epochs=6"),
+    (search, ["schedule.architecture_steps=0"], "schedule.architecture_steps=0: this architect learns"),
+    (search, ["data.augmentation.pad=100"], "data.augmentation.pad=100: must be at most twice"),
+    (search, ["criterion._target_=torch.nn.L1Loss"], "a first forward pass fails"),
+    (search, ["trainer.accelerator=foo"], "foo"),
+    (search, ["threads=100000"], "threads=100000"),
+    (search, ["data=images", "data.source=3"], "data.source=3: must be the name"),
+    (search, ["data=images", "data.source=odd", "data.image_size=abc"], "data.image_size='abc'"),
+    (search, ["data=images", "data.source=odd", "data.image_size=8", "data.grey=true"], "images have 1 channels"),
+    (retrain, ["architecture=random", "criterion.label_smoothing=7"], "label_smoothing"),
+    (retrain, ["architecture=random", "data=images", "data.source=odd", "data.image_size=8"], "no split 'test'"),
+    (retrain, ["architecture=null"], "architecture=None: must be latest, random"),
     (retrain, [], "architecture=latest: no finished search below outputs/search"),
-    (retrain, ["architecture=nowhere.json"], "nowhere.json: cannot be read"),
+    (retrain, ["architecture=nowhere.json"], "architecture=nowhere.json: there is no such run or file"),
     (retrain, ["architecture=truncated.json"], "truncated.json: not a complete JSON file"),
     (retrain, ["architecture=other.json"], "field 'space'"),
     (
