@@ -162,7 +162,7 @@ class Search(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self._keep_scores()
-        self._write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy().detach())})
+        self._write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
 
     def training_step(self, update: Update, _: int) -> None:
         torch.manual_seed(seed_of(self.seed, "step", update.index))
@@ -225,7 +225,7 @@ class Search(pl.LightningModule):
         self.valid_accuracy = valid["accuracy"]
         row = {"epoch": self.current_epoch + 1, "step": done, **self.means.read()}
         row |= {"valid_loss": valid["loss"], "valid_accuracy": valid["accuracy"]}
-        self._write({**row, "entropy": float(self.architect.entropy().detach())})
+        self._write({**row, "entropy": float(self.architect.entropy())})
 
     def on_train_end(self) -> None:
         self.found = self.selection(self.space, self.architect, self.estimate)

@@ -84,6 +84,7 @@ class Architect(nn.Module, ABC):
         """The loss with the cost expected under these probabilities (choices, candidates), if there is a cost."""
         return loss if self.cost is None else self.cost(loss, probabilities)
 
+    @torch.no_grad()
     def entropy(self) -> Tensor:
         """Mean entropy of the choices' scores, normalized: 1 uniform, 0 decided."""
         p = self.scores()
