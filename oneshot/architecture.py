@@ -32,10 +32,18 @@ class Gates(NamedTuple):
 
     weight: (choices, candidates), zeros where a choice has fewer candidates; rows need not sum to 1.
     active: for each choice the candidates to compute, on the host; None computes all of them.
+    silent: for each choice the active candidates whose gate is 0: nothing goes back through them, so a supernet
+    computes them for the gates' gradient alone and keeps nothing else; None where there are none.
     """
 
     weight: Tensor
     active: tuple[tuple[int, ...], ...] | None = None
+    silent: tuple[tuple[int, ...], ...] | None = None
+
+    def rows(self, rows: slice) -> "Gates":
+        """The gates of some of the choices."""
+        active, silent = (None if part is None else part[rows] for part in (self.active, self.silent))
+        return Gates(self.weight[rows], active, silent)
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,14 @@ class ProxylessNAS(Architect):
         self.reward: Tensor | None = None
 
     def gates(self, step: Step) -> Gates:
-        return self._one_path(self._draw(step.generator("proxyless/path"), 1))
+        return self._one_path(_draw(self._host_logits(), step.generator("proxyless/path"), 1))
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
         x, y = valid
         if self.variant == "reinforce":
-            path = self._draw(step.generator("proxyless/reward"), 1)
+            path = _draw(self._host_logits(), step.generator("proxyless/reward"), 1)
             self.reward = self._reward(supernet, x, y, self._one_path(path))
             log_p = torch.log_softmax(self._logits(), dim=1).gather(1, path.to(self.alpha.device)).sum()
             return -(self.reward - self.baseline) * log_p
@@ -95,14 +95,9 @@ class ProxylessNAS(Architect):
     def _logits(self) -> Tensor:
         return self.alpha.masked_fill(~self.mask, -torch.inf)
 
-    def _draw(self, generator: torch.Generator, number: int) -> Tensor:
-        """(choices, number) candidates by p without replacement, on the host: the largest logits + Gumbel noise.
-
-        Source: Kool, van Hoof and Welling, arXiv:1903.06059.
-        """
-        logits = self._logits().detach().cpu().double()  # the draw's one transfer
-        noise = -torch.empty_like(logits).exponential_(generator=generator).log()
-        return torch.where(self.space.mask, logits + noise, -torch.inf).topk(number, dim=1).indices
+    def _host_logits(self) -> Tensor:
+        """In double precision on the host: a draw's one transfer."""
+        return self._logits().detach().cpu().double()
 
     def _one_path(self, path: Tensor) -> Gates:
         weight = torch.zeros_like(self.alpha).scatter(1, path.to(self.alpha.device), 1.0)
@@ -111,21 +106,25 @@ class ProxylessNAS(Architect):
     def _two_paths(self, generator: torch.Generator) -> tuple[Gates, Tensor]:
         """The gates of an architecture step, and q as a table (choices, candidates).
 
-        The inactive path's gate is 0: its output is computed for the gate's gradient, and no gradient but a zero
-        goes back through it.
+        The inactive path's gate is 0: its output is computed for the gate's gradient, and no gradient goes back
+        through it.
         """
-        pair = self._draw(generator, min(2, self.space.shape[1])).sort(dim=1).values
+        host = self._host_logits()
+        pair = _draw(host, generator, min(2, self.space.shape[1])).sort(dim=1).values
+        first = torch.softmax(host.gather(1, pair), dim=1)[:, :1]
+        chosen = (torch.rand(first.shape, generator=generator, dtype=torch.float64) >= first).long()
         sizes = [len(choice.candidates) for choice in self.space.choices]
         active = tuple(tuple(k for k in row if k < n) for row, n in zip(pair.tolist(), sizes, strict=True))
+        on = pair.gather(1, chosen).squeeze(1).tolist()
+        silent = tuple(tuple(k for k in row if k != path) for row, path in zip(active, on, strict=True))
+        one_hot = nn.functional.one_hot(chosen.squeeze(1), pair.shape[1]).to(self.alpha.device)
         pair = pair.to(self.alpha.device)
         logits = self._logits().gather(1, pair)
         self.drawn = Pair(pair, logits.detach())
         q = torch.softmax(logits, dim=1)
-        uniform = torch.rand(len(pair), 1, generator=generator, dtype=torch.float64).to(q)
-        one_hot = nn.functional.one_hot((uniform >= q[:, :1]).long().squeeze(1), pair.shape[1])
         gate = one_hot + (q - q.detach())
         weight, table = (torch.zeros_like(self.alpha).scatter(1, pair, values) for values in (gate, q))
-        return Gates(weight, active), table
+        return Gates(weight, active, silent), table
 
     @torch.no_grad()
     def _reward(self, supernet: nn.Module, x: Tensor, y: Tensor, gates: Gates) -> Tensor:
@@ -136,3 +135,12 @@ class ProxylessNAS(Architect):
         finally:
             supernet.train(training)
         return 1 - self.penalized(error, gates.weight)
+
+
+def _draw(logits: Tensor, generator: torch.Generator, number: int) -> Tensor:
+    """(choices, number) candidates by softmax(logits) without replacement: the largest logits + Gumbel noise.
+
+    Source: Kool, van Hoof and Welling, arXiv:1903.06059.
+    """
+    noise = -torch.empty_like(logits).exponential_(generator=generator).log()
+    return (logits + noise).topk(number, dim=1).indices

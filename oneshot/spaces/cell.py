@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from oneshot.architecture import Gates
 from oneshot.spaces.base import NONE, DropPath
 from oneshot.spaces.operations import Operation
 
@@ -39,10 +40,9 @@ class MixedCell(nn.Module):
             built = {c: operations[c](channels, edge.stride, False) for c in candidates if c != NONE}
             self.edges[str(i)] = nn.ModuleDict(built)
 
-    def forward(self, inputs: Sequence[Tensor], weight: Tensor, active: Sequence[Sequence[int]] | None) -> list[Tensor]:
-        """inputs: the cell's input states, (batch, channels, height, width) each.
+    def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
+        """inputs: the cell's input states, (batch, channels, height, width) each; gates: a row an edge.
 
-        weight: (edges, candidates). active: for each edge the candidates to compute, None for all.
         Returns the states of all nodes, inputs included.
         """
         states = list(inputs)
@@ -50,9 +50,12 @@ class MixedCell(nn.Module):
         terms: list[Tensor] = []
         for i, edge in enumerate(self.plan):
             operations: Any = self.edges[str(i)]
-            for k in everything if active is None else active[i]:
+            for k in everything if gates.active is None else gates.active[i]:
                 if self.candidates[k] != NONE:
-                    terms.append(weight[i, k] * operations[self.candidates[k]](states[edge.source]))
+                    silent = gates.silent is not None and k in gates.silent[i]
+                    with torch.set_grad_enabled(torch.is_grad_enabled() and not silent):
+                        y = operations[self.candidates[k]](states[edge.source])
+                    terms.append(gates.weight[i, k] * y)
             if i + 1 == len(self.plan) or self.plan[i + 1].target != edge.target:
                 states.append(_sum(terms) if terms else _zeros(states[edge.source], edge.stride))
                 terms = []

@@ -219,7 +219,7 @@ class SupernetCell(nn.Module):
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
         """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""
-        return torch.cat(self.graph(self.inputs(s0, s1), gates.weight, gates.active)[2:], dim=1)
+        return torch.cat(self.graph(self.inputs(s0, s1), gates)[2:], dim=1)
 
 
 class Supernet(nn.Module):
@@ -235,10 +235,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """x: images (batch, channels, height, width). Returns logits (batch, classes)."""
-        normal, reduce = (
-            Gates(gates.weight[rows], None if gates.active is None else gates.active[rows])
-            for rows in (slice(self.edges), slice(self.edges, None))
-        )
+        normal, reduce = gates.rows(slice(self.edges)), gates.rows(slice(self.edges, None))
         s0 = s1 = self.stem(x)
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1, reduce if cell.reduces else normal)

@@ -307,6 +307,25 @@ def test_memory_is_that_of_the_paths_whatever_the_number_of_candidates():
     assert max(architectures) <= 1.01 * min(architectures)
 
 
+@pytest.mark.parametrize("on", [1, 2])
+def test_memory_of_an_architecture_step_whichever_of_a_cheap_and_a_dear_path_is_active(on):
+    torch.manual_seed(0)
+    candidates = ["none", "skip_connect", "sep_conv_5x5"]
+    space = DARTSCells((3, 8, 8), 10, cells=3, channels=8, nodes=2, candidates=candidates)
+    supernet, (x, y), ours = space.supernet(), batch(space), architect(space)
+    ours.alpha.data.zero_()[:, 0] = -1e3
+    ours.alpha.data[:, on] = 40.0  # drawn with the other one, and active
+    path = tuple((on,) for _ in space.choices)
+    hot = torch.zeros(space.shape)
+    hot[:, on] = 1.0
+    one = saved_bytes(lambda: functional.cross_entropy(supernet(x, Gates(hot, path)), y), supernet)
+    kept = Kept(supernet)
+    with frozen(supernet):
+        two = saved_bytes(lambda: ours.loss(kept, (x, y), (x, y), None, step()), supernet)
+    assert kept.gates.silent == tuple((3 - on,) for _ in space.choices)
+    assert two <= 2.1 * one
+
+
 def test_bad_settings_are_named():
     space = Layers(2)
     with pytest.raises(InputError, match="unknown architect.variant 'gradients'.*did you mean 'gradient'"):
