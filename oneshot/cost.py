@@ -137,6 +137,8 @@ def latency(
     space: SearchSpace, table: str, weight: float, form: str = "additive", reference: float | None = None
 ) -> ExpectedCost:
     """The expected latency of the candidates, in ms. table: a file of scripts/latency.py."""
+    if not isinstance(table, str) or not table:
+        raise InputError(f"cost.table={table!r}: must be the path of a file of scripts/latency.py")
     read = LatencyTable.read(Path(table), space)
     return ExpectedCost(read.medians(space), weight, form, reference)
 
@@ -179,7 +181,7 @@ class LatencyTable:
             raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
-        if content.get("version") != VERSION:
+        if type(content.get("version")) is not int or content["version"] != VERSION:
             raise InputError(
                 f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}"
             )
@@ -192,7 +194,12 @@ class LatencyTable:
         for field, kind in kinds.items():
             if not isinstance(content.get(field), kind):
                 raise InputError(f"{where}: field {field!r} must be of type {kind.__name__}")
+        check_integer(f"{where}: field 'batch'", content["batch"], 1)
+        if not all(isinstance(version, str) for version in content["versions"].values()):
+            raise InputError(f"{where}: field 'versions' must map each package to its version")
         rows = _checked_rows(content.get("rows"), space, where)
+        if not any(candidate["median_ms"] > 0 for row in rows.values() for candidate in row.values()):
+            raise InputError(f"{where}: field 'rows': median_ms is 0 everywhere, so nothing was measured")
         return cls(content["space"], **{field: content[field] for field in kinds}, rows=rows)
 
 

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """Input from the user that cannot be used. The message is one line: the thing, its value, what is allowed."""
 
 
+class Diverged(InputError):
+    """A number that is not finite: nothing that follows would mean anything."""
+
+
 def check_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     """Raise InputError unless `value` is a finite number in [low, high] (in (low, high] with `open_low`)."""
     number = isinstance(value, int | float) and not isinstance(value, bool)

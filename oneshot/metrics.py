@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from oneshot.errors import InputError
+from oneshot.errors import Diverged, InputError
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
@@ -23,10 +23,6 @@ def check_forward(loss: Callable[[], Tensor]) -> None:
         raise InputError(f"a first forward pass fails: {str(error).splitlines()[0]}") from error
     if value.numel() != 1 or not value.is_floating_point():
         raise InputError(f"the criterion gives a tensor of shape {tuple(value.shape)}: must be one number")
-
-
-class Diverged(InputError):
-    """A number that is not finite: nothing that follows would mean anything."""
 
 
 class Means:

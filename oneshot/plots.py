@@ -265,25 +265,30 @@ def _draw_curve(axes: Axes, name: str, points: Sequence[tuple[float, float]]) ->
     axes.plot(steps, values, color=colour, linewidth=1.5, marker=marker, markersize=3, label=split or kind)
 
 
-def comparison(results: Mapping[str, Sequence[float]], confidence: float = 0.95) -> Figure:
-    """Test accuracy of each method: a dot a seed, the mean and its confidence interval.
+def comparison(results: Mapping[str, Mapping[str, Sequence[float]]], confidence: float = 0.95) -> Figure:
+    """What each method measured: a panel a quantity; a dot a seed, the mean and its confidence interval.
 
-    results: accuracies in [0, 1] by method, drawn from top to bottom in their order.
+    results: quantity, with its unit -> method -> values, drawn from top to bottom in the order of the first quantity.
     """
-    names = list(results)
-    figure = Figure(figsize=(6.0, 0.8 + 0.36 * len(names)))
-    axes = figure.add_axes((0.24, 0.55 / figure.get_figheight(), 0.72, 1 - 0.7 / figure.get_figheight()))
-    for y, name in enumerate(names):
-        mean, half = mean_interval(results[name], confidence)
-        axes.errorbar(mean, y, xerr=half, color=BLUE, marker="|", markersize=12, capsize=3, linewidth=1.5)
-        axes.plot(results[name], [y] * len(results[name]), "o", color=ORANGE, markersize=4, alpha=0.7)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    axes.set_xlabel(f"test accuracy: each seed, mean and {confidence:.0%} interval")
-    axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    names = list(next(iter(results.values())))
+    figure = Figure(figsize=(1.6 + 2.4 * len(results), 0.9 + 0.3 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    for axes, (quantity, by_name) in zip(panels, results.items(), strict=True):
+        for y, name in enumerate(names):
+            values = by_name.get(name, ())
+            if not values:
+                continue
+            mean, half = mean_interval(values, confidence)
+            axes.errorbar(mean, y, xerr=half, color=BLUE, marker="|", markersize=10, capsize=2, linewidth=1.5)
+            axes.plot(values, [y] * len(values), "o", color=ORANGE, markersize=4, alpha=0.7)
+        axes.set_xlabel(quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel(f"each seed, mean and {confidence:.0%} interval", fontsize="small")
     return figure
 
 

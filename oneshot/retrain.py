@@ -59,6 +59,7 @@ class Retrain(pl.LightningModule):
         self.network.train()
         self.rows: list[dict[str, Any]] = []
         self.means = Means()
+        self.done = 0  # steps
 
     @property
     def epochs(self) -> int:
@@ -80,6 +81,13 @@ class Retrain(pl.LightningModule):
     def train_dataloader(self) -> "Steps":
         return Steps(self)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["retrain"] = {"done": self.done, "rows": self.rows}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["retrain"].items():
+            setattr(self, name, value)
+
     def on_train_epoch_start(self) -> None:
         set_drop_path(self.network, self.drop_path * self.current_epoch / self.epochs)
 
@@ -99,8 +107,9 @@ class Retrain(pl.LightningModule):
         optimizer.step()
         self.means.add("train_loss", loss)
         self.means.add("train_accuracy", accuracy(logits, y))
-        if (step + 1) % self.log_every == 0 or (step + 1) % self.part.batches == 0:
-            self._write({"epoch": self.current_epoch + 1, "step": step + 1, **self.means.read()})
+        self.done = step + 1
+        if self.done % self.log_every == 0 or self.done % self.part.batches == 0:
+            self._write({"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()})
 
     def on_train_epoch_end(self) -> None:
         self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
@@ -125,11 +134,11 @@ class Retrain(pl.LightningModule):
 
 
 class Steps:
-    """What Lightning iterates in an epoch: the numbers of its steps."""
+    """What Lightning iterates in an epoch: the numbers of its steps. By our own count, as in Search."""
 
     def __init__(self, retrain: Retrain) -> None:
         self.retrain = retrain
 
     def __iter__(self) -> Iterator[int]:
-        batches = self.retrain.part.batches
-        return iter(range(self.retrain.current_epoch * batches, (self.retrain.current_epoch + 1) * batches))
+        done, batches = self.retrain.done, self.retrain.part.batches
+        return iter(range(done, (done // batches + 1) * batches))

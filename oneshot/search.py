@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -43,6 +43,7 @@ class Update(NamedTuple):
 class Schedule:
     """How the two kinds of steps alternate: a cycle is architecture_steps, then weight_steps.
 
+    An architect without parameters has no architecture steps, whatever is given here.
     warmup_epochs: epochs of weight steps alone, before the first cycle. joint: one backward pass on the
     training batch moves weights and architecture parameters in every step behind the warm-up (SNAS).
     An epoch is one pass over the weight part, whatever the number of architecture steps.
@@ -63,6 +64,13 @@ class Schedule:
         """Architecture steps done when `weight` weight steps are, at `batches` weight steps an epoch."""
         cycles = math.ceil(max(0, weight - self.warmup_epochs * batches) / self.weight_steps)
         return 0 if self.joint else cycles * self.architecture_steps
+
+    def remaining(self, done: int, batches: int) -> Iterator[Update]:
+        """What is left of the epoch when so many updates are done: all of it at its start."""
+        epoch = 0
+        while self.total(epoch + 1, batches) <= done:
+            epoch += 1
+        return (update for update in self.epoch(epoch, batches) if update.index >= done)
 
     def total(self, epochs: int, batches: int) -> int:
         """Updates of a whole search."""
@@ -112,6 +120,8 @@ class Search(pl.LightningModule):
         check_integer("log_every", log_every, 1)
         self.automatic_optimization = False
         self.space, self.architect, self.schedule = space, architect, schedule or Schedule()
+        if not _learns(architect):
+            self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.criterion, self.selection, self.gradient_clip = criterion, selection, gradient_clip
@@ -122,6 +132,7 @@ class Search(pl.LightningModule):
         self.rows: list[dict[str, Any]] = []
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.means = Means()
+        self.done = 0  # updates
         self.found: Architecture
 
     @property
@@ -135,8 +146,12 @@ class Search(pl.LightningModule):
 
     def check(self, epochs: int) -> None:
         """Raise InputError when a search of so many epochs would not move the architect at all."""
+        if not _learns(self.architect):
+            return
+        if self.architect.optimizer is None:
+            raise InputError("architect.optimizer=null: this architect learns, so it must have an optimizer")
         moves = self.schedule.joint or self.schedule.architecture_steps > 0
-        if self.architect.optimizer is None or moves and self.schedule.warmup_epochs < epochs:
+        if moves and self.schedule.warmup_epochs < epochs:
             return
         if moves:
             raise InputError(f"schedule.warmup_epochs={self.schedule.warmup_epochs}: must be below epochs={epochs}")
@@ -147,7 +162,7 @@ class Search(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         weights = self.optimizer(self.supernet.parameters())
         optimizers = [weights]
-        if self.architect.optimizer is not None:
+        if self.architect.optimizer is not None and _learns(self.architect):
             optimizers.append(self.architect.optimizer(self.architect.parameters()))
         cosine = CosineAnnealingLR(weights, T_max=self.epochs, eta_min=self.minimum_learning_rate)
         return optimizers, [cosine]
@@ -160,7 +175,16 @@ class Search(pl.LightningModule):
     def train_dataloader(self) -> "Updates":
         return Updates(self)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["search"] = {"done": self.done, "rows": self.rows, "scores": self.scores}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["search"].items():
+            setattr(self, name, value)
+
     def on_train_start(self) -> None:
+        if self.done:
+            return
         self._keep_scores()
         self._write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
 
@@ -173,8 +197,9 @@ class Search(pl.LightningModule):
             self._joint_step(update, step)
         else:
             self._weight_step(update, step)
-        if (update.index + 1) % self.log_every == 0:
-            self._write({"epoch": self.current_epoch + 1, "step": update.index + 1, **self.means.read()})
+        self.done = update.index + 1
+        if self.done % self.log_every == 0:
+            self._write({"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()})
 
     def _weight_step(self, update: Update, step: Step) -> None:
         optimizer = self._optimizers()[0]
@@ -219,11 +244,10 @@ class Search(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
         self._keep_scores()
-        done = self.schedule.total(self.current_epoch + 1, self.weight_part.batches)
-        step = Step(self.seed, done - 1, self.total)
+        step = Step(self.seed, self.done - 1, self.total)
         valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
         self.valid_accuracy = valid["accuracy"]
-        row = {"epoch": self.current_epoch + 1, "step": done, **self.means.read()}
+        row = {"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()}
         row |= {"valid_loss": valid["loss"], "valid_accuracy": valid["accuracy"]}
         self._write({**row, "entropy": float(self.architect.entropy())})
 
@@ -272,11 +296,18 @@ class Search(pl.LightningModule):
             self.record(row)
 
 
+def _learns(architect: Architect) -> bool:
+    return next(architect.parameters(), None) is not None
+
+
 class Updates:
-    """What Lightning iterates in an epoch: the schedule's updates. The batches themselves are on the device."""
+    """What Lightning iterates in an epoch: the schedule's updates. The batches themselves are on the device.
+
+    By our own count of updates: when a fit resumes, Lightning asks for them before it knows its epoch.
+    """
 
     def __init__(self, search: Search) -> None:
         self.search = search
 
     def __iter__(self) -> Iterator[Update]:
-        return self.search.schedule.epoch(self.search.current_epoch, self.search.weight_part.batches)
+        return self.search.schedule.remaining(self.search.done, self.search.weight_part.batches)

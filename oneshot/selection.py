@@ -16,27 +16,27 @@ from oneshot.spaces.base import SearchSpace
 class BestOf:
     """The most accurate of `samples` drawn architectures, each scored once; the first drawn one where equal.
 
-    Drawn from the architect: the one-hot gates of ENAS and of Uniform are architectures. With `uniform` drawn
-    from the space, for path dropout, whose gates are several paths at once. seed: of the draws, apart from the
-    search's. Raises InputError for anything out of range.
+    Drawn from the architect where its gates are one path (ENAS, Uniform), else uniformly from the space (path
+    dropout). seed: of the draws. Raises InputError for anything out of range.
     """
 
     samples: int = 100
     seed: int = 0
-    uniform: bool = False
 
     def __post_init__(self) -> None:
         check_integer("selection.samples", self.samples, 1)
+        check_integer("selection.seed", self.seed, 0)
 
     @torch.no_grad()
     def __call__(self, space: SearchSpace, architect: Architect, estimator: Estimator) -> Architecture:
         drawn: dict[Architecture, None] = {}  # in the order of their draws
         for n in range(1, self.samples + 1):
             step = Step(self.seed, 0, 1, draw=n)
-            if self.uniform:
-                found = space.sample(random.Random(step.generator("selection").initial_seed()))
+            gates = architect.gates(step)
+            if gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
+                found = space.discretize(gates.weight)
             else:
-                found = space.discretize(architect.gates(step).weight)
+                found = space.sample(random.Random(step.generator("selection").initial_seed()))
             drawn[found] = None
         scores = estimator([Query(architecture) for architecture in drawn])
         best, _ = max(zip(drawn, scores, strict=True), key=lambda pair: pair[1]["accuracy"])

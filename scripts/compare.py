@@ -1,14 +1,16 @@
 """Compare architects: search and retrain with each and every seed, one table and one picture."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch import CONF, run_folder, script
-from omegaconf import DictConfig
+from launch import CONF, FULL_ERROR, run_folder, script
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from screen import say
 
@@ -18,6 +20,7 @@ from oneshot.errors import InputError, check_integer, unknown
 from oneshot.runs import write_text
 
 RANDOM = "random"
+SETTINGS = ("settings", "search_settings", "retrain_settings")
 COLUMNS = {  # of the table: name -> (result, scale, format)
     "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
     "search, s": ("seconds", 1.0, ".0f"),
@@ -28,14 +31,10 @@ COLUMNS = {  # of the table: name -> (result, scale, format)
 
 @script("compare")
 def main(config: DictConfig) -> None:
-    known = [*(path.stem for path in (CONF / "architect").glob("*.yaml")), RANDOM]
-    for name in config.architects:
-        if name not in known:
-            raise unknown("architect", name, known)
-    for seed in config.seeds:
-        check_integer("seeds", seed, 0)
+    check(config)
     console = Console()
     folder = run_folder(config, "compare")
+    keep_settings(config, folder)
     results = []
     for seed in config.seeds:
         for name in config.architects:
@@ -43,11 +42,48 @@ def main(config: DictConfig) -> None:
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     text = table(results)
     write_text(folder / "table.md", text)
-    by_name: dict[str, list[float]] = {}
-    for result in results:
-        by_name.setdefault(result["architect"], []).append(result["test_accuracy"])
-    written = plots.save(plots.comparison(by_name), folder / "comparison")
+    written = plots.save(plots.comparison(columns(results)), folder / "comparison")
     say(console, [text, f"written to {folder}: results.json, table.md, {', '.join(p.name for p in written)}"])
+
+
+def check(config: DictConfig) -> None:
+    """Raise InputError for anything that is not a list of known architects, of seeds or of settings."""
+    for key in ("architects", "seeds", *SETTINGS):
+        if OmegaConf.is_missing(config, key):
+            raise InputError(f"{key}: must be given, {key}=[...], or experiment=compare_architects")
+        if not isinstance(config[key], ListConfig):
+            raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
+    if config.out is not None and not (isinstance(config.out, str) and config.out):
+        raise InputError(f"out={config.out!r}: must be the path of a folder")
+    known = [*(path.stem for path in (CONF / "architect").glob("*.yaml")), RANDOM]
+    for name in config.architects:
+        if name not in known:
+            raise unknown("architect", name, known)
+    for seed in config.seeds:
+        check_integer("seeds", seed, 0, 2**32 - 1)
+    for key in ("architects", "seeds"):
+        if not config[key] or len(set(config[key])) < len(config[key]):
+            raise InputError(f"{key}={list(config[key])}: must hold at least one, and each once")
+    for key in SETTINGS:
+        for setting in config[key]:
+            if not isinstance(setting, str) or "=" not in setting:
+                raise InputError(f"{key}: {setting!r} is no setting; as \"{key}=['epochs=2']\"")
+
+
+def keep_settings(config: DictConfig, folder: Path) -> None:
+    """Write the jobs' settings into the folder, or raise InputError where it holds others: jobs would not compare."""
+    settings = {key: list(config[key]) for key in SETTINGS}
+    path = folder / "settings.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for key in SETTINGS:
+            if before.get(key) != settings[key]:
+                raise InputError(f"{key}={settings[key]}: {folder} has {before.get(key)}; name another folder by out=")
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"out={folder}: the folder is not empty and holds no comparison; name a new one")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console: Console) -> dict[str, Any]:
@@ -57,9 +93,10 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
     search: Mapping[str, Any] = {}
     architecture = RANDOM
     if name != RANDOM:
-        search = job("search.py", [f"architect={name}", *shared, *config.search], path / "search", console)
+        search = job("search.py", [f"architect={name}", *shared, *config.search_settings], path / "search", console)
         architecture = str(path / "search")
-    retrain = job("retrain.py", [f"architecture={architecture}", *shared, *config.retrain], path / "retrain", console)
+    settings = [f"architecture={architecture}", *shared, *config.retrain_settings]
+    retrain = job("retrain.py", settings, path / "retrain", console)
     return {
         "architect": name,
         "seed": seed,
@@ -72,26 +109,46 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
 
 
 def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> dict[str, Any]:
-    """Run a script in a process of its own, so that its peak memory is its own; returns its result.json."""
-    result = out / "result.json"
-    if not result.is_file():
+    """Run a script in a process of its own, so that its peak memory is its own; returns its result.json.
+
+    It works in a folder named .part, so that one that was cut off is not taken for a finished one.
+    """
+    if not out.exists():
         say(console, [" ".join([script, *arguments])])
-        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        part = out.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={part}"]
+        environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
             reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise InputError(f"{script} {' '.join(arguments)}: {reason[-1]}")
-    return json.loads(result.read_text(encoding="utf-8"))
+            raise InputError(f"{script} {' '.join(arguments)}: {reason[-1].removeprefix('error: ')}")
+        part.rename(out)
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert isinstance(result, dict)
+    return result
+
+
+def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Column -> architect -> values of its seeds; no value where an architect has none."""
+    names = list(dict.fromkeys(result["architect"] for result in results))
+    by_column: dict[str, dict[str, list[float]]] = {}
+    for column, (key, scale, _) in COLUMNS.items():
+        by_column[column] = {name: [] for name in names}
+        for result in results:
+            if result[key] is not None:
+                by_column[column][result["architect"]].append(result[key] * scale)
+    return by_column
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table: a row an architect, mean and 95 % interval of the accuracy, means of the rest."""
+    by_column = columns(results)
     lines = [f"| architect | {' | '.join(COLUMNS)} |", f"|---{'|---' * len(COLUMNS)}|"]
-    for name in dict.fromkeys(result["architect"] for result in results):
-        rows = [result for result in results if result["architect"] == name]
+    for name in next(iter(by_column.values())):
         cells = []
-        for key, scale, shown in COLUMNS.values():
-            values = [row[key] * scale for row in rows if row[key] is not None]
+        for column, (key, _, shown) in COLUMNS.items():
+            values = by_column[column][name]
             mean, half = mean_interval(values) if values else (None, None)
             interval = f" ± {half:{shown}}" if key == "test_accuracy" and len(values) > 1 else ""
             cells.append("" if mean is None else f"{mean:{shown}}{interval}")

@@ -42,6 +42,8 @@ def read_device(name: str) -> torch.device:
     """auto (an accelerator where there is one, else the CPU) or the name of a device that can compute."""
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if not isinstance(name, str):
+        raise InputError(f"device={name!r}: must be auto or the name of a device, as cpu or cuda:0")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()

@@ -54,8 +54,12 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
 
         def main() -> None:
             sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
-            with bad_input_ends(config_name), hydra_raises():
-                entry()
+            try:
+                with bad_input_ends(config_name), hydra_raises():
+                    entry()
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                sys.exit(130)
 
         return main
 
@@ -101,6 +105,18 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return _explain_override(error, config_name)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _line(error)
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return _empty_group()
+    return None
+
+
+def _empty_group() -> str | None:
+    """A group set to nothing, as architect=null."""
+    for override in sys.argv[1:]:
+        group, _, choice = override.partition("=")
+        if (CONF / group).is_dir() and choice in ("", "null"):
+            known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            return f"{override}: must name a choice for {group}; known: {known}"
     return None
 
 
@@ -111,7 +127,14 @@ def _explain_override(error: ConfigCompositionException, config_name: str) -> st
         key = override.partition("=")[0].lstrip("+~")
         if f"'{key}'" in message:
             known = sorted({*_keys(_composed(config_name)), *(p.name for p in CONF.iterdir() if p.is_dir())})
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            if override.startswith("+"):
+                return f"setting {key!r} exists: {override.lstrip('+')} changes it"
+            group = key.partition(".")[0]
+            if (CONF / group).is_dir() and key == group:
+                return f"unknown setting {key!r}: this script does not have it; --help lists all settings"
+            if (CONF / group).is_dir() and key != group:
+                return f"unknown setting {key!r}: the chosen {group} does not have it; --help lists all settings"
+            near = difflib.get_close_matches(key, [name for name in known if name != key], n=1, cutoff=0.5)
             return f"unknown setting {key!r}; " + (
                 f"did you mean {near[0]!r}?" if near else "--help lists all settings"
             )
@@ -140,12 +163,14 @@ def make(node: DictConfig, **objects: Any) -> Any:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
     factory = instantiate(node, _partial_=True, _convert_="all")
-    if node.get("_partial_"):
-        return factory
+    signature, partial = inspect.signature(factory.func), node.get("_partial_")
     try:
-        inspect.signature(factory.func).bind(*factory.args, **factory.keywords, **objects)
+        bind = signature.bind_partial if partial else signature.bind
+        bind(*factory.args, **factory.keywords, **objects)
     except TypeError as error:
         raise InputError(f"{node._target_}: {error}") from None
+    if partial:
+        return factory
     try:
         return factory(**objects)
     except InputError:
@@ -158,6 +183,8 @@ def prepare(config: DictConfig) -> None:
     """Check the settings that every script has; seed and threads take effect here."""
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
+    if "architects" in config:
+        raise InputError(f"experiment={HydraConfig.get().runtime.choices['experiment']}: is for scripts/compare.py")
     check_integer("epochs", config.epochs, 1, 100_000)
     check_integer("seed", config.seed, 0, 2**32 - 1)
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)

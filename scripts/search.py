@@ -53,6 +53,7 @@ def leave(run: Run, search: Search, image_shape: tuple[int, int, int]) -> dict[s
     run.write("architecture.json", space.to_json(found))
     run.write("scores.json", json.dumps(search.scores) + "\n")
     write_weights(run.path / "supernet.safetensors", search.supernet)
+    write_weights(run.path / "architect.safetensors", search.architect)
     pictures = {
         "cells": plots.cells(space.graphs(found)),
         "scores": plots.heat_maps(search.scores, space.choices),

@@ -1,13 +1,20 @@
 """Small real components that several test files build on."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch.nn import functional
 
-from oneshot.architects import DARTS
+from oneshot.architects import DARTS, Architect
 from oneshot.data import ImageData
+from oneshot.search import Search
 from oneshot.spaces import DARTSCells, SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +26,11 @@ QUIET = dict(
     enable_model_summary=False,
     accelerator="cpu",
 )
+ARCHITECTS = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
+FIXED = ("path_dropout", "uniform")  # distributions that never move
+REINFORCE = "proxyless architect.variant=reinforce"
+SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=
+MOVING = [settings for settings in SETTINGS if not settings.startswith(FIXED)]
 
 
 def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
@@ -30,3 +42,39 @@ def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
 def darts(space: SearchSpace, lr: float = 0.02) -> DARTS:
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.999), weight_decay=1e-3)
     return DARTS(space, adam, functional.cross_entropy)
+
+
+def composed(settings: str) -> DictConfig:
+    """The configuration of scripts/search.py with architect=settings."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return compose("search", f"architect={settings}".split())
+
+
+def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) -> Architect:
+    """The architect of conf/architect with these settings."""
+    make = instantiate(composed(settings).architect, _partial_=True, _convert_="all")
+    torch.manual_seed(seed)
+    return make(space=space, criterion=functional.cross_entropy, cost=cost)
+
+
+def configured(settings: str, data: ImageData, start: int = 0, record: Callable[[Any], None] | None = None) -> Search:
+    """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
+    if settings.startswith("enas"):
+        settings += " schedule.warmup_epochs=0 schedule.weight_steps=1 schedule.architecture_steps=1"
+    config, space = composed(settings), small_space(data, nodes=1)
+    if "samples" in config.selection:
+        config.selection.samples = 3
+    architect = build(settings, space, seed=start)
+    schedule, selection = (instantiate(config[name], _convert_="all") for name in ("schedule", "selection"))
+    return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record)
+
+
+class Keep(pl.callbacks.Checkpoint):
+    """Saves a checkpoint behind the first epoch. For a Trainer of {**QUIET, "enable_checkpointing": True}."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)

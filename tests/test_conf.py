@@ -63,6 +63,24 @@ def test_tuning_is_of_an_experiment_and_an_architect(name):
     assert set(tuned.architect) == set(published.architect)
 
 
+@pytest.mark.parametrize("experiment", ["digits", "cifar10_cpu", "darts_cifar10"])
+def test_what_a_method_needs_is_set(experiment):
+    found = {
+        name: composed("search", f"experiment={experiment}", f"architect={name}", "seed=7")
+        for group, name in FILES
+        if group == "architect"
+    }
+    optimizer = found["proxyless"].architect.optimizer  # what was not drawn must not move
+    assert optimizer.betas[0] == 0 and optimizer.weight_decay == 0
+    assert {name for name, config in found.items() if config.schedule.joint} == {"snas"}
+    sampled = {name for name, config in found.items() if config.selection._target_ == "oneshot.selection.BestOf"}
+    assert sampled == {"enas", "path_dropout", "uniform"}
+    assert all(found[name].selection.seed == 7 for name in sampled)
+    fixed = {name for name, config in found.items() if "optimizer" not in config.architect}
+    assert fixed == {"path_dropout", "uniform"}
+    assert all((config.schedule.architecture_steps == 0) == (name in fixed) for name, config in found.items())
+
+
 def test_compare_composes():
     config = composed("compare")
     assert set(config.architects) == {*(n for g, n in FILES if g == "architect"), "random"}

@@ -189,12 +189,18 @@ def change(content, *path, value=None, drop=False):
 
 
 EDGE = "normal/c_{k-2}->0"
+FREE = {c.name: {name: {"median_ms": 0.0, "spread_ms": 0.0} for name in c.candidates} for c in SPACE.choices}
 REFUSED = [
     ("'format' must be", dict(path=["format"], value="other")),
     ("'version' is 2", dict(path=["version"], value=2)),
+    ("'version' is True", dict(path=["version"], value=True)),
     ("'space' is 'darts:0'.*configured space is 'darts:", dict(path=["space"], value="darts:0")),
     ("'batch' must be of type int", dict(path=["batch"], value="2")),
+    ("'batch'.*True", dict(path=["batch"], value=True)),
+    ("'batch'.*-2", dict(path=["batch"], value=-2)),
     ("'versions' must be of type dict", dict(path=["versions"], drop=True)),
+    ("'versions'", dict(path=["versions"], value={"torch": 2})),
+    ("'rows'.*median_ms", dict(path=["rows"], value=FREE)),
     ("'rows' must map", dict(path=["rows"], value=[])),
     (r"'rows' lacks the choice 'normal/c_\{k-2\}->0'", dict(path=["rows", EDGE], drop=True)),
     ("'rows': unknown choice 'other'", dict(path=["rows", "other"], value={})),

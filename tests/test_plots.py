@@ -218,3 +218,20 @@ def test_save_leaves_no_half_file(tmp_path) -> None:
     before = [path.read_bytes() for path in first]
     assert [path.read_bytes() for path in plots.save(figure, tmp_path / "curves")] == before
     assert sorted(tmp_path.iterdir()) == first
+
+
+def test_comparison_draws_every_value_and_leaves_what_was_not_measured_empty():
+    results = {
+        "test accuracy, %": {"darts": [98.0, 99.0, 97.0], "random": [97.5]},
+        "search, s": {"darts": [10.0, 12.0, 11.0], "random": []},
+    }
+    figure = plots.comparison(results)
+    accuracy, seconds = figure.axes
+    assert [label.get_text() for label in accuracy.get_yticklabels()] == ["darts", "random"]
+    assert [axes.get_xlabel() for axes in figure.axes] == list(results)
+    dots = [
+        [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"] for axes in (accuracy, seconds)
+    ]
+    assert dots == [[(98.0, 99.0, 97.0), (97.5,)], [(10.0, 12.0, 11.0)]]
+    means = [line.get_xdata()[0] for line in accuracy.lines if line.get_marker() == "|" and len(line.get_xdata()) == 1]
+    assert 98.0 in means

@@ -5,7 +5,7 @@ import random
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import QUIET, small_space
+from support import QUIET, Keep, small_space
 from torch import nn
 
 from oneshot.data import digits
@@ -39,6 +39,21 @@ def test_it_learns_and_tests_once():
 
 def test_same_seed_same_training():
     assert run(drop_path=0.3).rows == run(drop_path=0.3).rows
+
+
+def test_a_resumed_training_ends_as_the_uninterrupted_one(tmp_path):
+    """From the checkpoint behind epoch 1 of 3, by a network that was made with other weights."""
+    data, keep, rows = digits(batch_size=32, train_size=64), Keep(tmp_path / "first.ckpt"), []
+    space = small_space(data)
+    found = space.sample(random.Random(0))
+    torch.manual_seed(0)
+    whole = Retrain(space.network(found), data, drop_path=0.5, log_every=1)
+    pl.Trainer(max_epochs=3, callbacks=[keep], **{**QUIET, "enable_checkpointing": True}).fit(whole)
+    resumed = Retrain(space.network(found), data, drop_path=0.5, log_every=1, record=rows.append)
+    pl.Trainer(max_epochs=3, **QUIET).fit(resumed, ckpt_path=keep.path)
+    before, after = whole.state_dict(), resumed.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert rows == [row for row in whole.rows if row["epoch"] > 1] and len(rows) == 5
 
 
 def test_the_test_images_meet_the_network_once_behind_the_last_step(monkeypatch):

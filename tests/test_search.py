@@ -5,12 +5,17 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import QUIET, darts, small_space
+from support import FIXED, MOVING, QUIET, REINFORCE, SETTINGS, Keep, configured, darts, small_space
+from torch import nn
 from torch.nn import functional
 
+from oneshot.architects import Uniform
 from oneshot.architecture import Gates
+from oneshot.data import digits
 from oneshot.errors import InputError
 from oneshot.search import Schedule, Search
+from oneshot.selection import BestOf
+from oneshot.spaces import DARTSCells
 
 
 def kinds(schedule, epochs, batches):
@@ -35,6 +40,9 @@ def test_schedule_by_hand(schedule, expected):
     assert weight == list(range(6))
     architecture = [u.architecture for u in updates if u.kind == "architecture"]
     assert architecture == list(range(len(architecture)))
+    for epoch in range(3):
+        first, last = (schedule.total(e, 2) for e in (epoch, epoch + 1))
+        assert all(list(schedule.remaining(done, 2)) == updates[done:last] for done in range(first, last))
 
 
 def run(data, seed=0, epochs=2, **options):
@@ -128,14 +136,110 @@ def test_architecture_steps_compute_no_weight_gradients(data):
     assert seen == [("architecture", False), ("weight", True)] * 2
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.float32), ("64-true", torch.float64)])
-def test_precisions(data, precision, dtype):
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_joint_step_moves_the_weights_of_every_architect(data, settings):
+    search = configured(f"{settings} schedule.joint=true schedule.warmup_epochs=0", data)
+    stem, *_, classifier = search.supernet.parameters()  # of every path
+    before = [p.detach().clone() for p in (stem, classifier)]
+    pl.Trainer(max_epochs=1, **QUIET).fit(search)
+    assert search.total == search.weight_part.batches
+    assert not torch.equal(stem, before[0]) and not torch.equal(classifier, before[1])
+    assert (search.scores[0] == search.scores[1]) == settings.startswith(FIXED)
+
+
+def test_a_joint_step_of_proxyless_leaves_the_probabilities_that_were_not_drawn(data):
+    search = configured("proxyless schedule.joint=true", data)
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, trainer, module, *_):
+            seen.append(module.architect.scores().detach())
+
+        def on_train_batch_end(self, trainer, module, *_):
+            moved = (module.architect.scores().detach() - seen.pop()).abs()
+            seen.append(moved > 1e-12)
+
+    pl.Trainer(max_epochs=2, precision="64-true", callbacks=[Watch()], **QUIET).fit(search)
+    assert [moved.sum(1).tolist() for moved in seen] == [[2] * len(search.space.choices)] * search.total
+
+
+@pytest.mark.parametrize("settings", ["enas", REINFORCE])
+def test_a_joint_step_moves_the_baseline(data, settings):
+    search = configured(f"{settings} schedule.joint=true", data)
+    pl.Trainer(max_epochs=1, **QUIET).fit(search)
+    assert search.architect.baseline != 0
+
+
+PRECISIONS = {"bf16-mixed": torch.float32, "64-true": torch.float64}
+
+
+@pytest.mark.parametrize(
+    ("precision", "settings"), [*(("bf16-mixed", settings) for settings in SETTINGS), ("64-true", "darts")]
+)
+def test_precisions(data, precision, settings):
+    search = configured(settings, data)
+    before = [p.detach().clone() for p in search.supernet.parameters()]
+    pl.Trainer(max_epochs=1, precision=precision, **QUIET).fit(search)
+    assert all(p.isfinite().all() and p.dtype == PRECISIONS[precision] for p in search.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, search.supernet.parameters(), strict=True))
+    assert (search.scores[0] == search.scores[1]) == settings.startswith(FIXED)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_resumed_search_ends_as_the_uninterrupted_one(tmp_path, settings):
+    """From the checkpoint behind epoch 1 of 3, by a search that was made with other weights."""
+    data = digits(batch_size=16, train_size=64)
+    whole, rows = configured(settings, data), []
+    keep = Keep(tmp_path / "first.ckpt")
+    pl.Trainer(max_epochs=3, callbacks=[keep], **{**QUIET, "enable_checkpointing": True}).fit(whole)
+    resumed = configured(settings, data, start=1, record=rows.append)
+    pl.Trainer(max_epochs=3, **QUIET).fit(resumed, ckpt_path=keep.path)
+    before, after = whole.state_dict(), resumed.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert rows == [row for row in whole.rows if row["epoch"] > 1]
+    assert (resumed.found, resumed.scores[-1]) == (whole.found, whole.scores[-1])
+
+
+def noisy(channels, stride, affine):
+    """An operation whose training mode computes something else."""
+    return nn.Sequential(nn.Dropout(0.9), nn.AvgPool2d(stride))
+
+
+def test_evaluations_are_in_eval_mode(data):
+    torch.manual_seed(0)
+    space = DARTSCells(data.image_shape, 10, 3, 4, 2, candidates=("none", "noisy"), operations={"noisy": noisy})
+    search = Search(space, darts(space), data)
+    pl.Trainer(max_epochs=1, **QUIET).fit(search)
+    assert search.supernet.training
+    with torch.no_grad():
+        ((x, y),), gates = search.architecture_part.passes(), Gates(search.architect.scores())
+        training = functional.cross_entropy(search.supernet(x, gates), y)
+        plain = functional.cross_entropy(search.supernet.eval()(x, gates), y)
+    assert search.rows[-1]["valid_loss"] == pytest.approx(float(plain), rel=1e-5)
+    assert abs(training - plain) > 1e-2 * plain
+
+
+def test_every_batch_of_an_evaluation_has_a_draw_of_its_own():
+    data = digits(batch_size=32, train_size=700, architecture_fraction=0.9)
     torch.manual_seed(0)
     space = small_space(data)
-    search = Search(space, darts(space), data)
-    pl.Trainer(max_epochs=1, precision=precision, **QUIET).fit(search)
-    assert search.architect.alpha.isfinite().all() and search.architect.alpha.dtype == dtype
-    assert search.scores[0] != search.scores[1]
+    schedule = Schedule(architecture_steps=0)
+    search = Search(space, Uniform(space, functional.cross_entropy), data, schedule, selection=BestOf(1))
+    drawn = []
+    search.supernet.register_forward_pre_hook(
+        lambda supernet, inputs: None if supernet.training else drawn.append(inputs[1].active)
+    )
+    pl.Trainer(max_epochs=2, **QUIET).fit(search)
+    assert len(list(search.architecture_part.passes())) == 2
+    epochs, found = drawn[:4], drawn[4:]  # and the one sample twice: for the selection, for found_accuracy
+    assert len(set(epochs)) == 4
+    assert found == [tuple((k,) for k in search.found.decisions)] * 4
+
+
+@pytest.mark.parametrize("settings", MOVING)
+def test_an_architect_that_learns_needs_an_optimizer(data, settings):
+    with pytest.raises(InputError, match="architect.optimizer"):
+        configured(f"{settings} architect.optimizer=null", data).check(1)
 
 
 @pytest.mark.parametrize(

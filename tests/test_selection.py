@@ -1,9 +1,11 @@
 """Which architecture a search keeps."""
 
 import random
+from collections import Counter
 
 import pytest
-from support import small_space
+from scipy.stats import chisquare
+from support import darts, small_space
 from torch.nn import functional
 
 from oneshot.architects.base import Step
@@ -60,19 +62,23 @@ def test_each_is_scored_once_and_ties_go_to_the_first():
     assert BestOf(100)(space, architect, tied) == second[0]
 
 
-def test_uniform_draws_from_the_space_whatever_the_architect():
-    space = small_space()
+@pytest.mark.parametrize("make", [darts, lambda space: PathDropout(space, functional.cross_entropy)])
+def test_gates_of_several_paths_are_no_architecture_so_it_draws_from_the_space(make):
+    """Uniformly: 9 valid architectures, each as often."""
+    space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=("none", "skip_connect"))
+    drawn = Counter(BestOf(1, seed)(space, make(space), Estimate(score)) for seed in range(450))
+    assert all(space.is_valid(found.decisions) for found in drawn)
+    assert len(drawn) == 9 and chisquare(list(drawn.values())).pvalue > 0.001
     estimate = Estimate(score)
-    found = [
-        BestOf(20, uniform=True)(space, architect, estimate)
-        for architect in (PathDropout(space, functional.cross_entropy), Uniform(space, functional.cross_entropy))
-    ]
-    architectures = [query.architecture for query in estimate.calls[0]]
-    assert found[0] == found[1] == max(architectures, key=score)
-    assert len(architectures) == 20 and all(space.is_valid(a.decisions) for a in architectures)
+    assert BestOf(20)(small_space(), make(small_space()), estimate) == max(
+        (query.architecture for query in estimate.calls[0]), key=score
+    )
+    assert len(estimate.calls[0]) == 20
 
 
-@pytest.mark.parametrize("samples", [0, 2.5])
-def test_bad_arguments(samples):
-    with pytest.raises(InputError, match=f"selection.samples={samples}"):
-        BestOf(samples)
+@pytest.mark.parametrize(
+    ("name", "value"), [("samples", 0), ("samples", 2.5), ("seed", -1), ("seed", 0.5), ("seed", True), ("seed", None)]
+)
+def test_bad_arguments(name, value):
+    with pytest.raises(InputError, match=f"selection.{name}={value}"):
+        BestOf(**{name: value})

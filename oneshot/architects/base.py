@@ -86,12 +86,12 @@ class Architect(nn.Module, ABC):
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Mean entropy of the choices' scores, normalized: 1 uniform, 0 decided."""
+        """Mean entropy of the choices' scores, normalized: 1 uniform, 0 decided or nothing to decide."""
         p = self.scores()
         sizes = self.mask.sum(1)
         entropy = -(p * torch.where(p > 0, p, 1).log()).sum(1)
         several = sizes > 1
-        return (entropy[several] / sizes[several].to(p.dtype).log()).mean()
+        return (entropy[several] / sizes[several].to(p.dtype).log()).sum() / several.sum().clamp(min=1)
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:
@@ -105,6 +105,23 @@ def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the candidates of each choice: zeros where a choice has fewer."""
     return torch.softmax(logits.masked_fill(~mask, -torch.inf), dim=1)
+
+
+def trains(supernet: nn.Module) -> bool:
+    """Whether the weights want a gradient, so that the loss must give one: in a joint schedule."""
+    return any(w.requires_grad for w in supernet.parameters())
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each submodule has the mode that it had."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
 
 
 @contextmanager

@@ -1,16 +1,15 @@
 """ENAS: Efficient Neural Architecture Search via Parameter Sharing (Pham et al., arXiv:1802.03268)."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneshot import draws
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step
+from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, evaluating, trains
 from oneshot.architecture import Architecture, Gates
-from oneshot.errors import check_integer, check_range
+from oneshot.errors import Diverged, check_integer, check_range
 from oneshot.spaces.base import SearchSpace
 
 Decisions = tuple[int, ...]
@@ -57,7 +56,7 @@ class ENAS(Architect):
         check_range("architect.entropy_weight", entropy_weight, 0.0)
         check_range("architect.baseline_decay", baseline_decay, 0.0, 1.0)
         check_integer("architect.samples", samples, 1)
-        check_integer("architect.hidden", hidden, 1)
+        check_integer("architect.hidden", hidden, 1, 10_000)
         check_integer("architect.marginal_samples", marginal_samples, 1)
         self.temperature, self.tanh_constant, self.entropy_weight = temperature, tanh_constant, entropy_weight
         self.baseline_decay, self.samples, self.marginal_samples = baseline_decay, samples, marginal_samples
@@ -87,7 +86,7 @@ class ENAS(Architect):
         rewards = rewards - self.entropy_weight * log_pi.detach()
         self.reward = rewards.mean()
         loss = -((rewards - self.baseline) * log_pi).mean()
-        if any(w.requires_grad for w in supernet.parameters()):  # joint: the weights move by this loss as well
+        if trains(supernet):
             x, y = train
             loss = loss + self.criterion(supernet(x, self._gates(samples[0])), y)
         return loss
@@ -137,6 +136,10 @@ class ENAS(Architect):
                 h, c = torch.lstm_cell(x, (h, c), *lstm)
                 logits = self._squash(h @ output.T + bias).masked_fill(~self._legal(samples), -torch.inf)
                 rows.append(torch.softmax(logits, dim=1))
+                if not bool(rows[-1].isfinite().all()):
+                    raise Diverged(
+                        "the controller's probabilities are not finite; a lower architect.optimizer.lr may help"
+                    )
                 decided = torch.multinomial(rows[-1], 1, generator=generator)[:, 0]
                 samples = [(*a, k) for a, k in zip(samples, decided.tolist(), strict=True)]
                 if i + 1 < len(self.space.choices):
@@ -168,15 +171,3 @@ class ENAS(Architect):
         x, y = examples
         accuracy = (supernet(x, gates).argmax(1) == y).to(gates.weight.dtype).mean()
         return accuracy if self.cost is None else 1 - self.cost(1 - accuracy, gates.weight)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each submodule has the mode that it had."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes:
-            m.training = mode

@@ -6,7 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
+from oneshot.architects.base import (
+    Architect,
+    Cost,
+    Criterion,
+    Examples,
+    OptimizerFactory,
+    Step,
+    evaluating,
+    masked_softmax,
+    trains,
+)
 from oneshot.architecture import Gates
 from oneshot.errors import check_range, unknown
 from oneshot.spaces.base import SearchSpace
@@ -32,7 +42,8 @@ class ProxylessNAS(Architect):
     must its weight decay.
     reinforce (section 3.3.2): one path is drawn by p; loss = -(R - b) log p, with one sample a step. R = 1 - the
     penalized error rate, so accuracy minus an additive cost, of the supernet in evaluation mode; b: moving
-    average of R with baseline_decay, a plain mean at first; the paper leaves b open.
+    average of R with baseline_decay, a plain mean at first; the paper leaves b open. In a joint schedule the weights
+    descend the criterion of that path.
     Other differences: draws are by Gumbel noise (the same distribution, also at p = 0 in floating point); alpha
     starts at 1e-3 * N(0, 1), as in the authors' code; the cost needs no log (their code has one as an option).
     Raises InputError for another variant and for baseline_decay outside [0, 1].
@@ -69,9 +80,11 @@ class ProxylessNAS(Architect):
         x, y = valid
         if self.variant == "reinforce":
             path = _draw(self._host_logits(), step.generator("proxyless/reward"), 1)
-            self.reward = self._reward(supernet, x, y, self._one_path(path))
+            gates = self._one_path(path)
+            self.reward = self._reward(supernet, x, y, gates)
             log_p = torch.log_softmax(self._logits(), dim=1).gather(1, path.to(self.alpha.device)).sum()
-            return -(self.reward - self.baseline) * log_p
+            loss = -(self.reward - self.baseline) * log_p
+            return loss + self.criterion(supernet(x, gates), y) if trains(supernet) else loss
         gates, q = self._two_paths(step.generator("proxyless/pair"))
         return self.penalized(self.criterion(supernet(x, gates), y), q)
 
@@ -128,12 +141,8 @@ class ProxylessNAS(Architect):
 
     @torch.no_grad()
     def _reward(self, supernet: nn.Module, x: Tensor, y: Tensor, gates: Gates) -> Tensor:
-        training = supernet.training
-        supernet.eval()
-        try:
+        with evaluating(supernet):
             error = (supernet(x, gates).argmax(dim=1) != y).to(self.alpha.dtype).mean()
-        finally:
-            supernet.train(training)
         return 1 - self.penalized(error, gates.weight)
 
 

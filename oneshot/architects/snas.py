@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
 from oneshot.architecture import Gates
-from oneshot.errors import check_range, unknown
+from oneshot.errors import check_boolean, check_range, unknown
 from oneshot.spaces.base import SearchSpace
 
 ANNEALINGS = ("linear", "exponential")
@@ -46,11 +46,12 @@ class SNAS(Architect):
     ) -> None:
         super().__init__(space, optimizer, criterion, cost)
         check_range("architect.temperature", temperature, 0.0, open_low=True)
-        check_range("architect.minimum_temperature", minimum_temperature, 0.0, temperature, open_low=True)
+        check_range("architect.minimum_temperature", minimum_temperature, 1e-6, temperature)
         if annealing not in ANNEALINGS:
             raise unknown("architect.annealing", annealing, ANNEALINGS)
         if cost_of not in COSTS:
             raise unknown("architect.cost_of", cost_of, COSTS)
+        check_boolean("architect.straight_through", straight_through)
         self.temperatures, self.annealing = (float(temperature), float(minimum_temperature)), annealing
         self.cost_of, self.straight_through = cost_of, straight_through
         self.alpha = nn.Parameter(1e-2 * torch.randn(space.shape) * space.mask)

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from oneshot.architects.base import Architect, Cost, Criterion, Examples, Step
 from oneshot.architecture import Architecture, Gates
-from oneshot.errors import InputError
+from oneshot.errors import check_boolean
 from oneshot.spaces.base import SearchSpace
 
 
@@ -33,8 +33,7 @@ class Uniform(Architect):
         self, space: SearchSpace, criterion: Criterion, cost: Cost | None = None, fairness: bool = False
     ) -> None:
         super().__init__(space, None, criterion, cost)
-        if not isinstance(fairness, bool):
-            raise InputError(f"architect.fairness={fairness!r}: must be true or false")
+        check_boolean("architect.fairness", fairness)
         self.fairness = fairness
 
     def gates(self, step: Step) -> Gates:

@@ -5,36 +5,23 @@ import random
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from support import ROOT, small_space
-from torch.nn import functional
+from support import ARCHITECTS, FIXED, MOVING, REINFORCE, SETTINGS, build, small_space
 
 from oneshot.architects import Step
 from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
 from oneshot.cost import ExpectedCost
 
-NAMES = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
-FIXED = ("path_dropout", "uniform")  # distributions that never move
-MOVING = [name for name in NAMES if name not in FIXED]
-STEPS = {"enas": 1000}  # to decide the toy; 300 for the others
+SOFTMAX = ("darts", "darts_second", "snas")  # their cost is the one expected under softmax(alpha)
+STEPS = {"enas": 1000, REINFORCE: 600}  # to decide the toy; 300 for the others
 RATES = {"enas": 0.003}  # of Adam there; 0.05 for the others
 
 
-def build(name, space, cost=None):
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("search", [f"architect={name}"])
-    torch.manual_seed(0)
-    make = instantiate(config.architect, _partial_=True, _convert_="all")
-    return make(space=space, criterion=functional.cross_entropy, cost=cost)
-
-
 def test_architects_are_seen():
-    assert len(NAMES) == 7 and len(MOVING) == 5
+    assert len(ARCHITECTS) == 7 and len(SETTINGS) == 9 and len(MOVING) == 6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_gates_and_scores(name):
     space = small_space()
     architect = build(name, space)
@@ -61,7 +48,7 @@ def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly
     architect, supernet = build(name, space, cost), space.supernet()
     weights = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
-    batches = [(torch.randn(8, 1, 8, 8), torch.randint(10, (8,))) for _ in range(2)]
+    batches = [(torch.randn(64, 1, 8, 8), torch.randint(10, (64,))) for _ in range(2)]
     with frozen(supernet):
         loss = architect.loss(supernet, *batches, weights, Step(0, 0, 10))
     loss.backward()
@@ -73,7 +60,28 @@ def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly
     assert not weights.state
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOVING)
+def test_the_cost_has_a_gradient_of_its_own(double, name):
+    torch.manual_seed(0)
+    space = small_space()
+    supernet, c = space.supernet(), torch.rand(space.shape)
+    batches = [(torch.randn(16, 1, 8, 8), torch.randint(10, (16,))) for _ in range(2)]
+
+    def gradients(cost):
+        architect = build(name, space, cost)
+        with frozen(supernet):
+            loss = architect.loss(supernet, *batches, torch.optim.SGD(supernet.parameters(), lr=0.1), Step(0, 0, 10))
+        return torch.autograd.grad(loss, list(architect.parameters())), architect
+
+    (free, _), (paid, architect) = gradients(None), gradients(ExpectedCost(c, weight=0.3))
+    assert all(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(free, paid, strict=True))
+    if name in SOFTMAX:
+        (alpha,) = architect.parameters()
+        expected = torch.autograd.grad(0.3 * (torch.softmax(alpha, 1) * c).sum(), alpha)[0]
+        assert torch.allclose(paid[0] - free[0], expected, atol=1e-12) and expected.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", SETTINGS)
 def test_parameters_are_disjoint_and_saved(name):
     space = small_space()
     architect = build(name, space)
@@ -118,7 +126,7 @@ def descend(architect, toy, optimizer, steps, total):
 
 
 def adam(name, architect):
-    betas = (0.0, 0.999) if name == "proxyless" else (0.5, 0.999)
+    betas = (0.0, 0.999) if name.startswith("proxyless") else (0.5, 0.999)
     return torch.optim.Adam(architect.parameters(), lr=RATES.get(name, 0.05), betas=betas)
 
 

@@ -213,7 +213,7 @@ def deep_copies(supernet, alpha, train, valid, sgd, epsilon):
         for p, v in zip(model.parameters(), vector, strict=True):
             p.data.add_(sign * R * v)
         sides.append(torch.autograd.grad(loss(model, train), alpha)[0])
-    return first - SGD["lr"] * (sides[0] - sides[1]) / (2 * R)
+    return first - sgd.param_groups[0]["lr"] * (sides[0] - sides[1]) / (2 * R)
 
 
 def test_the_finite_difference_on_the_published_cell_equals_deep_copies(double):
@@ -331,6 +331,32 @@ def test_a_search_of_second_order_moves_both(data, schedule, precision, kinds):
     assert search.total == kinds and search.scores[0] != search.scores[1]
     assert all(p.isfinite().all() for p in search.parameters())
     assert all(not torch.equal(a, b) for a, b in zip(before, search.supernet.parameters(), strict=True))
+
+
+def test_a_search_of_second_order_equals_the_plain_loop(double, data):
+    """Architecture steps on the batch of the next weight step and one of the architecture part, at its rate."""
+    torch.manual_seed(0)
+    space = small_space(data, nodes=1)
+    search = Search(space, second(space), data, optimizer=partial(torch.optim.SGD, **SGD), seed=5)
+    supernet, alpha = copy.deepcopy(search.supernet), search.architect.alpha.detach().clone().requires_grad_()
+    start = alpha.detach().clone()
+    pl.Trainer(max_epochs=2, precision="64-true", **QUIET).fit(search)
+
+    weight_part, architecture_part = data.split()
+    sgd, adam = torch.optim.SGD(supernet.parameters(), **SGD), ADAM([alpha])
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 2, 0.001)
+    for t in range(2 * weight_part.batches):
+        train, valid = weight_part.batch(5, t), architecture_part.batch(5, t)
+        alpha.grad = deep_copies(supernet, alpha, train, valid, sgd, 0.01)
+        adam.step()
+        sgd.zero_grad()
+        functional.cross_entropy(supernet(train.x, Gates(torch.softmax(alpha.detach(), 1))), train.y).backward()
+        torch.nn.utils.clip_grad_norm_(supernet.parameters(), 5)
+        sgd.step()
+        if (t + 1) % weight_part.batches == 0:
+            cosine.step()
+    assert (search.architect.alpha - alpha).abs().max() < 1e-10
+    assert (search.architect.alpha - start).abs().max() > 1e-3
 
 
 def test_in_a_joint_step_the_weights_get_the_gradient_of_the_training_loss(double):

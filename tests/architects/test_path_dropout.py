@@ -123,8 +123,7 @@ def test_nothing_to_learn():
 def test_a_search_trains_the_weights(data, schedule):
     torch.manual_seed(0)
     space = small_space(data)
-    selection = BestOf(3, uniform=True)
-    search = Search(space, path_dropout(space), data, schedule=schedule, selection=selection)
+    search = Search(space, path_dropout(space), data, schedule=schedule, selection=BestOf(3))
     before = [p.clone() for p in search.supernet.parameters()]
     pl.Trainer(max_epochs=2, **QUIET).fit(search)
     assert all(not torch.equal(a, b) for a, b in zip(before, search.supernet.parameters(), strict=True))

@@ -164,6 +164,7 @@ def test_choices_of_one_and_two_candidates_and_nothing_outside_the_mask():
         assert (ours.scores()[~space.mask] == 0).all() and torch.allclose(ours.scores().sum(1), torch.ones(4))
     single = architect(Layers(1, 1))
     assert single.loss(Mixture(single.space), batch(), batch(), None, step()).isfinite()
+    assert single.entropy() == 0
 
 
 @pytest.mark.parametrize("variant", ["gradient", "reinforce"])
@@ -219,7 +220,8 @@ def test_mean_reinforce_gradient_is_that_of_the_expected_reward(double, form):
     ours.baseline += 0.2  # changes no mean
     samples = {}
     for index in range(500):
-        loss = ours.loss(Kept(supernet), None, (x, y), None, step(index))
+        with frozen(supernet):
+            loss = ours.loss(supernet, None, (x, y), None, step(index))
         log_p, reward = loss / (ours.baseline - ours.reward), ours.reward
         path = min(  # the draw, told by its probability: all six differ
             itertools.product(range(3), range(2), range(1)), key=lambda d: abs(probability(ours, d).log() - log_p)

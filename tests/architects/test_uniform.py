@@ -12,6 +12,7 @@ from torch.nn import functional
 from oneshot.architects.base import Step
 from oneshot.architects.uniform import Uniform
 from oneshot.architecture import Choice
+from oneshot.data import digits
 from oneshot.errors import InputError
 from oneshot.search import Schedule, Search
 from oneshot.selection import BestOf
@@ -138,6 +139,19 @@ def test_a_search_of_any_schedule_trains_the_weights(data, fairness, schedule):
     assert sum(changed) > len(changed) / 8
     assert search.scores[0] == search.scores[-1]
     assert space.is_valid(search.found.decisions)
+
+
+def test_a_search_runs_fair_rounds_whatever_the_architecture_steps():
+    """A round of weight steps: 8 candidates in 2 epochs of 4 batches, each one once."""
+    data = digits(batch_size=16, train_size=128)
+    space = small_space(data)
+    search = Search(space, uniform(space, fairness=True), data, Schedule(architecture_steps=3), selection=BestOf(1))
+    drawn = []
+    search.supernet.register_forward_pre_hook(
+        lambda supernet, inputs: drawn.append(decisions(inputs[1])) if supernet.training else None
+    )
+    pl.Trainer(max_epochs=2, **QUIET).fit(search)
+    assert [sorted(column) for column in zip(*drawn, strict=True)] == [list(range(8))] * len(space.choices)
 
 
 def test_bad_arguments():

@@ -11,7 +11,9 @@ import search
 from hydra.core.global_hydra import GlobalHydra
 from support import ROOT
 
+from oneshot.cost import candidate_costs, count_multiply_accumulates
 from oneshot.runs import FINISHED
+from oneshot.spaces import DARTSCells
 
 TINY = [
     "epochs=1",
@@ -121,8 +123,16 @@ def test_multirun_over_architects(run, tmp_path):
 def test_cost_is_in_the_result(run, tmp_path):
     cost = ["cost=multiply_accumulates", "cost.weight=1"]
     assert run(search, *TINY, *cost, "out=costly")[0] == 0
-    result = json.loads((tmp_path / "costly" / "result.json").read_text())
-    assert result["expected_cost"] > 0 and result["discretized_cost"] >= 0
+    result, scores, found = (
+        json.loads((tmp_path / "costly" / f"{name}.json").read_text()) for name in ("result", "scores", "architecture")
+    )
+    space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2)
+    costs = candidate_costs(space, count_multiply_accumulates).tolist()
+    expected = sum(p * c for pair in zip(scores[-1], costs, strict=True) for p, c in zip(*pair, strict=True))
+    assert result["expected_cost"] == pytest.approx(expected, rel=1e-5) and expected > 0
+    decided = [space.candidates.index(found["decisions"][choice.name]) for choice in space.choices]
+    discretized = sum(row[k] for row, k in zip(costs, decided, strict=True))
+    assert result["discretized_cost"] == discretized > 0 and discretized != pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("logger", ["csv", "wandb"])
@@ -196,8 +206,6 @@ def bad_files(tmp_path_factory):
     import datasets
     import numpy as np
     from PIL import Image
-
-    from oneshot.spaces import DARTSCells
 
     folder = tmp_path_factory.mktemp("bad")
     space = DARTSCells((1, 8, 8), 10)
