@@ -113,10 +113,11 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
 
     It works in a folder named .part, so that one that was cut off is not taken for a finished one.
     """
-    if not out.exists():
+    if not (out / "result.json").is_file():
         say(console, [" ".join([script, *arguments])])
         part = out.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
+        for unfinished in (part, out):
+            shutil.rmtree(unfinished, ignore_errors=True)
         command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={part}"]
         environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)

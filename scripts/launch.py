@@ -132,9 +132,9 @@ def _explain_override(error: ConfigCompositionException, config_name: str) -> st
             group = key.partition(".")[0]
             if (CONF / group).is_dir() and key == group:
                 return f"unknown setting {key!r}: this script does not have it; --help lists all settings"
-            if (CONF / group).is_dir() and key != group:
+            if key in known:
                 return f"unknown setting {key!r}: the chosen {group} does not have it; --help lists all settings"
-            near = difflib.get_close_matches(key, [name for name in known if name != key], n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             return f"unknown setting {key!r}; " + (
                 f"did you mean {near[0]!r}?" if near else "--help lists all settings"
             )

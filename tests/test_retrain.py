@@ -54,6 +54,7 @@ def test_a_resumed_training_ends_as_the_uninterrupted_one(tmp_path):
     before, after = whole.state_dict(), resumed.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert rows == [row for row in whole.rows if row["epoch"] > 1] and len(rows) == 5
+    assert resumed.rows == whole.rows
 
 
 def test_the_test_images_meet_the_network_once_behind_the_last_step(monkeypatch):

@@ -24,8 +24,8 @@ TINY = [
     "data.batch_size=32",
 ]
 LEFT = {
-    "architecture.json", "cells.png", "cells.svg", "config.yaml", "curves.png", "curves.svg", "metrics.jsonl",
-    "result.json", "scores.json", "scores.png", "scores.svg", "supernet.safetensors", "timings.jsonl",
+    "architect.safetensors", "architecture.json", "cells.png", "cells.svg", "config.yaml", "curves.png", "curves.svg",
+    "metrics.jsonl", "result.json", "scores.json", "scores.png", "scores.svg", "supernet.safetensors", "timings.jsonl",
 }  # fmt: skip
 
 
