@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, frozen
+from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, evaluating, frozen
 from oneshot.architecture import Architecture, Gates, Query
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
@@ -269,13 +269,11 @@ class Search(pl.LightningModule):
     def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
         """Mean loss and accuracy over the architecture part, without augmentation; gates: batch number -> gates."""
         means = Means()
-        self.supernet.eval()
-        with self.trainer.precision_plugin.forward_context():
+        with evaluating(self.supernet), self.trainer.precision_plugin.forward_context():
             for n, (x, y) in enumerate(self.architecture_part.passes()):
                 logits = self.supernet(x, gates(n))
                 means.add("loss", self.criterion(logits, y), len(y))
                 means.add("accuracy", accuracy(logits, y), len(y))
-        self.supernet.train()
         return means.read()
 
     def _optimizers(self) -> list[LightningOptimizer]:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from oneshot.architects.base import Step, frozen
 from oneshot.architects.enas import ENAS
 from oneshot.architecture import Choice
-from oneshot.errors import InputError
+from oneshot.errors import Diverged, InputError
 from oneshot.search import Schedule, Search
 from oneshot.selection import BestOf
 from oneshot.spaces import DARTSCells, SearchSpace
@@ -388,3 +388,10 @@ def test_the_best_architecture_of_a_toy_wins_within_500_steps():
 def test_bad_arguments(options, message):
     with pytest.raises(InputError, match=message):
         enas(Ragged(), **options)
+
+
+def test_a_controller_that_has_diverged_says_so():
+    ours = enas(Ragged())
+    ours.bias.data.fill_(float("nan"))
+    with pytest.raises(Diverged, match="controller's probabilities are not finite"):
+        ours.gates(Step(0, 0, 1))
