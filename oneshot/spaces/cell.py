@@ -1,14 +1,19 @@
 """The inside of a cell as a graph: nodes sum what their edges compute. In a supernet edges mix candidates."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from oneshot.architecture import Gates
 from oneshot.spaces.base import NONE, DropPath
+from oneshot.spaces.mixture import Branch, Sums, normalized, outputs, total
 from oneshot.spaces.operations import Operation
+
+EXECUTIONS = ("auto", "grouped", "edges")
+SMALL = 2**16  # numbers in a state, up to which calls cost more than copies on the CPU
 
 
 class Edge(NamedTuple):
@@ -23,6 +28,12 @@ class MixedCell(nn.Module):
     """Every candidate on every edge, mixed by the gates. Keys of the state: edges.<edge>.<candidate>.
 
     edges: grouped by target, targets ascending. candidates: names; none is zero and has no module.
+
+    The numbers of a loop over edges and candidates, with less work: the edges that leave a state share its ReLU and
+    the candidates without parameters (a pool and its batch norm); the batch norm at a branch's end multiplies by
+    the gate; and with the execution `grouped` the branches of one candidate on all edges that leave a state run at once,
+    their weights concatenated: fewer and larger calls, at the price of copies. `edges` runs them one by one;
+    `auto` groups on accelerators, and on the CPU where a state has at most 2^16 numbers.
     """
 
     def __init__(
@@ -31,35 +42,93 @@ class MixedCell(nn.Module):
         candidates: Sequence[str],
         operations: Mapping[str, Operation],
         channels: int,
+        execution: str = "auto",
     ) -> None:
         super().__init__()
-        self.plan = tuple(edges)
+        self.execution = execution
+        self.graph = tuple(edges)
         self.candidates = tuple(candidates)
         self.edges = nn.ModuleDict()
-        for i, edge in enumerate(self.plan):
+        self.branches: dict[tuple[int, int], Branch] = {}  # by edge and candidate
+        for i, edge in enumerate(self.graph):
             built = {c: operations[c](channels, edge.stride, False) for c in candidates if c != NONE}
             self.edges[str(i)] = nn.ModuleDict(built)
+            self.branches |= {(i, self.candidates.index(c)): Branch.of(module) for c, module in built.items()}
+        self.leaving: dict[tuple[int, int], list[int]] = {}  # edges by source and stride, sources ascending
+        for i, edge in sorted(enumerate(self.graph), key=lambda item: item[1].source):
+            self.leaving.setdefault((edge.source, edge.stride), []).append(i)
 
     def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
         """inputs: the cell's input states, (batch, channels, height, width) each; gates: a row an edge.
 
         Returns the states of all nodes, inputs included.
         """
-        states = list(inputs)
-        everything = range(len(self.candidates))
-        terms: list[Tensor] = []
-        for i, edge in enumerate(self.plan):
-            operations: Any = self.edges[str(i)]
-            for k in everything if gates.active is None else gates.active[i]:
-                if self.candidates[k] != NONE:
-                    silent = gates.silent is not None and k in gates.silent[i]
-                    with torch.set_grad_enabled(torch.is_grad_enabled() and not silent):
-                        y = operations[self.candidates[k]](states[edge.source])
-                    terms.append(gates.weight[i, k] * y)
-            if i + 1 == len(self.plan) or self.plan[i + 1].target != edge.target:
-                states.append(_sum(terms) if terms else _zeros(states[edge.source], edge.stride))
-                terms = []
+        states, sums = list(inputs), Sums()
+        gate = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1])  # for each channel
+        gate = gate.flatten(0, 1).unbind()
+        for (source, _), edges in self.leaving.items():
+            self._finish(source + 1, states, sums)
+            x, relu = states[source], None
+            for (k, silent), members in self._active(edges, gates).items():
+                if self.branches[members[0], k].relu and relu is None:
+                    relu = functional.relu(x)
+                self._mix(k, members, silent, x, relu, gate, sums)
+        self._finish(self.graph[-1].target + 1, states, sums)
         return states
+
+    def _groups(self, x: Tensor) -> bool:
+        if self.execution == "auto":
+            return x.device.type != "cpu" or x.numel() <= SMALL
+        return self.execution == "grouped"
+
+    def _active(self, edges: list[int], gates: Gates) -> dict[tuple[int, bool], list[int]]:
+        """For each candidate to compute, and whether it is silent: its edges."""
+        members: dict[tuple[int, bool], list[int]] = {}
+        for i in edges:
+            silent = () if gates.silent is None else gates.silent[i]
+            for k in range(len(self.candidates)) if gates.active is None else gates.active[i]:
+                if self.candidates[k] != NONE:
+                    members.setdefault((k, k in silent), []).append(i)
+        return members
+
+    def _mix(
+        self,
+        k: int,
+        edges: list[int],
+        silent: bool,
+        x: Tensor,
+        relu: Tensor | None,
+        gate: Sequence[Tensor],
+        sums: Sums,
+    ) -> None:
+        """Add candidate k of these edges, which leave the state x, to the sums of their targets."""
+        first = self.branches[edges[0], k]
+        start = relu if first.relu and relu is not None else x
+        size = len(edges) if self._groups(x) else 1
+        y = None
+        for at in range(0, len(edges), size):
+            part = edges[at : at + size]
+            targets = tuple(self.graph[i].target for i in part)
+            gates = [gate[i * len(self.candidates) + k] for i in part]
+            weight = gates[0] if len(gates) == 1 else torch.cat(gates)
+            branches = [self.branches[i, k] for i in part]
+            if first.norm is not None and not silent:
+                sums.add(targets, normalized(outputs(branches, start), first.norm, weight))
+                continue
+            if y is None or not first.shared:
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not silent):
+                    y = outputs([first] if first.shared else branches, start)
+                    y = y if first.norm is None else normalized(y, first.norm, None)
+            sums.add_product(targets, y, weight)
+
+    def _finish(self, number: int, states: list[Tensor], sums: Sums) -> None:
+        """Append states to the first `number`; all edges into them have been added."""
+        for target in range(len(states), number):
+            state = sums.of(target)
+            if state is None:
+                edge = next(edge for edge in self.graph if edge.target == target)
+                state = torch.zeros_like(states[edge.source][:, :, :: edge.stride, :: edge.stride])
+            states.append(state)
 
 
 class DiscreteCell(nn.Module):
@@ -93,18 +162,6 @@ class DiscreteCell(nn.Module):
             y = operation(states[edge.source])
             terms.append(y if isinstance(operation, nn.Identity) else self.drop_path(y))
             if n + 1 == len(self.plan) or self.plan[n + 1][1].target != edge.target:
-                states.append(_sum(terms))
+                states.append(total(terms))
                 terms = []
         return states
-
-
-def _sum(terms: Sequence[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def _zeros(x: Tensor, stride: int) -> Tensor:
-    """The sum of no candidates, at the resolution behind this stride."""
-    return torch.zeros_like(x[:, :, ::stride, ::stride])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from oneshot.architecture import Architecture, Choice, Gates
 from oneshot.errors import InputError, check_boolean, check_integer, unknown
 from oneshot.spaces.base import NONE, SearchSpace
-from oneshot.spaces.cell import DiscreteCell, Edge, MixedCell
+from oneshot.spaces.cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from oneshot.spaces.operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
 CANDIDATES = (
@@ -51,6 +51,7 @@ class DARTSCells(SearchSpace):
     candidates: names from OPERATIONS or `operations`, and none, which means that the edge is absent.
     operations: operations of the user's own, by name: (channels, stride, affine) -> module.
     auxiliary: whether `network` has the published auxiliary head after the second reduction.
+    execution: how a supernet's cell is computed, auto, grouped or edges; the numbers are the same.
     Raises InputError for anything out of range.
     """
 
@@ -66,12 +67,15 @@ class DARTSCells(SearchSpace):
         candidates: Sequence[str] = CANDIDATES,
         operations: Mapping[str, Operation] | None = None,
         auxiliary: bool = False,
+        execution: str = "auto",
     ) -> None:
         check_integer("space.cells", cells, 3, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_integer("classes", classes, 2)
         check_boolean("space.auxiliary", auxiliary)
+        if execution not in EXECUTIONS:
+            raise unknown("space.execution", execution, EXECUTIONS)
         inputs, height, width = image_shape
         if height % 4 or width % 4 or min(height, width) < 4:
             raise InputError(
@@ -81,6 +85,7 @@ class DARTSCells(SearchSpace):
         self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = (inputs, height, width), classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
+        self.execution = execution
         self.candidates = _checked_candidates(candidates, self.factories)
         self.choices = tuple(
             Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
@@ -215,7 +220,7 @@ class SupernetCell(nn.Module):
         super().__init__()
         self.reduces = plan.reduces
         self.inputs = _Inputs(plan, (True, True), affine=False)
-        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.factories, plan.channels)
+        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.factories, plan.channels, space.execution)
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
         """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""

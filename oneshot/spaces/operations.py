@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from oneshot.spaces.depthwise import Depthwise
 
 Operation = Callable[[int, int, bool], nn.Module]
 
@@ -25,18 +26,21 @@ def relu_conv_norm(inputs: int, outputs: int, affine: bool) -> nn.Module:
     return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), batch_norm(outputs, affine))
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(nn.Sequential):
     """Halve height and width: two pointwise convolutions of stride 2, one of them shifted by one pixel."""
 
     def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__(nn.ReLU(), _Halves(inputs, outputs), batch_norm(outputs, affine))
+
+
+class _Halves(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
         self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
-        self.norm = batch_norm(outputs, affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(x)
-        return self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1))
+        return torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1)
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
@@ -54,25 +58,6 @@ def _pool(pool: nn.Module, channels: int, affine: bool) -> nn.Module:
 
 def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
-
-
-class Depthwise(nn.Conv2d):
-    """Depthwise convolution, same padding. With stride 2 and dilation 2 it reads even pixels only.
-
-    So it is computed as an undilated convolution of those: the same numbers, many times faster on the CPU.
-    """
-
-    def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
-        padding = dilation * (kernel - 1) // 2
-        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
-        self.even = stride == dilation == 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.even:
-            return functional.conv2d(
-                x[:, :, ::2, ::2], self.weight, padding=self.kernel_size[0] // 2, groups=self.groups
-            )
-        return super().forward(x)
 
 
 def _relu_depthwise_pointwise(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:

@@ -23,8 +23,8 @@ def norm(x):
 def half(x, state, key):
     x = F.relu(x)
     y = [
-        F.conv2d(x, state[f"{key}.even.weight"], stride=2),
-        F.conv2d(x[:, :, 1:, 1:], state[f"{key}.odd.weight"], stride=2),
+        F.conv2d(x, state[f"{key}.1.even.weight"], stride=2),
+        F.conv2d(x[:, :, 1:, 1:], state[f"{key}.1.odd.weight"], stride=2),
     ]
     return norm(torch.cat(y, 1))
 

@@ -1,0 +1,51 @@
+"""What a computation costs in numbers that do not depend on how busy the machine is: saved bytes and operations."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+FREE = {aten.detach.default, aten.empty.memory_format, aten.empty_like.default, aten.empty_strided.default}
+FREE |= {aten._unsafe_view.default, aten.lift_fresh.default, aten.new_empty.default, aten.new_empty_strided.default}
+
+
+def saved_bytes(compute: Callable[[], Tensor], parameters: Iterable[Tensor] = ()) -> int:
+    """Bytes of the storages that the backward pass of `compute` needs, each once, without those of `parameters`."""
+    known = {p.untyped_storage().data_ptr() for p in parameters}
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = compute()  # alive until the sum is taken, so no address is used twice
+        total = sum(storages.values())
+    del kept
+    return total
+
+
+class Operations(TorchDispatchMode):
+    """Counts the ATen operations that compute, those of a backward pass as well; views and allocations are free.
+
+    A stand-in for kernel launches that does not depend on the device. `counts`: by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view and func not in FREE:
+            self.counts[func.overloadpacket._qualified_op_name.removeprefix("aten::")] += 1
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
