@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import nn
 from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, evaluating, frozen
+from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, evaluating
 from oneshot.architecture import Architecture, Gates, Query
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
@@ -21,6 +19,7 @@ from oneshot.errors import InputError, check_boolean, check_integer, check_range
 from oneshot.estimators.base import Estimator
 from oneshot.metrics import Means, accuracy, check_forward
 from oneshot.spaces.base import SearchSpace
+from oneshot.updates import Parts, architecture_step, joint_step, weight_step
 
 Selection = Callable[[SearchSpace, Architect, Estimator], Architecture]
 
@@ -183,6 +182,19 @@ class Search(pl.LightningModule):
             setattr(self, name, value)
 
     def on_train_start(self) -> None:
+        optimizers: Any = self.optimizers()
+        counting = {o.optimizer: o for o in (optimizers if isinstance(optimizers, list) else [optimizers])}
+        weights, *moving = counting
+        self.parts = Parts(
+            self.supernet,
+            self.architect,
+            self.criterion,
+            weights,
+            moving,
+            self.gradient_clip,
+            self.manual_backward,
+            lambda optimizer: counting[optimizer].step(),
+        )
         if self.done:
             return
         self._keep_scores()
@@ -191,55 +203,19 @@ class Search(pl.LightningModule):
     def training_step(self, update: Update, _: int) -> None:
         torch.manual_seed(seed_of(self.seed, "step", update.index))
         step = Step(self.seed, update.index, self.total)
+        train = self.weight_part.batch(self.seed, update.weight)
         if update.kind == "architecture":
-            self._architecture_step(update, step)
+            valid = self.architecture_part.batch(self.seed, update.architecture)
+            self.means.add("architecture_loss", architecture_step(self.parts, train, valid, step))
         elif update.kind == "joint":
-            self._joint_step(update, step)
+            self.means.add("weight_loss", joint_step(self.parts, train, step))
         else:
-            self._weight_step(update, step)
+            loss, logits = weight_step(self.parts, train, step)
+            self.means.add("weight_loss", loss)
+            self.means.add("weight_accuracy", accuracy(logits, train[1]))
         self.done = update.index + 1
         if self.done % self.log_every == 0:
             self._write({"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()})
-
-    def _weight_step(self, update: Update, step: Step) -> None:
-        optimizer = self._optimizers()[0]
-        x, y = self.weight_part.batch(self.seed, update.weight)
-        with torch.no_grad():
-            gates = self.architect.gates(step)
-        logits = self.supernet(x, gates)
-        loss = self.criterion(logits, y)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        self._clip()
-        optimizer.step()
-        self.means.add("weight_loss", loss)
-        self.means.add("weight_accuracy", accuracy(logits, y))
-
-    def _architecture_step(self, update: Update, step: Step) -> None:
-        weights, *moving = self._optimizers()
-        train = self.weight_part.batch(self.seed, update.weight)
-        valid = self.architecture_part.batch(self.seed, update.architecture)
-        with frozen(self.supernet):
-            loss = self.architect.loss(self.supernet, train, valid, weights.optimizer, step)
-        for optimizer in moving:
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
-        self.architect.after_step()
-        self.means.add("architecture_loss", loss)
-
-    def _joint_step(self, update: Update, step: Step) -> None:
-        optimizers = self._optimizers()
-        train = self.weight_part.batch(self.seed, update.weight)
-        loss = self.architect.loss(self.supernet, train, train, optimizers[0].optimizer, step)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        self.manual_backward(loss)
-        self._clip()
-        for optimizer in optimizers:
-            optimizer.step()
-        self.architect.after_step()
-        self.means.add("weight_loss", loss)
 
     def on_train_epoch_end(self) -> None:
         self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
@@ -275,15 +251,6 @@ class Search(pl.LightningModule):
                 means.add("loss", self.criterion(logits, y), len(y))
                 means.add("accuracy", accuracy(logits, y), len(y))
         return means.read()
-
-    def _optimizers(self) -> list[LightningOptimizer]:
-        """The weights' and, where the architect has parameters, theirs."""
-        optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[list-item]
-
-    def _clip(self) -> None:
-        if self.gradient_clip:
-            nn.utils.clip_grad_norm_(self.supernet.parameters(), self.gradient_clip)
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())

@@ -23,7 +23,10 @@ ALLOWED = {
     "selection": {"architecture", "architects.base", "spaces.base", "estimators.base"},
     "cost": {"architecture", "spaces.base"},
     "callbacks": {"plots", "architecture"},
+    "updates": {"architects.base"},
+    "profiling": set(),
     "search": {
+        "updates",
         "architecture",
         "architects.base",
         "spaces.base",

@@ -31,9 +31,9 @@ class MixedCell(nn.Module):
 
     The numbers of a loop over edges and candidates, with less work: the edges that leave a state share its ReLU and
     the candidates without parameters (a pool and its batch norm); the batch norm at a branch's end multiplies by
-    the gate; and with the execution `grouped` the branches of one candidate on all edges that leave a state run at once,
-    their weights concatenated: fewer and larger calls, at the price of copies. `edges` runs them one by one;
-    `auto` groups on accelerators, and on the CPU where a state has at most 2^16 numbers.
+    the gate. Execution `grouped`: the branches of one candidate on all edges that leave a state run at once, their
+    weights concatenated, which is fewer and larger calls at the price of copies. `edges`: one by one. `auto`: grouped
+    on accelerators, and on the CPU where a state has at most 2^16 numbers.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class MixedCell(nn.Module):
         Returns the states of all nodes, inputs included.
         """
         states, sums = list(inputs), Sums()
-        gate = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1])  # for each channel
-        gate = gate.flatten(0, 1).unbind()
+        by_channel = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1])
+        gate = by_channel.flatten(0, 1).unbind()
         for (source, _), edges in self.leaving.items():
             self._finish(source + 1, states, sums)
             x, relu = states[source], None

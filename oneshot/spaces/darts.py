@@ -220,7 +220,9 @@ class SupernetCell(nn.Module):
         super().__init__()
         self.reduces = plan.reduces
         self.inputs = _Inputs(plan, (True, True), affine=False)
-        self.graph = MixedCell(space.edges(plan.reduces), space.candidates, space.factories, plan.channels, space.execution)
+        self.graph = MixedCell(
+            space.edges(plan.reduces), space.candidates, space.factories, plan.channels, space.execution
+        )
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
         """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""
