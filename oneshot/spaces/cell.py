@@ -64,7 +64,7 @@ class MixedCell(nn.Module):
         Returns the states of all nodes, inputs included.
         """
         states, sums = list(inputs), Sums()
-        by_channel = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1])
+        by_channel = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1]).contiguous()
         gate = by_channel.flatten(0, 1).unbind()
         for (source, _), edges in self.leaving.items():
             self._finish(source + 1, states, sums)

@@ -30,7 +30,8 @@ class Branch(NamedTuple):
             return Branch(False, (module,), None, shared)
         layers = tuple(module.children())
         relu = type(layers[0]) is nn.ReLU
-        norm = layers[-1] if _plain_norm(layers[-1]) else None
+        last = layers[-1]
+        norm = last if isinstance(last, nn.BatchNorm2d) and _plain_norm(last) else None
         return Branch(relu, layers[relu : len(layers) - (norm is not None)], norm, shared)
 
 
@@ -58,14 +59,18 @@ def outputs(branches: Sequence[Branch], x: Tensor) -> Tensor:
 
 
 def normalized(y: Tensor, norm: nn.BatchNorm2d, gate: Tensor | None) -> Tensor:
-    """Batch norm by the batch's own statistics, times the gate of each channel."""
+    """Batch norm by the batch's own statistics, times the gate of each channel.
+
+    gate: contiguous, because torch 2.13's channels-last backward on the CPU reads it without its strides.
+    """
+    assert gate is None or gate.is_contiguous()
     return functional.batch_norm(y, None, None, gate, None, True, 0.0, norm.eps)
 
 
 def _convolutions(layers: Sequence[nn.Conv2d], x: Tensor, joint: bool) -> Tensor:
     first = layers[0]
     weight = torch.cat([layer.weight for layer in layers])
-    bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
+    bias = None if first.bias is None else torch.cat([layer.bias for layer in layers if layer.bias is not None])
     groups = 1 if joint else len(layers) * first.groups
     return functional.conv2d(x, weight, bias, first.stride, first.padding, first.dilation, groups)
 
