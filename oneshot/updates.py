@@ -1,6 +1,7 @@
 """The updates of a search as plain functions of their parts: Search runs them under Lightning, a benchmark bare."""
 
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ class Parts(NamedTuple):
     moving: Sequence[Optimizer]
     clip: float = 0.0
     backward: Callable[[Tensor], Any] = Tensor.backward
-    advance: Callable[[Optimizer], Any] = Optimizer.step
+    advance: Callable[[Optimizer], Any] = methodcaller("step")
 
 
 def weight_step(parts: Parts, train: Examples, step: Step) -> tuple[Tensor, Tensor]:

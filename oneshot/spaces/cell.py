@@ -1,6 +1,6 @@
 """The inside of a cell as a graph: nodes sum what their edges compute. In a supernet edges mix candidates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -64,8 +64,7 @@ class MixedCell(nn.Module):
         Returns the states of all nodes, inputs included.
         """
         states, sums = list(inputs), Sums()
-        by_channel = gates.weight.unsqueeze(2).expand(-1, -1, inputs[0].shape[1]).contiguous()
-        gate = by_channel.flatten(0, 1).unbind()
+        gate = self._by_channel(gates, inputs[0])
         for (source, _), edges in self.leaving.items():
             self._finish(source + 1, states, sums)
             x, relu = states[source], None
@@ -75,6 +74,14 @@ class MixedCell(nn.Module):
                 self._mix(k, members, silent, x, relu, gate, sums)
         self._finish(self.graph[-1].target + 1, states, sums)
         return states
+
+    def _by_channel(self, gates: Gates, x: Tensor) -> Callable[[int, int], Tensor]:
+        """(edge, candidate) -> its gate, once for each channel of x."""
+        weight = gates.weight.to(torch.promote_types(x.dtype, torch.float32))
+        if gates.active is not None:
+            return lambda i, k: weight[i, k].expand(x.shape[1]).contiguous()
+        rows = weight.unsqueeze(2).expand(-1, -1, x.shape[1]).contiguous().flatten(0, 1).unbind()
+        return lambda i, k: rows[i * len(self.candidates) + k]
 
     def _groups(self, x: Tensor) -> bool:
         if self.execution == "auto":
@@ -98,7 +105,7 @@ class MixedCell(nn.Module):
         silent: bool,
         x: Tensor,
         relu: Tensor | None,
-        gate: Sequence[Tensor],
+        gate: Callable[[int, int], Tensor],
         sums: Sums,
     ) -> None:
         """Add candidate k of these edges, which leave the state x, to the sums of their targets."""
@@ -109,7 +116,7 @@ class MixedCell(nn.Module):
         for at in range(0, len(edges), size):
             part = edges[at : at + size]
             targets = tuple(self.graph[i].target for i in part)
-            gates = [gate[i * len(self.candidates) + k] for i in part]
+            gates = [gate(i, k) for i in part]
             weight = gates[0] if len(gates) == 1 else torch.cat(gates)
             branches = [self.branches[i, k] for i in part]
             if first.norm is not None and not silent:

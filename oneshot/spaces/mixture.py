@@ -10,12 +10,13 @@ from torch.nn import functional
 from oneshot.spaces.depthwise import Depthwise
 
 CHANNELWISE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Identity, nn.MaxPool2d, nn.AvgPool2d)
+FIXED = (*CHANNELWISE, nn.Sequential)  # neither parameters nor draws
 
 
 class Branch(NamedTuple):
     """A candidate on an edge, taken apart: maybe a ReLU, layers, maybe a batch norm that can carry the gate.
 
-    shared: without parameters, so the same tensor on all edges of one stride that leave a state.
+    shared: a pool and the like, so the same tensor on all edges of one stride that leave a state.
     """
 
     relu: bool
@@ -25,7 +26,7 @@ class Branch(NamedTuple):
 
     @staticmethod
     def of(module: nn.Module) -> "Branch":
-        shared = next(module.parameters(), None) is None
+        shared = all(type(m) in FIXED or _plain_norm(m) for m in module.modules())
         if type(module).forward is not nn.Sequential.forward or shared:
             return Branch(False, (module,), None, shared)
         layers = tuple(module.children())
@@ -44,7 +45,7 @@ def outputs(branches: Sequence[Branch], x: Tensor) -> Tensor:
     joint = True  # x is still the input of all
     for layers in zip(*(branch.layers for branch in branches), strict=True):
         first = layers[0]
-        if isinstance(first, CHANNELWISE) or _plain_norm(first):
+        if type(first) in CHANNELWISE or _plain_norm(first):
             x = first(x)
             continue
         if isinstance(first, Depthwise):

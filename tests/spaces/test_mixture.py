@@ -203,3 +203,19 @@ def test_a_copy_computes_with_its_own_weights():
     assert not torch.equal(changed, cell(inputs, Gates(weight))[-1])
     cell.load_state_dict(twin.state_dict())
     assert torch.equal(changed, cell(inputs, Gates(weight))[-1])
+
+
+class Shifted(nn.AvgPool2d):
+    """A user's subclass, with draws of its own."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.randn(1)
+
+
+@pytest.mark.parametrize("execution", ["edges", "grouped"])
+@pytest.mark.parametrize("noisy", [lambda: nn.Dropout(0.5), lambda: Shifted(1), lambda: nn.Sequential(nn.Dropout(0.5))])
+def test_an_operation_that_draws_does_so_on_every_edge(execution, noisy):
+    edges = [Edge(0, 1, 1), Edge(0, 2, 1)]
+    cell = MixedCell(edges, ["none", "noisy"], {"noisy": lambda *_: noisy()}, 2, execution)
+    _, first, second = cell([torch.ones(2, 2, 4, 4)], Gates(torch.ones(2, 2)))
+    assert not torch.equal(first, second)
