@@ -292,6 +292,20 @@ def comparison(results: Mapping[str, Mapping[str, Sequence[float]]], confidence:
     return figure
 
 
+def bars(values: Mapping[str, float], quantity: str) -> Figure:
+    """A bar a name from top to bottom, with its value; a line marks 1."""
+    figure = Figure(figsize=(7.5, 0.9 + 0.26 * len(values)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(values)), list(values.values()), color=BLUE)
+    axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=SMALL)
+    axes.axvline(1.0, color=GREY, linewidth=1.0)
+    axes.set_yticks(range(len(values)), list(values), fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlabel(quantity)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
     """Write .png and .svg beside each other, each whole or not at all; the same figure gives the same bytes."""
     written = []

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from oneshot.acceleration import accelerate
 from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
@@ -22,8 +23,8 @@ class Retrain(pl.LightningModule):
 
     As published for DARTS: SGD, the rate on a cosine to minimum_learning_rate over the epochs, drop path rising
     linearly to `drop_path`, auxiliary logits (where the network has that head) weighted by
-    auxiliary_weight. criterion: label smoothing is its own affair. gradient_clip, log_every, record, rows:
-    as in Search. Afterwards: `test_accuracy`, measured once, with running statistics.
+    auxiliary_weight. criterion: label smoothing is its own affair. gradient_clip, log_every, record, rows,
+    compile: as in Search. Afterwards: `test_accuracy`, measured once, with running statistics.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Retrain(pl.LightningModule):
         log_every: int = 50,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         check_optimizer("weights.optimizer", optimizer)
@@ -57,6 +59,7 @@ class Retrain(pl.LightningModule):
         x, y = self.part.first()
         check_forward(lambda: self.criterion(self.network.eval()(x), y))
         self.network.train()
+        accelerate(self.network, compile, cuda_graph=False)
         self.rows: list[dict[str, Any]] = []
         self.means = Means()
         self.done = 0  # steps

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from oneshot.acceleration import accelerate
 from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, evaluating
 from oneshot.architecture import Architecture, Gates, Query
 from oneshot.data import ImageData
@@ -93,6 +94,7 @@ class Search(pl.LightningModule):
     falls on a cosine to minimum_learning_rate over the epochs. criterion: of weight steps and of the
     reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every: updates
     between two rows. record: called with each row (a dict of numbers); rows are also kept in `rows`.
+    compile, cuda_graph: see oneshot.acceleration.
     Afterwards: `found`, `valid_accuracy` (the supernet under the architect's gates, on the architecture
     part) and `found_accuracy` (the same weights, gates of the found architecture alone).
     """
@@ -111,6 +113,8 @@ class Search(pl.LightningModule):
         log_every: int = 10,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
+        compile: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         check_optimizer("weights.optimizer", optimizer)
@@ -128,6 +132,7 @@ class Search(pl.LightningModule):
         self.weight_part, self.architecture_part = data.split()
         x, y = self.weight_part.first()
         check_forward(lambda: criterion(self.supernet(x, Gates(architect.scores())), y))
+        accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.rows: list[dict[str, Any]] = []
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.means = Means()

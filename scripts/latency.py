@@ -1,12 +1,6 @@
 """Measure what every candidate of a space takes on this device, for cost=latency."""
 
-from datetime import datetime
-from pathlib import Path
-
-import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from launch import make, prepare, script
+from launch import make, new_file, prepare, read_device, script
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +16,7 @@ def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
     device = read_device(config.device)
-    out = new_file(config)
+    out = new_file(config, "latency")
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     table = measure_latency(
@@ -36,30 +30,6 @@ def main(config: DictConfig) -> None:
     console.print(candidate_table(table))
     say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
     say(console, [f"next: python scripts/search.py cost=latency cost.table={out}, with the same space and data"])
-
-
-def read_device(name: str) -> torch.device:
-    """auto (an accelerator where there is one, else the CPU) or the name of a device that can compute."""
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    if not isinstance(name, str):
-        raise InputError(f"device={name!r}: must be auto or the name of a device, as cpu or cuda:0")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises differs by device
-        raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
-    return device
-
-
-def new_file(config: DictConfig) -> Path:
-    """out=FILE, by default outputs/latency/<date-time>.json; jobs of one --multirun add their number to its name."""
-    out = Path(config.out or Path("outputs", "latency", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        out = out.with_stem(f"{out.stem}-{HydraConfig.get().job.num}")
-    if out.exists():
-        raise InputError(f"out={out}: exists; name a new file")
-    return out
 
 
 def candidate_table(table: LatencyTable) -> Table:

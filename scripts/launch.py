@@ -35,7 +35,7 @@ from oneshot.runs import Run
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -183,8 +183,9 @@ def prepare(config: DictConfig) -> None:
     """Check the settings that every script has; seed and threads take effect here."""
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
-    if "architects" in config:
-        raise InputError(f"experiment={HydraConfig.get().runtime.choices['experiment']}: is for scripts/compare.py")
+    experiment = HydraConfig.get().runtime.choices.get("experiment")
+    if experiment and "architects" in config:
+        raise InputError(f"experiment={experiment}: is for scripts/compare.py")
     check_integer("epochs", config.epochs, 1, 100_000)
     check_integer("seed", config.seed, 0, 2**32 - 1)
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)
@@ -201,7 +202,22 @@ def prepare(config: DictConfig) -> None:
 
 def trainer_for(config: DictConfig, console: Console) -> pl.Trainer:
     """The configured trainer, with our progress bar and none of its own files."""
-    return make(config.trainer, max_epochs=config.epochs, callbacks=[ProgressBar(console)], logger=False)
+    lightning = [key for key in config.trainer if key not in ("compile", "cuda_graph", "precision")]
+    return make(
+        OmegaConf.masked_copy(config.trainer, lightning),
+        max_epochs=config.epochs,
+        precision=precision(config),
+        callbacks=[ProgressBar(console)],
+        logger=False,
+    )
+
+
+def precision(config: DictConfig) -> str:
+    """trainer.precision; auto is bf16-mixed on a CUDA device that computes in bfloat16, and 32-true elsewhere."""
+    if config.trainer.precision != "auto":
+        return config.trainer.precision
+    on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
@@ -251,3 +267,27 @@ def open_run(config: DictConfig, kind: str) -> Run:
     run = Run(run_folder(config, kind))
     run.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     return run
+
+
+def new_file(config: DictConfig, kind: str) -> Path:
+    """out=FILE, by default outputs/<kind>/<date-time>.json; jobs of one --multirun add their number to its name."""
+    out = Path(config.out or Path("outputs", kind, f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        out = out.with_stem(f"{out.stem}-{HydraConfig.get().job.num}")
+    if out.exists():
+        raise InputError(f"out={out}: exists; name a new file")
+    return out
+
+
+def read_device(name: str) -> torch.device:
+    """auto (an accelerator where there is one, else the CPU) or the name of a device that can compute."""
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if not isinstance(name, str):
+        raise InputError(f"device={name!r}: must be auto or the name of a device, as cpu or cuda:0")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises differs by device
+        raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
+    return device

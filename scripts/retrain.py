@@ -36,7 +36,10 @@ def main(config: DictConfig) -> None:
         auxiliary_weight=config.auxiliary_weight,
         log_every=config.log_every,
         seed=config.seed,
+        compile=config.trainer.compile,
     )
+    if config.trainer.cuda_graph:
+        say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
     trainer = trainer_for(config, console)
     run = open_run(config, "retrain")
     say(console, [f"architecture: {origin}"])

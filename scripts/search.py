@@ -33,6 +33,8 @@ def main(config: DictConfig) -> None:
         selection=make(config.selection),
         log_every=config.log_every,
         seed=config.seed,
+        compile=config.trainer.compile,
+        cuda_graph=config.trainer.cuda_graph,
     )
     search.check(config.epochs)
     trainer = trainer_for(config, console)

@@ -42,7 +42,10 @@ class Architect(nn.Module, ABC):
 
     space: gives choices, mask and `allowed`. criterion: (logits, y) -> scalar. optimizer: makes the
     optimizer of the architecture parameters, None for a method without any. cost: adds what the network costs.
+    differentiates_twice: whether `loss` takes second derivatives of the supernet, which compiled code has not.
     """
+
+    differentiates_twice = False
 
     def __init__(
         self,

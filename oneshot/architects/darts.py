@@ -53,6 +53,7 @@ class DARTS(Architect):
         if hessian not in HESSIANS:
             raise unknown("architect.hessian", hessian, HESSIANS)
         self.order, self.hessian, self.epsilon = order, hessian, epsilon
+        self.differentiates_twice = order == 2 and hessian == "exact"
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
 
     def gates(self, step: Step) -> Gates:

@@ -200,12 +200,19 @@ class SearchSpace(ABC):
 
 
 class DropPath(nn.Module):
-    """Zero whole samples of a branch in training, and scale the others by 1 / (1 - rate). `rate` is scheduled."""
+    """Zero whole samples of a branch in training, and scale the others by 1 / (1 - rate), which is scheduled.
 
-    rate: float = 0.0
+    The rate is a tensor, so that code compiled for one rate serves all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drops = False
+        self.register_buffer("rate", torch.zeros(()), persistent=False)
+        self.rate: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0.0:
+        if not self.training or not self.drops:
             return x
         keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.rate
         return x * keep.to(x.dtype) / (1 - self.rate)
@@ -215,4 +222,5 @@ def set_drop_path(network: nn.Module, rate: float) -> None:
     """Give every drop path of a network this rate."""
     for module in network.modules():
         if isinstance(module, DropPath):
-            module.rate = rate
+            module.drops = rate > 0
+            module.rate.fill_(rate)

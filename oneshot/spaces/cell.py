@@ -36,6 +36,8 @@ class MixedCell(nn.Module):
     on accelerators, and on the CPU where a state has at most 2^16 numbers.
     """
 
+    region = True  # compiled as one
+
     def __init__(
         self,
         edges: Sequence[Edge],
@@ -143,6 +145,8 @@ class DiscreteCell(nn.Module):
 
     names: for each edge its operation, none where the edge is absent. Every node keeps at least one edge.
     """
+
+    region = True
 
     def __init__(
         self,
