@@ -39,6 +39,7 @@ def milliseconds_an_update(device: torch.device) -> tuple[float, float]:
             devices=1,
             callbacks=[screen, clock],
             logger=False,
+            enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
         )

@@ -34,6 +34,7 @@ from oneshot.architects import Architect
 from oneshot.architects.base import Step, frozen
 from oneshot.architecture import Gates
 from oneshot.data import Augmentation, ImageData, LabelledImages, Splits, digits
+from oneshot.errors import InputError, check_integer
 from oneshot.profiling import Operations, saved_bytes
 from oneshot.runs import write_text
 from oneshot.search import Schedule
@@ -91,6 +92,10 @@ class Benchmark:
     """All measurements of one configuration. Both sides start from the same weights and take the same batches."""
 
     def __init__(self, config: DictConfig, device: torch.device) -> None:
+        for name, low in (("size", 8), ("batch", 2), ("rounds", 1), ("warmup", 0)):
+            check_integer(name, config[name], low, 10_000)
+        if not config.architects:
+            raise InputError("architects=[]: must name at least one architect")
         self.config, self.device = config, device
         self.space = self.space_with()
         self.weight_part, self.architecture_part = enlarged_digits(config.size, config.batch).split()
@@ -217,7 +222,7 @@ class Benchmark:
                 mine = self.bytes(loss(ours, gate), ours)
             yield beside(f"memory, {kind} step", "MB", mine / 1e6, theirs / 1e6)
         theirs = operations(loss(reference, False))
-        for plan in ("grouped", "edges"):
+        for plan in ("grouped", "edges") if "execution" in self.config.space else ():
             net = self.space_with(execution=plan).supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             yield beside(f"operations, {plan}", "calls", operations(loss(net, False)), theirs)
 

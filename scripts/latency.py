@@ -7,7 +7,6 @@ from rich.table import Table
 from screen import say
 
 from oneshot.cost import LatencyTable, measure_latency
-from oneshot.errors import InputError
 from oneshot.runs import write_text
 
 
@@ -22,11 +21,8 @@ def main(config: DictConfig) -> None:
     table = measure_latency(
         space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
     )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, table.to_json())
-    except OSError as error:
-        raise InputError(f"out={out}: cannot be written ({error.strerror})") from None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, table.to_json())
     console.print(candidate_table(table))
     say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
     say(console, [f"next: python scripts/search.py cost=latency cost.table={out}, with the same space and data"])

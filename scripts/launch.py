@@ -276,6 +276,9 @@ def new_file(config: DictConfig, kind: str) -> Path:
         out = out.with_stem(f"{out.stem}-{HydraConfig.get().job.num}")
     if out.exists():
         raise InputError(f"out={out}: exists; name a new file")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"out={out}: cannot be written ({folder} is {'read-only' if folder.is_dir() else 'a file'})")
     return out
 
 

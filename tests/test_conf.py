@@ -33,8 +33,8 @@ def test_count():
     sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
     assert len(sizes) == 6
     sizes += (CONF / "sizes").glob("*.yaml")
-    assert len(sizes) == 12
-    assert len(list(CONF.rglob("*.yaml"))) == 4 + len(FILES) + len(TUNING) + len(sizes)
+    assert len(sizes) == 14
+    assert len(list(CONF.rglob("*.yaml"))) == 5 + len(FILES) + len(TUNING) + len(sizes)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -47,6 +47,13 @@ def test_composes(script, group, name):
     assert len(found) >= 4
     for target in found:
         assert callable(get_method(target)), target
+
+
+@pytest.mark.parametrize("sizes", ["benchmark", "benchmark_quick"])
+def test_benchmark_composes(sizes):
+    config = OmegaConf.to_container(composed("benchmark", f"sizes={sizes}"), resolve=True)
+    assert set(config["architects"]) == {name for group, name in FILES if group == "architect"}
+    assert all(callable(get_method(target)) for target in targets(config)) and config["rounds"] > 0
 
 
 @pytest.mark.parametrize("name", TUNING)

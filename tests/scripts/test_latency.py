@@ -1,7 +1,6 @@
 """scripts/latency.py as a user types it."""
 
 import json
-import sys
 
 import latency
 import pytest
@@ -18,26 +17,8 @@ TINY = ["space.cells=3", "space.channels=4", "space.nodes=2", "batch=2", "repeat
 SPACE = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2)
 
 
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Run the script's main in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["latency.py", *arguments])
-        code = 0
-        try:
-            latency.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def test_a_table_that_a_search_can_read(run, tmp_path):
-    code, out, err = run("space=darts", *TINY, "dtype=float64", "out=tables/cpu.json")
+    code, out, err = run(latency, "space=darts", *TINY, "dtype=float64", "out=tables/cpu.json")
     assert (code, err) == (0, "")
     assert "written to tables/cpu.json" in out and "cost.table=tables/cpu.json" in out and "sep_conv_5x5" in out
     assert [p.name for p in (tmp_path / "tables").iterdir()] == ["cpu.json"]
@@ -48,10 +29,10 @@ def test_a_table_that_a_search_can_read(run, tmp_path):
 
 
 def test_default_files_and_multirun(run, tmp_path):
-    assert run(*TINY)[0] == 0
+    assert run(latency, *TINY)[0] == 0
     (path,) = (tmp_path / "outputs" / "latency").iterdir()
     assert path.suffix == ".json"
-    assert run("--multirun", *TINY, "batch=2,3", "out=b.json")[0] == 0
+    assert run(latency, "--multirun", *TINY, "batch=2,3", "out=b.json")[0] == 0
     assert [json.loads((tmp_path / f"b-{n}.json").read_text())["batch"] for n in (0, 1)] == [2, 3]
 
 
@@ -72,7 +53,7 @@ def test_default_files_and_multirun(run, tmp_path):
 )
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     (tmp_path / "there.json").write_text("kept")
-    code, out, err = run(*TINY, *arguments)
+    code, out, err = run(latency, *TINY, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and len(err.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["there.json"] and (tmp_path / "there.json").read_text() == "kept"
@@ -80,7 +61,7 @@ def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
 
 @pytest.mark.parametrize("name", ["latency", "multiply_accumulates", "parameters"])
 def test_configured_costs(run, tmp_path, name):
-    assert run(*TINY, "out=t.json")[0] == 0
+    assert run(latency, *TINY, "out=t.json")[0] == 0
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf" / "cost"), version_base=None):
         config = compose(name, ["table=t.json"] if name == "latency" else [])

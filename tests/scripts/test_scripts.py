@@ -8,7 +8,6 @@ import sys
 import pytest
 import retrain
 import search
-from hydra.core.global_hydra import GlobalHydra
 from support import ROOT
 
 from oneshot.cost import candidate_costs, count_multiply_accumulates
@@ -27,24 +26,6 @@ LEFT = {
     "architect.safetensors", "architecture.json", "cells.png", "cells.svg", "config.yaml", "curves.png", "curves.svg",
     "metrics.jsonl", "result.json", "scores.json", "scores.png", "scores.svg", "supernet.safetensors", "timings.jsonl",
 }  # fmt: skip
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Run a script's main in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(module, *arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *arguments])
-        code = 0
-        try:
-            module.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def rows(path):

@@ -1,0 +1,100 @@
+"""Compiled cells compute the same; CUDA graphs say so where they cannot be."""
+
+import copy
+import random
+
+import pytest
+import torch
+from support import build, small_space
+from torch import nn
+from torch._dynamo.utils import counters
+from torch.nn import functional
+
+from oneshot.acceleration import accelerate, capture_graphs, compile_regions
+from oneshot.architecture import Gates
+from oneshot.data import digits
+from oneshot.errors import InputError
+from oneshot.search import Search
+from oneshot.spaces import DARTSCells
+from oneshot.spaces.base import set_drop_path
+
+
+@pytest.fixture
+def fresh():
+    torch._dynamo.reset()
+    counters.clear()
+
+
+def gradients(net, space, gates=None):
+    torch.manual_seed(1)
+    x, y = torch.randn(4, 1, 8, 8), torch.randint(10, (4,))
+    gates = gates or Gates(torch.softmax(torch.randn(space.shape), 1).requires_grad_())
+    loss = functional.cross_entropy(net(x, gates), y)
+    leaves = [p for p in net.parameters() if p.requires_grad] + [gates.weight] * gates.weight.requires_grad
+    return torch.autograd.grad(loss, leaves, allow_unused=True)
+
+
+def test_compiled_cells_compute_the_same_and_share_code(fresh):
+    """With the front of torch.compile, whose back end generates code for minutes."""
+    torch.manual_seed(0)
+    space = DARTSCells((1, 8, 8), 10, cells=8, channels=4, nodes=1)
+    plain = space.supernet()
+    net = copy.deepcopy(plain)
+    compile_regions(net, backend="aot_eager")
+    for ours, expected in zip(gradients(net, space), gradients(plain, space), strict=True):
+        assert torch.allclose(ours, expected, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 5  # normal cells of three widths, two reductions
+    assert not counters["graph_break"]
+    assert list(net.state_dict()) == list(plain.state_dict())
+
+
+def test_drawn_paths_are_not_compiled(fresh):
+    torch.manual_seed(0)
+    space = small_space()
+    plain = space.supernet()
+    net = copy.deepcopy(plain)
+    compile_regions(net, backend="aot_eager")
+    for seed in range(3):
+        found = space.sample(random.Random(seed))
+        gates = Gates(space.one_hot(found), tuple((k,) for k in found.decisions))
+        for ours, expected in zip(gradients(net, space, gates), gradients(plain, space, gates), strict=True):
+            assert (ours is None) == (expected is None) and (ours is None or torch.equal(ours, expected))
+    assert counters["stats"]["unique_graphs"] == 0
+
+
+def test_a_network_is_compiled_once_for_all_rates_of_drop_path(fresh):
+    space = small_space()
+    net = space.network(space.sample(random.Random(0)))
+    compile_regions(net, backend="aot_eager")
+    graphs = []
+    for rate in (0.05, 0.1, 0.15):
+        set_drop_path(net, rate)
+        net(torch.randn(4, 1, 8, 8)).sum().backward()
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] == graphs[1] == graphs[2] > 0
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="this space has no module"):
+        accelerate(nn.Linear(1, 1), True, False)
+    with pytest.raises(InputError, match="trainer.compile"):
+        accelerate(nn.Linear(1, 1), "yes", False)
+    with pytest.raises(InputError, match="trainer.cuda_graph"):
+        accelerate(nn.Linear(1, 1), False, 1)
+    data = digits(batch_size=32, train_size=160)
+    space = small_space(data)
+    exact = build("darts_second architect.hessian=exact", space)
+    with pytest.raises(InputError, match="no second derivatives"):
+        Search(space, exact, data, compile=True)
+
+
+def test_cuda_graphs_say_why_not_once_and_carry_on(caplog):
+    torch.manual_seed(0)
+    space = small_space()
+    plain = space.supernet()
+    net = copy.deepcopy(plain)
+    capture_graphs(net)
+    for _ in range(2):
+        for ours, expected in zip(gradients(net, space), gradients(plain, space), strict=True):
+            assert torch.equal(ours, expected)
+    assert caplog.messages == ["trainer.cuda_graph=true: the device is cpu, not CUDA; runs without a graph"]
