@@ -19,7 +19,7 @@ from oneshot.errors import Diverged, InputError
 from oneshot.search import Schedule, Search
 from oneshot.selection import BestOf
 from oneshot.spaces import DARTSCells, SearchSpace
-from oneshot.spaces.base import DropPath
+from oneshot.spaces.base import DropPath, set_drop_path
 
 CHOICES = (("a", "b"), ("a", "b", "c"), ("a", "b", "c"), ("a", "b"))
 
@@ -235,7 +235,9 @@ def noisy(channels, stride, affine):
 
 
 class Branch(DropPath):
-    rate = 0.5
+    def __init__(self):
+        super().__init__()
+        set_drop_path(self, 0.5)
 
 
 def test_dropout_and_drop_path_are_off_during_the_reward_and_modes_come_back(double):
