@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from types import MethodType
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +41,26 @@ def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
         raise InputError("trainer.compile=true: this space has no module with `region = True` to compile")
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
     for module in regions:
-        module.forward = _compiled(module.forward, backend)
+        module.forward = _Compiled(module, backend)
 
 
-def _compiled(eager: Callable[..., Any], backend: str) -> Callable[..., Any]:
-    compiled = torch.compile(eager, dynamic=False, backend=backend)
+class _Compiled:
+    """A module's forward, compiled when it is first called; a copy of the module gets code of its own."""
 
-    def forward(*arguments: Any) -> Any:
-        paths = any(isinstance(a, Gates) and a.active is not None for a in arguments)
-        return (eager if paths else compiled)(*arguments)
+    def __init__(self, module: nn.Module, backend: str) -> None:
+        self.module, self.backend = module, backend
+        self.compiled: Callable[..., Any] | None = None
 
-    return forward
+    def __call__(self, *arguments: Any) -> Any:
+        eager = type(self.module).forward
+        if any(isinstance(a, Gates) and a.active is not None for a in arguments):
+            return eager(self.module, *arguments)
+        if self.compiled is None:
+            self.compiled = torch.compile(MethodType(eager, self.module), dynamic=False, backend=self.backend)
+        return self.compiled(*arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "compiled": None}
 
 
 def capture_graphs(supernet: nn.Module) -> None:
@@ -63,40 +73,50 @@ def capture_graphs(supernet: nn.Module) -> None:
 
 
 class _Graphed:
+    said: ClassVar[set[str]] = set()  # reasons
+
     def __init__(self, supernet: nn.Module) -> None:
         self.supernet, self.eager = supernet, supernet.forward
         self.first = next(supernet.parameters())
         self.graphs: dict[tuple[Any, ...], Callable[[Tensor, Tensor], Tensor]] = {}
-        self.said: set[str] = set()
 
     def __call__(self, x: Tensor, gates: Gates) -> Tensor:
         if not (torch.is_grad_enabled() and self.supernet.training):
             return self.eager(x, gates)
-        first = next(self.supernet.parameters())
-        reason = self._reason(x, gates, first)
+        reason = self.reason(x, gates)
         if reason:
             if reason not in self.said:
                 say(f"trainer.cuda_graph=true: {reason}; runs without a graph")
             self.said.add(reason)
             return self.eager(x, gates)
-        low = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-        key = (x.shape, x.dtype, gates.weight.requires_grad, first.requires_grad, low)
+        key = self.key(x, gates)
         if key not in self.graphs:
-            self.graphs[key] = self._capture(x, gates.weight, low)
+            self.graphs[key] = self._capture(x, gates.weight)
         return self.graphs[key](x, gates.weight)
 
-    def _reason(self, x: Tensor, gates: Gates, first: Tensor) -> str:
+    def key(self, x: Tensor, gates: Gates) -> tuple[Any, ...]:
+        """What makes one graph differ from another: sizes, precision, and which gradients are taken."""
+        return x.shape, x.dtype, gates.weight.requires_grad, self.first.requires_grad, _autocast()
+
+    def reason(self, x: Tensor, gates: Gates) -> str:
         """Why this call cannot be captured; empty where it can."""
         if x.device.type != "cuda":
             return f"the device is {x.device.type}, not CUDA"
         if gates.active is not None:
             return "the architect draws candidates, so a step is not always the same"
-        return "" if first is self.first else "the weights are not the supernet's own, as in second-order DARTS"
+        if next(self.supernet.parameters()) is not self.first:
+            return "the weights are not the supernet's own, as in second-order DARTS"
+        return ""
 
-    def _capture(self, x: Tensor, weight: Tensor, low: torch.dtype | None) -> Callable[[Tensor, Tensor], Tensor]:
+    def _capture(self, x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        low = _autocast()
         sample = (x.clone(), weight.detach().clone().requires_grad_(weight.requires_grad))
         with torch.autocast("cuda", low, enabled=low is not None, cache_enabled=False):
             return cast(Any, torch.cuda.make_graphed_callables(_Positional(self.supernet, self.eager), sample))
+
+
+def _autocast() -> torch.dtype | None:
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
 
 
 class _Positional(nn.Module):

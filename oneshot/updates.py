@@ -49,7 +49,9 @@ def architecture_step(parts: Parts, train: Examples, valid: Examples, step: Step
         loss = parts.architect.loss(parts.supernet, train, valid, parts.weights, step)
     for optimizer in parts.moving:
         optimizer.zero_grad()
+    if parts.moving:
         parts.backward(loss)
+    for optimizer in parts.moving:
         parts.advance(optimizer)
     parts.architect.after_step()
     return loss

@@ -21,7 +21,7 @@ import torch
 from bare import milliseconds_an_update
 from launch import make, new_file, prepare, read_device, script
 from naive import Stack, naive
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from screen import say
@@ -70,7 +70,7 @@ def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
     device = read_device(config.device)
-    out = new_file(config, "benchmark")
+    out = new_file(config, "benchmark", beside=(".png", ".svg"))
     figures = list(Benchmark(config, device).figures(console))
     report = {
         "device": device_name(device),
@@ -94,8 +94,10 @@ class Benchmark:
     def __init__(self, config: DictConfig, device: torch.device) -> None:
         for name, low in (("size", 8), ("batch", 2), ("rounds", 1), ("warmup", 0)):
             check_integer(name, config[name], low, 10_000)
-        if not config.architects:
-            raise InputError("architects=[]: must name at least one architect")
+        if not isinstance(config.architects, ListConfig) or not config.architects:
+            raise InputError(f"architects={config.architects}: must be a list of at least one architect")
+        if config.trainer.precision == "64-true":
+            raise InputError("trainer.precision=64-true: must be auto, 32-true or bf16-mixed here")
         self.config, self.device = config, device
         self.space = self.space_with()
         self.weight_part, self.architecture_part = enlarged_digits(config.size, config.batch).split()
@@ -116,9 +118,11 @@ class Benchmark:
             with console.status(f"steps of {name}"):
                 figures = list(self.steps(name))
             yield from figures
-            update_ms = update_ms or sum(f.ours for f in figures if f.unit == "ms") / len(figures)
+            steps = [figure.ours for figure in figures if figure.name.endswith(" step")]
+            update_ms = update_ms or statistics.mean(steps)
         for what, measure in (
             ("memory and operations", self.memory_and_operations),
+            ("plans", self.plans),
             ("one path", self.single_path),
             ("cells like NAS-Bench-201's", self.small_cells),
         ):
@@ -207,7 +211,7 @@ class Benchmark:
         """Of both steps with all candidates active. Operations of a forward and backward: each plan of the supernet."""
         supernet, (x, y) = self.supernet(), self.weight_part.batch(0, 0)
         ours, reference = self.ours(supernet), naive(supernet)
-        weight = (self.space.mask / self.space.mask.sum(1, keepdim=True)).to(self.device)
+        weight = self.uniform()
 
         def loss(net: nn.Module, gate: bool) -> Callable[[], Tensor]:
             def compute() -> Tensor:
@@ -225,6 +229,20 @@ class Benchmark:
         for plan in ("grouped", "edges") if "execution" in self.config.space else ():
             net = self.space_with(execution=plan).supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             yield beside(f"operations, {plan}", "calls", operations(loss(net, False)), theirs)
+
+    def plans(self) -> Iterator[Figure]:
+        """A weight step, edges one by one against edges grouped."""
+        if "execution" not in self.config.space:
+            return
+        steps, optimizer = [], make(hydra.compose("search").weights.optimizer)
+        for plan in ("edges", "grouped"):
+            torch.manual_seed(self.config.seed)
+            net = self.ours(self.space_with(execution=plan).supernet().to(self.device))
+            steps.append(self.plain_step(net, optimizer(net.parameters()), Gates(self.uniform())))
+        yield beside("edges, the reference grouped", "ms", *self.interleaved({"": Pair(*steps)})[""])
+
+    def uniform(self) -> Tensor:
+        return (self.space.mask / self.space.mask.sum(1, keepdim=True)).to(self.device)
 
     def bytes(self, compute: Callable[[], Tensor], net: nn.Module) -> int:
         """Saved for the backward pass on the CPU; what a forward and backward allocate at most on a GPU."""

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
@@ -190,7 +190,7 @@ def prepare(config: DictConfig) -> None:
     check_integer("seed", config.seed, 0, 2**32 - 1)
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)
     if config.out is not None and not (isinstance(config.out, str) and config.out):
-        raise InputError(f"out={config.out!r}: must be the path of a folder")
+        raise InputError(f"out={config.out!r}: must be a path")
     if config.trainer.precision not in PRECISIONS:
         raise unknown("trainer.precision", config.trainer.precision, PRECISIONS)
     if config.threads:
@@ -269,13 +269,19 @@ def open_run(config: DictConfig, kind: str) -> Run:
     return run
 
 
-def new_file(config: DictConfig, kind: str) -> Path:
-    """out=FILE, by default outputs/<kind>/<date-time>.json; jobs of one --multirun add their number to its name."""
+def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:
+    """out=FILE.json, by default outputs/<kind>/<date-time>.json; jobs of one --multirun add their number to its name.
+
+    beside: suffixes of other files that will stand beside it. None of them may exist.
+    """
     out = Path(config.out or Path("outputs", kind, f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         out = out.with_stem(f"{out.stem}-{HydraConfig.get().job.num}")
-    if out.exists():
-        raise InputError(f"out={out}: exists; name a new file")
+    if out.suffix != ".json":
+        raise InputError(f"out={out}: must be a file that ends with .json")
+    for path in (out, *(out.with_suffix(suffix) for suffix in beside)):
+        if path.exists():
+            raise InputError(f"out={out}: {'exists' if path == out else f'{path} exists'}; name a new file")
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"out={out}: cannot be written ({folder} is {'read-only' if folder.is_dir() else 'a file'})")

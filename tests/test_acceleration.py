@@ -8,9 +8,11 @@ import torch
 from support import build, small_space
 from torch import nn
 from torch._dynamo.utils import counters
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from oneshot.acceleration import accelerate, capture_graphs, compile_regions
+from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
 from oneshot.data import digits
 from oneshot.errors import InputError
@@ -74,6 +76,16 @@ def test_a_network_is_compiled_once_for_all_rates_of_drop_path(fresh):
     assert graphs[0] == graphs[1] == graphs[2] > 0
 
 
+def test_a_copy_of_a_compiled_network_computes_with_its_own_weights(fresh):
+    space = small_space()
+    net = space.supernet()
+    compile_regions(net, backend="aot_eager")
+    gradients(net, space)
+    twin = copy.deepcopy(net)
+    functional.cross_entropy(twin(torch.randn(4, 1, 8, 8), Gates(space.mask * 0.1)), torch.arange(4)).backward()
+    assert all(p.grad is not None for p in twin.parameters()) and all(p.grad is None for p in net.parameters())
+
+
 def test_refusals():
     with pytest.raises(InputError, match="this space has no module"):
         accelerate(nn.Linear(1, 1), True, False)
@@ -88,7 +100,34 @@ def test_refusals():
         Search(space, exact, data, compile=True)
 
 
-def test_cuda_graphs_say_why_not_once_and_carry_on(caplog):
+def test_what_a_cuda_graph_can_replay():
+    """On tensors that only say that they are on a GPU."""
+    space = small_space()
+    net = space.supernet()
+    capture_graphs(net)
+    with FakeTensorMode():
+        x, weight = torch.zeros(2, 1, 8, 8, device="cuda"), torch.zeros(space.shape, device="cuda")
+        gates = Gates(weight)
+        assert net.forward.reason(x, gates) == ""
+        assert "draws candidates" in net.forward.reason(x, Gates(weight, ((0,),) * len(space.choices)))
+        keys = [
+            net.forward.key(x, gates),
+            net.forward.key(x, Gates(torch.zeros(space.shape, device="cuda", requires_grad=True))),
+        ]
+        for sample in ({"size": (1, 1, 8, 8)}, {"size": (2, 1, 8, 8), "dtype": torch.float64}):
+            keys.append(net.forward.key(torch.zeros(**sample, device="cuda"), gates))
+        with frozen(net):
+            keys.append(net.forward.key(x, gates))
+        assert len(set(keys)) == 5 and keys[0] == net.forward.key(torch.zeros(2, 1, 8, 8, device="cuda"), gates)
+    reasons = []
+    net.register_forward_pre_hook(lambda net, arguments: reasons.append(net.forward.reason(x, gates)))
+    ahead = {name: p.detach().clone() for name, p in net.named_parameters()}
+    torch.func.functional_call(net.eval(), ahead, (torch.zeros(2, 1, 8, 8), Gates(torch.zeros(space.shape))))
+    assert "second-order" in reasons[0]
+
+
+def test_cuda_graphs_say_why_not_once_and_carry_on(caplog, monkeypatch):
+    monkeypatch.setattr("oneshot.acceleration._Graphed.said", set())
     torch.manual_seed(0)
     space = small_space()
     plain = space.supernet()

@@ -24,3 +24,11 @@ def test_operations_counts_what_computes_backward_included():
     backward = {"ones_like": 1, "threshold_backward": 1, "mm": 1}
     assert counter.total == sum(forward.values()) + sum(backward.values())
     assert counter.counts["mm"] == 2 and "view" not in counter.counts and "t" not in counter.counts
+
+
+def test_views_and_allocations_are_free():
+    x = torch.randn(5, 10)
+    with Operations() as counter:
+        x.detach().view(50).unsqueeze(0).expand(3, 50).permute(1, 0).select(0, 1).unflatten(0, (3, 1))
+        torch.empty(3), torch.empty_like(x), x.new_empty(3), torch.empty_strided((2,), (1,))
+    assert counter.total == 0

@@ -63,27 +63,49 @@ def test_an_architecture_step_moves_alpha_by_adam_and_leaves_weights_and_their_g
         assert torch.equal(p, before[name]) and p.grad is None and p.requires_grad
 
 
-def test_a_joint_step_moves_both_by_one_loss(double):
-    parts = parts_of()
+def test_a_joint_step_moves_both_by_one_loss_and_clips_the_weights(double):
+    parts = parts_of(clip=0.05)
     dw, d_alpha = gradients(parts.supernet, parts.architect.alpha, examples(1))
+    norm = torch.cat([g.flatten() for g in dw]).norm()
     joint_step(parts, examples(1), STEP)
-    assert torch.allclose(parts.architect.alpha.grad, d_alpha, atol=1e-12)
+    assert torch.allclose(parts.architect.alpha.grad, d_alpha, atol=1e-12) and norm > 0.05
     for p, g in zip(parts.supernet.parameters(), dw, strict=True):
-        assert torch.allclose(p.grad, g, atol=1e-12)
+        assert torch.allclose(p.grad, g * 0.05 / (norm + 1e-6), atol=1e-12)
+
+
+def test_an_architecture_step_moves_every_optimizer_by_one_backward_pass(double):
+    parts = parts_of()
+    other = torch.optim.SGD([parts.architect.alpha], lr=1.0)
+    before = parts.architect.alpha.detach().clone()
+    _, expected = gradients(parts.supernet, before, examples(2))
+    architecture_step(
+        parts._replace(moving=[other, torch.optim.SGD([parts.architect.alpha], lr=2.0)]), examples(1), examples(2), STEP
+    )
+    assert torch.allclose(parts.architect.alpha, before - 3.0 * expected, atol=1e-12)
 
 
 class Memory(pl.Callback):
-    """Bytes of all tensors that are alive after some updates."""
+    """Bytes of all tensors that are alive after some updates, but for gradients and optimizer states.
+
+    Those are there for the weights whose path has been drawn.
+    """
 
     def __init__(self, *after):
         self.after, self.bytes, self.done = after, {}, 0
 
-    def on_train_batch_end(self, *_):
+    def on_train_batch_end(self, trainer=None, module=None, *_):
         self.done += 1
-        if self.done in self.after:
-            gc.collect()
-            tensors = [t for t in gc.get_objects() if type(t) in (torch.Tensor, torch.nn.Parameter)]
-            self.bytes[self.done] = sum({t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        if self.done not in self.after:
+            return
+        skipped = set()
+        if module:
+            module.zero_grad()
+            states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
+            skipped = {t.data_ptr() for state in states for t in state.values() if isinstance(t, torch.Tensor)}
+        gc.collect()
+        tensors = [t for t in gc.get_objects() if type(t) in (torch.Tensor, torch.nn.Parameter)]
+        storages = {t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        self.bytes[self.done] = sum(n for address, n in storages.items() if address not in skipped)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -1,13 +1,14 @@
 """The inside of a cell as a graph: nodes sum what their edges compute. In a supernet edges mix candidates."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from oneshot.architecture import Gates
+from oneshot.errors import InputError
 from oneshot.spaces.base import NONE, DropPath
 from oneshot.spaces.mixture import Branch, Sums, normalized, outputs, total
 from oneshot.spaces.operations import Operation
@@ -22,6 +23,19 @@ class Edge(NamedTuple):
     source: int
     target: int
     stride: int
+
+
+def built(name: str, operations: Mapping[str, Operation], channels: int, stride: int, affine: bool) -> nn.Module:
+    """The module of an operation. Raises InputError where the user's function fails or gives something else."""
+    try:
+        module = operations[name](channels, stride, affine)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"operation {name!r}: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise InputError(f"operation {name!r}: gives {type(module).__name__}, must give a torch.nn.Module")
+    return module
 
 
 class MixedCell(nn.Module):
@@ -53,9 +67,10 @@ class MixedCell(nn.Module):
         self.edges = nn.ModuleDict()
         self.branches: dict[tuple[int, int], Branch] = {}  # by edge and candidate
         for i, edge in enumerate(self.graph):
-            built = {c: operations[c](channels, edge.stride, False) for c in candidates if c != NONE}
-            self.edges[str(i)] = nn.ModuleDict(built)
-            self.branches |= {(i, self.candidates.index(c)): Branch.of(module) for c, module in built.items()}
+            names = [c for c in candidates if c != NONE]
+            modules = {c: built(c, operations, channels, edge.stride, False) for c in names}
+            self.edges[str(i)] = nn.ModuleDict(modules)
+            self.branches |= {(i, self.candidates.index(c)): Branch.of(module) for c, module in modules.items()}
         self.leaving: dict[tuple[int, int], list[int]] = {}  # edges by source and stride, sources ascending
         for i, edge in sorted(enumerate(self.graph), key=lambda item: item[1].source):
             self.leaving.setdefault((edge.source, edge.stride), []).append(i)
@@ -70,7 +85,7 @@ class MixedCell(nn.Module):
         for (source, _), edges in self.leaving.items():
             self._finish(source + 1, states, sums)
             x, relu = states[source], None
-            for (k, silent), members in self._active(edges, gates).items():
+            for (k, silent, _), members in self._active(edges, gates).items():
                 if self.branches[members[0], k].relu and relu is None:
                     relu = functional.relu(x)
                 self._mix(k, members, silent, x, relu, gate, sums)
@@ -90,15 +105,23 @@ class MixedCell(nn.Module):
             return x.device.type != "cpu" or x.numel() <= SMALL
         return self.execution == "grouped"
 
-    def _active(self, edges: list[int], gates: Gates) -> dict[tuple[int, bool], list[int]]:
-        """For each candidate to compute, and whether it is silent: its edges."""
-        members: dict[tuple[int, bool], list[int]] = {}
+    def _active(self, edges: list[int], gates: Gates) -> dict[tuple[int, bool, str], list[int]]:
+        """For each candidate to compute, whether it is silent, and its kind: its edges."""
+        members: dict[tuple[int, bool, str], list[int]] = {}
         for i in edges:
             silent = () if gates.silent is None else gates.silent[i]
             for k in range(len(self.candidates)) if gates.active is None else gates.active[i]:
                 if self.candidates[k] != NONE:
-                    members.setdefault((k, k in silent), []).append(i)
+                    members.setdefault((k, k in silent, self._branch(i, k).kind), []).append(i)
         return members
+
+    def _branch(self, i: int, k: int) -> Branch:
+        """What the candidate is now: a user may have put another module in its place."""
+        known, edge = self.branches[i, k], cast(nn.ModuleDict, self.edges[str(i)])
+        branch = known.current(edge[self.candidates[k]])
+        if branch is not known:
+            self.branches[i, k] = branch
+        return branch
 
     def _mix(
         self,
@@ -161,7 +184,7 @@ class DiscreteCell(nn.Module):
         self.plan = tuple((i, edge, name) for i, (edge, name) in kept if name != NONE)
         self.edges = nn.ModuleDict()
         for i, edge, name in self.plan:
-            self.edges[str(i)] = nn.ModuleDict({name: operations[name](channels, edge.stride, affine)})
+            self.edges[str(i)] = nn.ModuleDict({name: built(name, operations, channels, edge.stride, affine)})
         self.drop_path = DropPath()
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:

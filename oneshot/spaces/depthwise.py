@@ -15,7 +15,7 @@ COLUMNS = 3  # of a kernel's gradient, at once
 
 
 class Depthwise(nn.Conv2d):
-    """Depthwise convolution with an odd kernel, same padding and no bias."""
+    """Depthwise convolution with an odd kernel, same padding and no bias; on the CPU without vmap and forward mode."""
 
     def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
         padding = dilation * (kernel - 1) // 2
@@ -36,10 +36,11 @@ class Depthwise(nn.Conv2d):
         if x.device.type != "cpu":
             x, padding = _repeated(x, len(weight) // x.shape[1]), dilation * (weight.shape[2] // 2)
             return functional.conv2d(x, weight, None, stride, padding, dilation, len(weight))
-        if torch.is_autocast_enabled("cpu"):
+        if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
-        if dilation == 1 or stride == 1 and x.shape[2] % 2 == x.shape[3] % 2 == 0:
+        even = stride == 1 and x.shape[2] % 2 == x.shape[3] % 2 == 0
+        if dilation == 1 or dilation == 2 and even:
             return _Convolution.apply(x, weight, stride, dilation == 2)
         padding = dilation * (weight.shape[2] // 2)
         return functional.conv2d(

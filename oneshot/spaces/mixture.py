@@ -1,7 +1,8 @@
 """What the edges of a supernet compute: branches of candidates, alone or several at once, and sums under gates."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +12,22 @@ from oneshot.spaces.depthwise import Depthwise
 
 CHANNELWISE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Identity, nn.MaxPool2d, nn.AvgPool2d)
 FIXED = (*CHANNELWISE, nn.Sequential)  # neither parameters nor draws
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class Branch(NamedTuple):
+@dataclass(frozen=True)
+class Branch:
     """A candidate on an edge, taken apart: maybe a ReLU, layers, maybe a batch norm that can carry the gate.
 
-    shared: a pool and the like, so the same tensor on all edges of one stride that leave a state.
+    kind: equal for candidates of one structure, which may run at once. shared: a pool and the like, the same tensor
+    for all of one kind. Only an nn.Sequential is taken apart, and not one with hooks: they would be passed by.
     """
 
+    module: nn.Module
+    children: tuple[nn.Module | None, ...]
+    hooks: tuple[Mapping[int, Any], ...]
+    hooked: bool
+    kind: str
     relu: bool
     layers: tuple[nn.Module, ...]
     norm: nn.BatchNorm2d | None
@@ -26,37 +35,76 @@ class Branch(NamedTuple):
 
     @staticmethod
     def of(module: nn.Module) -> "Branch":
-        shared = all(type(m) in FIXED or _plain_norm(m) for m in module.modules())
-        if type(module).forward is not nn.Sequential.forward or shared:
-            return Branch(False, (module,), None, shared)
-        layers = tuple(module.children())
-        relu = type(layers[0]) is nn.ReLU
+        modules = list(module.modules())
+        hooks = tuple(getattr(m, name) for m in modules for name in HOOKS)
+        parts = tuple(module._modules.values())
+        whole = Branch(module, parts, hooks, any(hooks), f"{id(module)}", False, (module,), None, False)
+        if whole.hooked:
+            return whole
+        kind = "".join(map(_structure, modules))
+        if all(type(m) in FIXED or _plain_norm(m) for m in modules):
+            return replace(whole, kind=kind, shared=True)
+        layers = [layer for layer in parts if layer is not None]
+        if type(module).forward is not nn.Sequential.forward or len(layers) != len(parts) or not layers:
+            return replace(whole, kind=kind)
         last = layers[-1]
         norm = last if isinstance(last, nn.BatchNorm2d) and _plain_norm(last) else None
-        return Branch(relu, layers[relu : len(layers) - (norm is not None)], norm, shared)
+        layers = layers[: len(layers) - (norm is not None)]
+        relu = len(layers) > 1 and type(layers[0]) is nn.ReLU and not _writes(layers[1])
+        return replace(whole, kind=kind, relu=relu, layers=tuple(layers[relu:]), norm=norm)
+
+    def current(self, module: nn.Module) -> "Branch":
+        """This branch, or a new one where the module is another, has other parts, or hooks came or went."""
+        same = module is self.module and tuple(module._modules.values()) == self.children
+        return self if same and any(self.hooks) == self.hooked else Branch.of(module)
+
+
+def _structure(module: nn.Module) -> str:
+    """Type, settings and shapes of a module itself."""
+    settings = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
+    shapes = {name: None if p is None else tuple(p.shape) for name, p in module._parameters.items()}
+    return f"{type(module)}{settings}{shapes}{list(module._modules)}"
+
+
+def _writes(layer: nn.Module) -> bool:
+    """Whether a layer may write into its input: one that says so, and any that is neither torch's nor ours."""
+    ours = type(layer).__module__.startswith(("torch.nn.", "oneshot."))
+    return bool(getattr(layer, "inplace", False)) or not ours
 
 
 def outputs(branches: Sequence[Branch], x: Tensor) -> Tensor:
-    """The layers of branches of one candidate, all on x: (batch, branches * channels, height, width)."""
-    if len(branches) == 1:
-        for layer in branches[0].layers:
-            x = layer(x)
-        return x
+    """The layers of branches of one kind, all on x: (batch, branches * channels, height, width)."""
+    columns = list(zip(*(branch.layers for branch in branches), strict=True))
+    known = 0  # layers that can run for all branches at once
     joint = True  # x is still the input of all
-    for layers in zip(*(branch.layers for branch in branches), strict=True):
-        first = layers[0]
-        if type(first) in CHANNELWISE or _plain_norm(first):
-            x = first(x)
-            continue
-        if isinstance(first, Depthwise):
-            x = first.several([layer.weight for layer in layers], x)
-        elif type(first) is nn.Conv2d and first.padding_mode == "zeros" and (first.groups == 1 or not joint):
-            x = _convolutions(layers, x, joint)
-        else:
-            parts = [x] * len(layers) if joint else x.chunk(len(layers), dim=1)
-            x = torch.cat([layer(part) for layer, part in zip(layers, parts, strict=True)], dim=1)
-        joint = False
-    return x if not joint else torch.cat([x] * len(branches), dim=1)
+    if len(branches) > 1:
+        for layers in columns:
+            first = layers[0]
+            if type(first) in CHANNELWISE and not (joint and _writes(first)) or _plain_norm(first):
+                x = first(x)
+            elif isinstance(first, Depthwise):
+                x, joint = first.several([layer.weight for layer in layers], x), False
+            elif type(first) is nn.Conv2d and first.padding_mode == "zeros" and (first.groups == 1 or not joint):
+                x, joint = _convolutions(layers, x, joint), False
+            else:
+                break
+            known += 1
+    if known == len(columns) and not joint:
+        return x
+    parts = [x] * len(branches) if joint else x.unflatten(1, (len(branches), -1)).unbind(1)
+    done = [
+        _run(branch.layers[known:], part, copy=len(branches) > 1) for branch, part in zip(branches, parts, strict=True)
+    ]
+    return done[0] if len(done) == 1 else torch.cat(done, dim=1)
+
+
+def _run(layers: Sequence[nn.Module], x: Tensor, copy: bool) -> Tensor:
+    """Layers one after the other; copy: x is a part of a tensor that others read."""
+    if copy and any(map(_writes, layers)):
+        x = x.clone()
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def normalized(y: Tensor, norm: nn.BatchNorm2d, gate: Tensor | None) -> Tensor:
@@ -96,7 +144,8 @@ class Sums:
         if before is None:
             self.sums[targets] = y
         else:
-            self.sums[targets] = before.add_(y) if len(targets) == 1 else before + y
+            in_place = len(targets) == 1 and before.dtype == y.dtype
+            self.sums[targets] = before.add_(y) if in_place else before + y
 
     def add_product(self, targets: tuple[int, ...], y: Tensor, gate: Tensor) -> None:
         """y: the channels of all targets, or the same ones for each; gate: for each target and channel."""
@@ -105,18 +154,17 @@ class Sums:
             by_target = y.permute(0, 2, 3, 1).unflatten(3, (-1, len(gate) // len(targets)))
             product = by_target * gate.unflatten(0, (len(targets), -1))
             self.add(targets, product.flatten(3).permute(0, 3, 1, 2))
-        elif targets in self.sums:
+        elif targets in self.sums and self.sums[targets].dtype == y.dtype:
             self.sums[targets].addcmul_(y, gate.view(-1, 1, 1))
         else:
-            self.sums[targets] = y * gate.view(-1, 1, 1)
+            self.add(targets, y * gate.view(-1, 1, 1))
 
     def of(self, target: int) -> Tensor | None:
         """The sum at a node, None where nothing was added."""
         terms = []
         for targets, y in self.sums.items():
-            if target in targets:
-                place = targets.index(target)
-                terms.append(y if len(targets) == 1 else y.unflatten(1, (len(targets), -1))[:, place])
+            parts = y.unflatten(1, (len(targets), -1)) if len(targets) > 1 else y.unsqueeze(1)
+            terms += [parts[:, place] for place, into in enumerate(targets) if into == target]
         return total(terms) if terms else None
 
 

@@ -43,6 +43,21 @@ def test_a_report_of_every_architect(run, tmp_path):
     assert {"path, against its network", "NAS-Bench-201-like: both steps", "augmented batch"} <= set(figures)
 
 
+def test_pictures_are_not_overwritten(run, tmp_path):
+    (tmp_path / "report.png").write_text("kept")
+    code, out, err = run(benchmark, *TINY, "out=report.json")
+    assert (code, out) == (2, "") and "report.png exists" in err
+    assert (tmp_path / "report.png").read_text() == "kept"
+
+
+def test_share_of_an_update_of_an_architect_with_one_kind_of_step(run, tmp_path):
+    code, _, err = run(benchmark, *TINY, "out=report.json", "architects=[uniform]", "rounds=2")
+    assert (code, err) == (0, "")
+    figures = {figure["name"]: figure for figure in json.loads((tmp_path / "report.json").read_text())["figures"]}
+    share = 100 * figures["augmented batch"]["ours"] / figures["uniform: weight step"]["ours"]
+    assert figures["augmented batch, of an update"]["ours"] == pytest.approx(share)
+
+
 def test_quick(tmp_path):
     """--quick sets the sizes that a shorter name has."""
     command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "--quick", "--cfg", "job"]
@@ -57,7 +72,11 @@ def test_quick(tmp_path):
         (["warmup=-1"], "warmup=-1"),
         (["size=4"], "size=4"),
         (["batch=1"], "batch=1"),
-        (["architects=[]"], "architects=[]: must name at least one"),
+        (["architects=[]"], "architects=[]: must be a list of at least one"),
+        (["architects=darts"], "architects=darts: must be a list of at least one"),
+        (["trainer.precision=64-true"], "trainer.precision=64-true: must be auto, 32-true or bf16-mixed"),
+        (["out=chart.png"], "out=chart.png: must be a file that ends with .json"),
+        (["out=deep"], "out=deep: must be a file that ends with .json"),
         (["architects=[dart]"], "unknown choice for architect 'dart'; did you mean 'darts'?"),
         (["device=nowhere"], "device=nowhere: cannot be used here"),
         (["out=there.json"], "out=there.json: exists"),

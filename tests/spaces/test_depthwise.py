@@ -20,7 +20,10 @@ def results(y, inputs):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 12), (5, 7), (2, 2), (1, 3)])
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), itertools.product((1, 3, 5, 7), (1, 2), (1, 2)))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [*itertools.product((1, 3, 5, 7), (1, 2), (1, 2)), (3, 1, 3), (5, 1, 4), (3, 2, 3)],
+)
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
 def test_one_and_several_equal_the_plain_convolution(double, size, kernel, stride, dilation, format):
     torch.manual_seed(0)
@@ -61,3 +64,9 @@ def test_mixed_precision_is_that_of_a_convolution():
     assert (ours - plain).abs().max() <= 2**-7 * plain.abs().max()
     ours.float().sum().backward()
     assert module.weight.grad.dtype == torch.float32
+
+
+def test_double_precision_is_left_alone_by_mixed_precision(double):
+    module, x = Depthwise(CHANNELS, 5, 1, 1), torch.randn(2, CHANNELS, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(x), nn.Conv2d.forward(module, x)) and module(x).dtype == torch.float64

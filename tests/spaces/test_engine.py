@@ -80,3 +80,14 @@ def test_the_reference_takes_all_gradients():
     with frozen(reference):
         functional.cross_entropy(reference(x, Gates(weight.requires_grad_())), y).backward()
     assert all(p.grad is not None for p in reference.parameters()) and weight.grad is not None
+
+
+def test_the_reference_takes_the_gradients_of_gates_that_want_none():
+    net, weight, x, y = published(8)
+    reference = naive(net)
+    with Operations() as detached:
+        functional.cross_entropy(reference(x, Gates(weight.clone())), y).backward()
+    reference.zero_grad()
+    with Operations() as attached:
+        functional.cross_entropy(reference(x, Gates(weight.clone().requires_grad_())), y).backward()
+    assert abs(detached.total - attached.total) <= 1  # the copy

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from oneshot.architecture import Gates
+from oneshot.errors import InputError
 from oneshot.spaces.cell import Edge, MixedCell
 from oneshot.spaces.depthwise import Depthwise
 from oneshot.spaces.operations import OPERATIONS
@@ -51,8 +52,35 @@ def strided(channels, stride, affine):
     return nn.AvgPool2d(stride, stride)
 
 
+def reused(channels, stride, affine):
+    """One ReLU in two places, and a norm with an epsilon of its own."""
+    relu = nn.ReLU()
+    return nn.Sequential(
+        relu,
+        nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(channels, eps=1e-2, affine=False, track_running_stats=False),
+        relu,
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels, eps=1e-1, affine=False, track_running_stats=False),
+    )
+
+
+def in_place(channels, stride, affine):
+    """A layer that writes into its input."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, 1, stride), nn.ELU(inplace=True))
+
+
+def flat(channels, stride, affine):
+    """Layers that are no images in between."""
+    convolution = nn.Conv2d(channels, channels, 1, stride)
+    return nn.Sequential(convolution, nn.Flatten(0, 1), nn.MaxPool2d(3, 1, 1), nn.Unflatten(0, (3, channels)))
+
+
 FACTORIES = {
     **OPERATIONS,
+    "reused": reused,
+    "in_place": in_place,
+    "flat": flat,
     "scaled": lambda channels, stride, affine: Scaled(channels, stride),
     "bottleneck": bottleneck,
     "grouped_first": grouped_first,
@@ -62,6 +90,8 @@ FACTORIES = {
 
 def plain(module, x):
     """A candidate, its depthwise convolutions as nn.Conv2d computes them."""
+    if module._forward_hooks:
+        return module(x)
     if isinstance(module, nn.Sequential):
         for layer in module:
             x = plain(layer, x)
@@ -105,7 +135,7 @@ def cases(draw):
     candidates = range(len(names))
     subsets = st.tuples(*(st.lists(st.sampled_from(candidates), unique=True).map(tuple) for _ in edges))
     active = draw(st.none() | subsets)
-    size = draw(st.sampled_from([(8, 8), (4, 12), (10, 6)]))
+    size = draw(st.sampled_from([(8, 8), (4, 12), (10, 6)] if reduces else [(8, 8), (7, 9), (1, 1)]))
     memory = draw(st.sampled_from([torch.contiguous_format, torch.channels_last]))
     return names, edges, active, (*size, memory), draw(st.integers(0, 2**31)), draw(st.sampled_from([2, 4]))
 
@@ -219,3 +249,127 @@ def test_an_operation_that_draws_does_so_on_every_edge(execution, noisy):
     cell = MixedCell(edges, ["none", "noisy"], {"noisy": lambda *_: noisy()}, 2, execution)
     _, first, second = cell([torch.ones(2, 2, 4, 4)], Gates(torch.ones(2, 2)))
     assert not torch.equal(first, second)
+
+
+def both_plans(edges, factories, change=lambda cell: None, names=None, channels=2):
+    """The largest difference to the loop, of each plan, in float64; change: what happens to a cell before."""
+    for execution in ("edges", "grouped"):
+        torch.manual_seed(0)
+        cell = MixedCell(edges, ["none", *(names or factories)], factories, channels, execution)
+        change(cell)
+        inputs = [torch.randn(3, channels, 8, 8, requires_grad=True) for _ in range(2)]
+        weight = torch.randn(len(edges), len(cell.candidates), requires_grad=True)
+        torch.manual_seed(1)
+        ours = computed(cell, cell, inputs, weight, None)
+        torch.manual_seed(1)
+        yield largest_difference(ours, computed(lambda x, g, c=cell: loop(c, x, g), cell, inputs, weight, None))
+
+
+FLAT = [Edge(s, t, 1) for t in range(2, 5) for s in range(t)]
+
+
+def norm(channels, eps=1e-5):
+    return nn.BatchNorm2d(channels, eps=eps, affine=False, track_running_stats=False)
+
+
+VARIED = {
+    "dilation": lambda n, c: nn.Sequential(nn.ReLU(), nn.Conv2d(c, c, 3, 1, 1 + n % 2, dilation=1 + n % 2), norm(c)),
+    "epsilon": lambda n, c: nn.Sequential(nn.Conv2d(c, c, 1), norm(c, 0.1 + n)),
+    "pool": lambda n, c: nn.Sequential(nn.AvgPool2d(3 + 2 * (n % 2), 1, 1 + n % 2), norm(c)),
+    "counted": lambda n, c: nn.AvgPool2d(3, 1, 1, count_include_pad=bool(n % 2)),
+    "order": lambda n, c: nn.Sequential(*[nn.ReLU(), nn.Conv2d(c, c, 1)][:: 1 if n % 2 else -1], norm(c)),
+    "length": lambda n, c: nn.Sequential(*[nn.Conv2d(c, c, 1) for _ in range(1 + n % 3)]),
+    "bias": lambda n, c: nn.Sequential(nn.Conv2d(c, c, 1, bias=bool(n % 2))),
+    "width": lambda n, c: nn.Sequential(nn.Conv2d(c, c + n, 1), nn.ReLU(), nn.Conv2d(c + n, c, 1)),
+}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_candidates_that_differ_from_edge_to_edge(double, name):
+    built = iter(range(10_000))
+    for difference in both_plans(FLAT, {name: lambda c, *_: VARIED[name](next(built), c)}):
+        assert difference < 1e-10
+
+
+def test_two_edges_between_the_same_states(double):
+    for difference in both_plans([Edge(0, 2, 1), Edge(0, 2, 1), Edge(1, 2, 1), Edge(2, 3, 1)], OPERATIONS):
+        assert difference < 1e-10
+
+
+def negate(module, arguments, output):
+    return -output
+
+
+@pytest.mark.parametrize("place", [None, 0, 1, -1], ids=str)
+def test_hooks_run(double, place):
+    def change(cell):
+        for edge in cell.edges.values():
+            candidate = edge["sep_conv_3x3"]
+            (candidate if place is None else candidate[place]).register_forward_hook(negate)
+
+    for difference in both_plans(FLAT, OPERATIONS, change, ["sep_conv_3x3", "max_pool_3x3"]):
+        assert difference < 1e-10
+
+
+def test_hooked_weights(double):
+    """Spectral norm of the old kind computes the weight in a hook."""
+
+    def normed(channels, stride, affine):
+        convolution = nn.utils.spectral_norm(nn.Conv2d(channels, channels, 1), n_power_iterations=1)
+        return nn.Sequential(nn.ReLU(), convolution.eval(), norm(channels))
+
+    for difference in both_plans(FLAT, {"normed": normed}):
+        assert difference < 1e-10
+
+
+def test_hooks_that_go_again(double):
+    def change(cell):
+        for edge in cell.edges.values():
+            handle = edge["sep_conv_3x3"].register_forward_hook(negate)
+            cell._branch(0, 1)
+            handle.remove()
+
+    for difference in both_plans(FLAT, OPERATIONS, change, ["sep_conv_3x3"]):
+        assert difference < 1e-10
+
+
+def test_modules_that_are_replaced(double):
+    def change(cell):
+        cell.edges["0"]["skip_connect"] = nn.AvgPool2d(3, 1, 1)
+        cell.edges["1"]["sep_conv_3x3"][-1] = norm(2, eps=1.0)
+
+    for difference in both_plans(FLAT, OPERATIONS, change, ["skip_connect", "sep_conv_3x3"]):
+        assert difference < 1e-10
+
+
+@pytest.mark.parametrize("execution", ["edges", "grouped"])
+def test_a_layer_that_writes_behind_the_first_relu_writes_into_no_one_elses(double, execution):
+    """Without gradients; with them torch refuses it."""
+
+    def writes(channels, stride, affine):
+        return nn.Sequential(nn.ReLU(), nn.Hardtanh(0.2, 0.5, inplace=True), nn.Conv2d(channels, channels, 1))
+
+    torch.manual_seed(0)
+    cell = MixedCell(FLAT, ["none", "writes", "sep_conv_3x3"], {**OPERATIONS, "writes": writes}, 2, execution)
+    inputs, gates = [torch.randn(3, 2, 8, 8) for _ in range(2)], Gates(torch.randn(len(FLAT), 3))
+    with torch.no_grad():
+        for ours, expected in zip(cell(inputs, gates), loop(cell, inputs, gates), strict=True):
+            assert (ours - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("execution", ["edges", "grouped"])
+def test_sums_of_two_precisions_have_the_larger(execution):
+    """Under autocast a convolution gives bfloat16, what is skipped is float32: the loop sums them in float32."""
+    cell = MixedCell(FLAT, ["none", "bottleneck", "skip_connect"], FACTORIES, 2, execution)
+    with torch.autocast("cpu", torch.bfloat16):
+        states = cell([torch.randn(2, 2, 8, 8), torch.randn(2, 2, 8, 8)], Gates(torch.ones(len(FLAT), 3)))
+    assert all(state.dtype == torch.float32 for state in states)
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [(lambda *_: 1 / 0, "operation 'odd': ZeroDivisionError"), (lambda *_: 3, "operation 'odd': gives int, must give")],
+)
+def test_operations_that_fail_are_named(operation, message):
+    with pytest.raises(InputError, match=message):
+        MixedCell(FLAT, ["none", "odd"], {"odd": operation}, 2)
