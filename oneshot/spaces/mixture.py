@@ -163,8 +163,11 @@ class Sums:
         """The sum at a node, None where nothing was added."""
         terms = []
         for targets, y in self.sums.items():
-            parts = y.unflatten(1, (len(targets), -1)) if len(targets) > 1 else y.unsqueeze(1)
-            terms += [parts[:, place] for place, into in enumerate(targets) if into == target]
+            if targets == (target,):
+                terms.append(y)
+            elif target in targets:
+                parts = y.unflatten(1, (len(targets), -1))
+                terms += [parts[:, place] for place, into in enumerate(targets) if into == target]
         return total(terms) if terms else None
 
 
