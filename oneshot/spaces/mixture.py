@@ -137,6 +137,7 @@ class Sums:
 
     def __init__(self) -> None:
         self.sums: dict[tuple[int, ...], Tensor] = {}
+        self.parts: dict[tuple[int, ...], tuple[Tensor, ...]] = {}
 
     def add(self, targets: tuple[int, ...], y: Tensor) -> None:
         """y: (batch, targets * channels, height, width), of which nothing else is left."""
@@ -160,14 +161,14 @@ class Sums:
             self.add(targets, y * gate.view(-1, 1, 1))
 
     def of(self, target: int) -> Tensor | None:
-        """The sum at a node, None where nothing was added."""
+        """The sum at a node, None where nothing was added. All terms of sums that it is part of have been added."""
         terms = []
         for targets, y in self.sums.items():
-            if targets == (target,):
-                terms.append(y)
-            elif target in targets:
-                parts = y.unflatten(1, (len(targets), -1))
-                terms += [parts[:, place] for place, into in enumerate(targets) if into == target]
+            if target in targets and targets not in self.parts:
+                parts = y.unflatten(1, (len(targets), -1)).unbind(1) if len(targets) > 1 else (y,)
+                self.parts[targets] = parts  # taken at once: one copy in the backward pass, not one a target
+            if target in targets:
+                terms += [part for part, into in zip(self.parts[targets], targets, strict=True) if into == target]
         return total(terms) if terms else None
 
 
