@@ -150,7 +150,7 @@ BAD = [
     (search, ["data=images", "data.source=labels"], "has label -1"),
     (search, ["data=images", "data.source=odd"], "image shape 3x6x6"),
     (search, ["out=full"], "out=full: the folder is not empty"),
-    (search, ["out=3"], "out=3: must be the path of a folder"),
+    (search, ["out=3"], "out=3: must be a path"),
     (search, ["schedule=null"], "must be a mapping with _target_"),
     (search, ["space.candidates=none"], "space.candidates='none': must be a list"),
     (search, ["schedule.joint=perhaps"], "schedule.joint='perhaps': must be true or false"),
