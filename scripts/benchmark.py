@@ -303,8 +303,7 @@ class Benchmark:
         yield beside("NAS-Bench-201-like: both steps", "ms", *times[""])
 
     def around(self, update_ms: float) -> Iterator[Figure]:
-        """What an update takes outside the supernet, beside `update_ms`: the mean of the first
-        architect's.
+        """What an update takes outside the supernet, beside `update_ms`: the mean update of the first architect.
 
         Lightning, logging and progress bar take the same whatever the supernet's size, so that is
         measured on a tiny one, where it can be seen.

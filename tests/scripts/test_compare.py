@@ -7,7 +7,6 @@ import sys
 
 import compare
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from support import ROOT
 
 SIZES = ["experiment=digits", "epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128"]
@@ -24,24 +23,6 @@ def finished(tmp_path_factory):
     assert (done.returncode, done.stderr) == (0, "")
     assert "| uniform | " in done.stdout and "written to compared" in done.stdout
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Run the script's main in an empty folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["compare.py", *arguments])
-        code = 0
-        try:
-            compare.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def times(folder):
@@ -75,7 +56,7 @@ def test_finished_jobs_are_not_repeated_and_cut_off_ones_are(run, finished, tmp_
         (job / "result.json").unlink()
     if left == "a part":
         job.rename(job.with_name("retrain.part"))
-    code, out, err = run(*TINY)
+    code, out, err = run(compare, *TINY)
     assert (code, err) == (0, "") and out.count(".py ") == (left != "everything")
     after = times(folder)
     assert {job for job in JOBS if before[job] != after[job]} == ({JOBS[2]} if left != "everything" else set())
@@ -86,7 +67,7 @@ def test_a_folder_holds_one_comparison(run, finished, tmp_path):
     shutil.copytree(finished / "compared", tmp_path / "compared")
     before = times(tmp_path / "compared")
     other = [argument.replace("space.channels=4", "space.channels=8") for argument in TINY]
-    code, out, err = run(*other)
+    code, out, err = run(compare, *other)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert err.startswith("error: settings=") and "space.channels=8" in err and "out=" in err
     assert times(tmp_path / "compared") == before
@@ -108,6 +89,6 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input_is_one_clear_line(run, arguments, message):
-    code, _, err = run(*arguments, "out=compared")
+    code, _, err = run(compare, *arguments, "out=compared")
     assert code == 2
     assert message in err and err.startswith("error: ") and len(err.splitlines()) == 1
