@@ -28,12 +28,12 @@ def targets(node):
 
 
 def test_count():
-    assert len(FILES) == 1 + 7 + 4 + 3 + 3 + 3 + 4
+    assert len(FILES) == 2 + 7 + 4 + 3 + 3 + 3 + 4
     assert len(TUNING) == 8
     sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
     assert len(sizes) == 6
     sizes += (CONF / "sizes").glob("*.yaml")
-    assert len(sizes) == 14
+    assert len(sizes) == 18
     assert len(list(CONF.rglob("*.yaml"))) == 5 + len(FILES) + len(TUNING) + len(sizes)
 
 

@@ -199,6 +199,16 @@ class SearchSpace(ABC):
             raise InputError(f"{path}: field 'decisions': {error}") from None
 
 
+def check_halves(space: str, image_shape: tuple[int, int, int]) -> None:
+    """Raise InputError unless height and width can be halved twice."""
+    channels, height, width = image_shape
+    if height % 4 or width % 4 or min(height, width) < 4:
+        raise InputError(
+            f"image shape {channels}x{height}x{width}: the space {space!r} halves it twice, so height and "
+            "width must be divisible by 4 (data.image_size=N resizes)"
+        )
+
+
 class DropPath(nn.Module):
     """Zero whole samples of a branch in training, and scale the others by 1 / (1 - rate), which is scheduled.
 

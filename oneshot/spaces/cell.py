@@ -166,7 +166,8 @@ class MixedCell(nn.Module):
 class DiscreteCell(nn.Module):
     """The kept operation of each edge that has one; drop path on each that is not an identity.
 
-    names: for each edge its operation, none where the edge is absent. Every node keeps at least one edge.
+    names: for each edge its operation, none where the edge is absent. A node without edges is zero, and like the state
+    before it in shape.
     """
 
     region = True
@@ -180,6 +181,7 @@ class DiscreteCell(nn.Module):
         affine: bool,
     ) -> None:
         super().__init__()
+        self.last = edges[-1].target
         kept = enumerate(zip(edges, names, strict=True))
         self.plan = tuple((i, edge, name) for i, (edge, name) in kept if name != NONE)
         self.edges = nn.ModuleDict()
@@ -190,12 +192,12 @@ class DiscreteCell(nn.Module):
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """inputs: the cell's input states. Returns the states of all nodes, inputs included."""
         states = list(inputs)
-        terms: list[Tensor] = []
-        for n, (i, edge, name) in enumerate(self.plan):
-            operation = self.edges[str(i)].get_submodule(name)
-            y = operation(states[edge.source])
-            terms.append(y if isinstance(operation, nn.Identity) else self.drop_path(y))
-            if n + 1 == len(self.plan) or self.plan[n + 1][1].target != edge.target:
-                states.append(total(terms))
-                terms = []
+        for target in range(len(inputs), self.last + 1):
+            terms = [self._edge(i, edge, name, states) for i, edge, name in self.plan if edge.target == target]
+            states.append(total(terms) if terms else torch.zeros_like(states[-1]))
         return states
+
+    def _edge(self, i: int, edge: Edge, name: str, states: Sequence[Tensor]) -> Tensor:
+        operation = self.edges[str(i)].get_submodule(name)
+        y = operation(states[edge.source])
+        return y if isinstance(operation, nn.Identity) else self.drop_path(y)

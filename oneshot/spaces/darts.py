@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from oneshot.architecture import Architecture, Choice, Gates
 from oneshot.errors import InputError, check_boolean, check_integer, unknown
-from oneshot.spaces.base import NONE, SearchSpace
+from oneshot.spaces.base import NONE, SearchSpace, check_halves
 from oneshot.spaces.cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from oneshot.spaces.operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
@@ -76,14 +76,9 @@ class DARTSCells(SearchSpace):
         check_boolean("space.auxiliary", auxiliary)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
-        inputs, height, width = image_shape
-        if height % 4 or width % 4 or min(height, width) < 4:
-            raise InputError(
-                f"image shape {inputs}x{height}x{width}: the space {self.name!r} halves it twice, so height and "
-                "width must be divisible by 4 (data.image_size=N resizes)"
-            )
+        check_halves(self.name, image_shape)
         self.factories = {**OPERATIONS, **(operations or {})}
-        self.image_shape, self.classes = (inputs, height, width), classes
+        self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
         self.execution = execution
         self.candidates = _checked_candidates(candidates, self.factories)

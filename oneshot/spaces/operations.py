@@ -21,9 +21,10 @@ def batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
 
 
-def relu_conv_norm(inputs: int, outputs: int, affine: bool) -> nn.Module:
-    """ReLU, pointwise convolution, batch norm."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), batch_norm(outputs, affine))
+def relu_conv_norm(inputs: int, outputs: int, affine: bool, kernel: int = 1, stride: int = 1) -> nn.Module:
+    """ReLU, convolution, batch norm."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(nn.ReLU(), convolution, batch_norm(outputs, affine))
 
 
 class FactorizedReduce(nn.Sequential):

@@ -1,0 +1,178 @@
+"""The NAS-Bench-201 cell space: one cell of 4 nodes and 6 edges, stacked (Dong and Yang, arXiv:2001.00326).
+
+A cell has one input, node 0; every later node sums one candidate an edge over all nodes before it; the last is
+the cell's output. `none` is a candidate like the others: all 5^6 = 15,625 decisions are architectures.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+
+from oneshot.architecture import Architecture, Choice, Gates
+from oneshot.errors import InputError, check_integer, unknown
+from oneshot.spaces.base import NONE, SearchSpace, check_halves
+from oneshot.spaces.cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
+from oneshot.spaces.operations import Operation, batch_norm, relu_conv_norm, skip_connect
+
+NODES = 4
+EDGES = tuple(Edge(source, target, 1) for target in range(1, NODES) for source in range(target))
+STAGES = 3
+
+
+def convolution(kernel: int) -> Operation:
+    """ReLU, convolution, batch norm."""
+    return lambda channels, stride, affine: relu_conv_norm(channels, channels, affine, kernel, stride)
+
+
+def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    """As published, without a batch norm behind it, in a supernet too."""
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "skip_connect": skip_connect,
+    "nor_conv_1x1": convolution(1),
+    "nor_conv_3x3": convolution(3),
+    "avg_pool_3x3": average_pool,
+}
+CANDIDATES = (NONE, *OPERATIONS)
+
+
+class NASBench201(SearchSpace):
+    """Three stages of `cells` cells; a residual block between two stages halves the image and doubles the channels.
+
+    image_shape: (channels, height, width), height and width divisible by 4. classes: number of logits. cells: a stage,
+    5 in the paper. channels: of the first stage, 16 in the paper. execution: how a supernet's cell is
+    computed, auto, grouped or edges; the numbers are the same. The benchmark's accuracies are those of its own
+    training; networks here have the same layers. Raises InputError for anything out of range.
+    """
+
+    name = "nasbench201"
+    choices = tuple(Choice(f"cell/{s}->{t}", CANDIDATES, f"cell/{t}") for s, t, _ in EDGES)
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        cells: int = 5,
+        channels: int = 16,
+        execution: str = "auto",
+    ) -> None:
+        check_integer("space.cells", cells, 1, 1000)
+        check_integer("space.channels", channels, 1, 4096)
+        check_integer("classes", classes, 2)
+        check_halves(self.name, image_shape)
+        if execution not in EXECUTIONS:
+            raise unknown("space.execution", execution, EXECUTIONS)
+        self.image_shape, self.classes = image_shape, classes
+        self.cells, self.channels, self.execution = cells, channels, execution
+        self.settings = {"cells": cells, "channels": channels}
+
+    def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(range(len(CANDIDATES)))
+
+    def supernet(self) -> nn.Module:
+        return Skeleton(
+            self, lambda channels: MixedCell(EDGES, CANDIDATES, OPERATIONS, channels, self.execution), False
+        )
+
+    def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> nn.Module:
+        if architecture.space != self.fingerprint:
+            raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
+        names, affine = used(architecture.decisions), inherit is None
+        network = Skeleton(self, lambda channels: DiscreteCell(EDGES, names, OPERATIONS, channels, affine), affine)
+        if inherit is not None:
+            weights = inherit.state_dict()
+            network.load_state_dict({name: weights[name] for name in network.state_dict()})
+        return network
+
+    def discretize(self, scores: Tensor) -> Architecture:
+        """The most probable candidate of each edge, `none` included; ties go to the earlier candidate."""
+        if not bool(scores.isfinite().all()):
+            raise InputError("scores are not finite: there is nothing to discretize")
+        return self.architecture(scores.argmax(dim=1).tolist())
+
+    def notation(self, architecture: Architecture) -> str:
+        """As in the benchmark: |operation~source|...| for each node, joined by +."""
+        names = [CANDIDATES[k] for k in architecture.decisions]
+        nodes = []
+        for target in range(1, NODES):
+            entering = zip(EDGES, names, strict=True)
+            nodes.append("".join(f"|{name}~{edge.source}" for edge, name in entering if edge.target == target) + "|")
+        return "+".join(nodes)
+
+    def from_notation(self, text: str) -> Architecture:
+        """The inverse of `notation`. Raises InputError for anything else."""
+        found = [(name, int(source)) for name, source in re.findall(r"\|([a-z0-9_]{1,20})~([0-9])(?=\|)", text)]
+        decisions = [CANDIDATES.index(name) for name, _ in found if name in CANDIDATES]
+        if len(decisions) == len(EDGES):
+            architecture = self.architecture(decisions)
+            if self.notation(architecture) == text:
+                return architecture
+        raise InputError(
+            f"architecture {text[:120]!r}: must be like {self.notation(self.architecture([0] * len(EDGES)))} with "
+            f"{', '.join(CANDIDATES)}"
+        )
+
+    def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
+        _, height, width = self.image_shape
+        for stage in range(STAGES):
+            channels = self.channels << stage
+            for _ in range(self.cells):
+                for edge in range(len(EDGES)):
+                    for k, name in enumerate(CANDIDATES):
+                        if name != NONE:
+                            shape = (channels, height >> stage, width >> stage)
+                            yield edge, k, OPERATIONS[name](channels, 1, True), shape
+
+
+def used(decisions: tuple[int, ...]) -> list[str]:
+    """The operation of each edge; none also where nothing leads from the edge to the output."""
+    names = [CANDIDATES[k] for k in decisions]
+    leads = {NODES - 1}
+    for edge, name in reversed(list(zip(EDGES, names, strict=True))):
+        if edge.target in leads and name != NONE:
+            leads.add(edge.source)
+    return [name if edge.target in leads else NONE for edge, name in zip(EDGES, names, strict=True)]
+
+
+class Skeleton(nn.Module):
+    """Stem, three stages of cells with residual blocks between them, batch norm, ReLU, mean, linear classifier.
+
+    cell: channels -> module with forward([x], *gates) -> states, the last of which is its output.
+    """
+
+    def __init__(self, space: NASBench201, cell: Callable[[int], nn.Module], affine: bool) -> None:
+        super().__init__()
+        convolution = nn.Conv2d(space.image_shape[0], space.channels, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(convolution, batch_norm(space.channels, affine))
+        self.blocks = nn.ModuleList()
+        for stage in range(STAGES):
+            channels = space.channels << stage
+            if stage:
+                self.blocks.append(Reduction(channels // 2, channels, affine))
+            self.blocks.extend(cell(channels) for _ in range(space.cells))
+        self.tail = nn.Sequential(batch_norm(channels, affine), nn.ReLU())
+        self.classifier = nn.Linear(channels, space.classes)
+
+    def forward(self, x: Tensor, *gates: Gates) -> Tensor:
+        """x: images (batch, channels, height, width); gates: of a supernet. Returns logits (batch, classes)."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x) if isinstance(block, Reduction) else block([x], *gates)[-1]
+        return self.classifier(self.tail(x).mean(dim=(2, 3)))
+
+
+class Reduction(nn.Module):
+    """The residual block of the benchmark: two 3x3 convolutions, the first of stride 2, beside pool and 1x1."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            relu_conv_norm(inputs, outputs, affine, 3, 2), relu_conv_norm(outputs, outputs, affine, 3, 1)
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.residual(x)
