@@ -1,0 +1,79 @@
+"""Regularized evolution (Real, Aggarwal, Huang and Le, arXiv:1802.01548)."""
+
+from oneshot.architecture import Architecture, Query
+from oneshot.errors import check_boolean, check_integer, check_range, unknown
+from oneshot.spaces.base import SearchSpace
+from oneshot.strategies.base import Strategy
+
+REMOVALS = ("oldest", "worst", "none")
+
+
+class Evolution(Strategy):
+    """A tournament of `tournament` members picks a parent; its mutation joins the population; a member leaves.
+
+    The paper removes the oldest (`removal=oldest`, aging); `worst` removes the lowest score, `none` nothing. The first
+    `population` asks are random. Here a mutation changes one decision, and with probability `crossover` (0 in the
+    paper) a child first takes each decision from one of two parents, where that is valid. Children that were asked
+    before are mutated again, up to ten times, as a repeated query would tell nothing. inherit: whether a child's
+    query names its parent, so that an estimator that trains can start from the parent's weights.
+    Raises InputError for anything out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        metric: str = "accuracy",
+        population: int = 20,
+        tournament: int = 5,
+        removal: str = "oldest",
+        crossover: float = 0.0,
+        inherit: bool = False,
+    ) -> None:
+        super().__init__(space, seed, metric)
+        check_integer("strategy.population", population, 2)
+        check_integer("strategy.tournament", tournament, 1)
+        check_range("strategy.crossover", crossover, 0.0, 1.0)
+        check_boolean("strategy.inherit", inherit)
+        if removal not in REMOVALS:
+            raise unknown("strategy.removal", removal, REMOVALS)
+        self.size, self.tournament, self.removal = population, tournament, removal
+        self.crossover, self.inherit = crossover, inherit
+        self.population: list[tuple[Architecture, float]] = []  # oldest first
+        self.asked: set[Architecture] = set()
+        self.started = 0
+
+    def ask(self) -> Query:
+        if self.started < self.size or not self.population:
+            self.started += 1
+            return self._asked(Query(self.space.sample(self.rng)))
+        parent = self._winner()
+        for _ in range(10):
+            child = parent
+            if self.crossover and self.rng.random() < self.crossover:
+                child = self._crossed(parent, self._winner())
+            child = self.space.mutate(child, self.rng)
+            if child not in self.asked:
+                break
+        return self._asked(Query(child, parent=parent if self.inherit else None))
+
+    def learn(self, query: Query, score: float) -> None:
+        self.population.append((query.architecture, score))
+        if len(self.population) <= self.size or self.removal == "none":
+            return
+        leaves = 0
+        if self.removal == "worst":
+            leaves = min(range(len(self.population)), key=lambda i: self.population[i][1])
+        del self.population[leaves]
+
+    def _asked(self, query: Query) -> Query:
+        self.asked.add(query.architecture)
+        return query
+
+    def _winner(self) -> Architecture:
+        drawn = self.rng.sample(self.population, min(self.tournament, len(self.population)))
+        return max(drawn, key=lambda member: member[1])[0]
+
+    def _crossed(self, first: Architecture, second: Architecture) -> Architecture:
+        mixed = tuple(self.rng.choice(pair) for pair in zip(first.decisions, second.decisions, strict=True))
+        return Architecture(first.space, mixed) if self.space.is_valid(mixed) else first
