@@ -1,9 +1,13 @@
 """Statistics of results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from scipy.stats import t
+import numpy as np
+from scipy.stats import kendalltau, spearmanr, t
+
+from oneshot.errors import InputError
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -14,3 +18,84 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         return mean, math.nan
     variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1)
     return mean, float(t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance / n)
+
+
+class Interval(NamedTuple):
+    """An estimate and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def kendall(scores: np.ndarray, reference: np.ndarray) -> float:
+    """Kendall's tau-b: 1 the same order, -1 the opposite; ties count half."""
+    return float(kendalltau(scores, reference).statistic)
+
+
+def spearman(scores: np.ndarray, reference: np.ndarray) -> float:
+    """Spearman's rho: the correlation of the ranks."""
+    return float(spearmanr(scores, reference).statistic)
+
+
+def precision_at_top(scores: np.ndarray, reference: np.ndarray, share: float = 0.05) -> float:
+    """Of the best `share` by the scores, how many are among the best `share` by the reference.
+
+    Both sets have ceil(share * n) members; where ties lie across the border, each tied one counts its chance to be in.
+    """
+    k = max(1, math.ceil(share * len(scores)))
+    return float((_chance_of_top(scores, k) * _chance_of_top(reference, k)).sum() / k)
+
+
+def _chance_of_top(values: np.ndarray, k: int) -> np.ndarray:
+    """The probability of each to be among the k largest, when ties are broken at random."""
+    border = np.sort(values)[-k]
+    above, at = values > border, values == border
+    return above + at * (k - above.sum()) / at.sum()
+
+
+RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "kendall_tau": kendall,
+    "spearman_rho": spearman,
+    "precision_at_top_5_percent": precision_at_top,
+}
+
+
+def rank_agreement(
+    scores: Sequence[float], reference: Sequence[float], resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """How far two orders of the same architectures agree: Kendall's tau, Spearman's rho, precision at the top 5 %.
+
+    scores, reference: one number an architecture, larger is better. Intervals: percentiles over resamples of the
+    architectures with replacement. Raises InputError for fewer than 3, and where all of one side are equal:
+    there is no order to agree with.
+    """
+    a, b = np.asarray(scores, dtype=float), np.asarray(reference, dtype=float)
+    if len(a) != len(b) or len(a) < 3:
+        raise InputError(f"{len(a)} scores and {len(b)} references: must be equally many, at least 3")
+    for name, values in (("scores", a), ("references", b)):
+        if np.ptp(values) == 0:
+            raise InputError(f"all {len(values)} {name} are equal ({values[0]:.6g}): they rank nothing")
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {name: [] for name in RANKINGS}
+    while len(draws["kendall_tau"]) < resamples:
+        chosen = rng.integers(len(a), size=len(a))
+        if np.ptp(a[chosen]) and np.ptp(b[chosen]):
+            for name, measure in RANKINGS.items():
+                draws[name].append(measure(a[chosen], b[chosen]))
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    return {
+        name: Interval(measure(a, b), *map(float, np.quantile(draws[name], tails)))
+        for name, measure in RANKINGS.items()
+    }
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points (value, cost) no other one dominates, cheapest first; of equal points the first."""
+    front = []
+    best = -math.inf
+    for i in sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0])):
+        if points[i][0] > best:
+            best = points[i][0]
+            front.append(i)
+    return front

@@ -71,6 +71,50 @@ class ProgressBar(pl.Callback):
         return "  ".join(parts)
 
 
+class QueryBar:
+    """Progress of a baseline, with the best score so far; without a terminal a line each tenth of the budget.
+
+    total: the budget, in queries, or in seconds where they alone count. one_of: in front of the line, where this is
+    one of many: nothing of it then stays on the screen.
+    """
+
+    def __init__(self, console: Console, total: float, one_of: str = "") -> None:
+        self.console, self.total, self.one_of = console, total, one_of
+        self.started = time.monotonic()
+        self.tenths = 0
+        self.bar: Progress | None = None
+        self.line = ""
+
+    def __enter__(self) -> "QueryBar":
+        if self.console.is_terminal:
+            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+            self.task = self.bar.add_task("", total=self.total)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+            self._print()
+
+    def show(self, queries: int, done: float, metric: str, best: float | None) -> None:
+        """queries: asked so far; done: of the budget; best: None while nothing could be scored."""
+        left = (time.monotonic() - self.started) / max(done, 1e-9) * max(0.0, self.total - done)
+        value = "none" if best is None else f"{best:.2%}" if metric == "accuracy" else f"{best:.4g}"
+        self.line = f"{self.one_of}query {queries}  best {metric.replace('_', ' ')} {value}  {clock(left)} left"
+        tenths = int(10 * done / self.total)
+        if self.bar:
+            self.bar.update(self.task, completed=done, description=self.line)
+        elif tenths > self.tenths:
+            self._print()
+        self.tenths = tenths
+
+    def _print(self) -> None:
+        if not self.one_of:
+            self.console.print(self.line, highlight=False, soft_wrap=True)
+
+
 def numbers(row: Mapping[str, Any]) -> list[str]:
     """The numbers of a row worth a place on the screen, as text."""
     parts = []

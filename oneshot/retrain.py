@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from oneshot.acceleration import accelerate
 from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
-from oneshot.data import ImageData
+from oneshot.data import ImageData, TrainAndTest
 from oneshot.draws import seed_of
 from oneshot.errors import check_integer, check_range
 from oneshot.metrics import Means, accuracy, check_forward
@@ -30,7 +30,7 @@ class Retrain(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        data: ImageData,
+        data: ImageData | TrainAndTest,
         optimizer: OptimizerFactory = lambda w: SGD(w, lr=0.025, momentum=0.9, weight_decay=3e-4),
         minimum_learning_rate: float = 0.0,
         criterion: Criterion | None = None,

@@ -22,17 +22,18 @@ class Run:
     """The folder of one run. Files are written beside their target and renamed; rows are flushed.
 
     metrics.jsonl holds what the seed determines, timings.jsonl the clock and the memory of each row.
-    Raises InputError when the folder exists and is not empty, or cannot be made.
+    continues: the folder may hold files of the same run. Raises InputError when it is not empty without that, or
+    cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, continues: bool = False) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
             taken = any(path.iterdir())
         except OSError as error:
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
-        if taken:
+        if taken and not continues:
             raise InputError(f"out={path}: the folder is not empty; name a new one")
         self.started = time.monotonic()
         if torch.cuda.is_available():
@@ -42,9 +43,10 @@ class Run:
         """Write a whole file: it has the old content or the new, never a part."""
         return write_text(self.path / name, text)
 
-    def record(self, row: Mapping[str, Any]) -> None:
-        """Append a row to metrics.jsonl, and when it happened to timings.jsonl."""
-        timing = {"step": row["step"], "seconds": self.seconds, "peak_memory_bytes": peak_memory_bytes()}
+    def record(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
+        """Append a row to metrics.jsonl, and when it happened (now, or at these seconds) to timings.jsonl."""
+        at = self.seconds if seconds is None else seconds
+        timing = {"step": row["step"], "seconds": at, "peak_memory_bytes": peak_memory_bytes()}
         self.append("metrics.jsonl", row)
         self.append("timings.jsonl", timing)
 
@@ -59,6 +61,10 @@ class Run:
         content = {"status": FINISHED, **result, **cost}
         self.write("result.json", json.dumps(content, indent=2) + "\n")
         return content
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json holds where the run has finished, else None."""
+        return read_result(self.path)
 
     @property
     def seconds(self) -> float:
@@ -86,17 +92,21 @@ def write_weights(path: Path, module: nn.Module) -> Path:
     return _replace(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
 
 
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result.json of a finished run, else None."""
+    try:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("status") == FINISHED else None
+
+
 def latest(root: Path) -> Path:
     """The newest folder below `root` whose run finished with an architecture. Raises InputError if there is none."""
     finished = []
     for result in root.glob("*/result.json"):
-        try:
-            content = json.loads(result.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and content.get("status") == FINISHED:
-            if (result.parent / "architecture.json").is_file():
-                finished.append((result.stat().st_mtime_ns, result.parent))
+        if read_result(result.parent) and (result.parent / "architecture.json").is_file():
+            finished.append((result.stat().st_mtime_ns, result.parent))
     if not finished:
         raise InputError(
             f"architecture=latest: no finished search below {root}; run scripts/search.py first or give "

@@ -12,12 +12,13 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from oneshot.acceleration import accelerate
-from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer, evaluating
+from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer
 from oneshot.architecture import Architecture, Gates, Query
 from oneshot.data import ImageData
 from oneshot.draws import seed_of
 from oneshot.errors import InputError, check_boolean, check_integer, check_range
 from oneshot.estimators.base import Estimator
+from oneshot.evaluation import evaluate, path
 from oneshot.metrics import Means, accuracy, check_forward
 from oneshot.spaces.base import SearchSpace
 from oneshot.updates import Parts, architecture_step, joint_step, weight_step
@@ -240,22 +241,14 @@ class Search(pl.LightningModule):
         """Accuracy and loss of architectures with the supernet's weights, on the architecture part."""
         scores: list[Mapping[str, float]] = []
         for query in queries:
-            one_hot = self.space.one_hot(query.architecture).to(self.device)
-            active = tuple((decision,) for decision in query.architecture.decisions)
-            gates = Gates(one_hot, active)
+            gates = path(self.space, query.architecture, self.device)
             scores.append(self.evaluate(lambda _, gates=gates: gates))  # type: ignore[misc]
         return scores
 
-    @torch.no_grad()
     def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
         """Mean loss and accuracy over the architecture part, without augmentation; gates: batch number -> gates."""
-        means = Means()
-        with evaluating(self.supernet), self.trainer.precision_plugin.forward_context():
-            for n, (x, y) in enumerate(self.architecture_part.passes()):
-                logits = self.supernet(x, gates(n))
-                means.add("loss", self.criterion(logits, y), len(y))
-                means.add("accuracy", accuracy(logits, y), len(y))
-        return means.read()
+        with self.trainer.precision_plugin.forward_context():
+            return evaluate(self.supernet, self.criterion, self.architecture_part.passes(), gates)
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())

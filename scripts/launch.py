@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
+from oneshot.architecture import read_text
 from oneshot.callbacks import ProgressBar
 from oneshot.errors import InputError, check_integer, unknown
 from oneshot.runs import Run
@@ -200,14 +202,14 @@ def prepare(config: DictConfig) -> None:
     torch.manual_seed(config.seed)
 
 
-def trainer_for(config: DictConfig, console: Console) -> pl.Trainer:
-    """The configured trainer, with our progress bar and none of its own files."""
+def trainer_for(config: DictConfig, console: Console | None, epochs: int | None = None) -> pl.Trainer:
+    """The configured trainer, with our progress bar on this console, if any, and none of its own files."""
     lightning = [key for key in config.trainer if key not in ("compile", "cuda_graph", "precision")]
     return make(
         OmegaConf.masked_copy(config.trainer, lightning),
-        max_epochs=config.epochs,
+        max_epochs=epochs or config.epochs,
         precision=precision(config),
-        callbacks=[ProgressBar(console)],
+        callbacks=[ProgressBar(console)] if console else [],
         logger=False,
     )
 
@@ -220,29 +222,36 @@ def precision(config: DictConfig) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
-    """Train the module; its rows go to the run's files and to the configured logger, if any."""
+@contextmanager
+def recording(run: Run, config: DictConfig) -> Iterator[Callable[..., None]]:
+    """A function that takes rows and writes them to the run's files and to the configured logger, if any."""
     logger = make(config.logger, save_dir=str(run.path)) if config.logger else None
     if logger:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
 
-    def record(row: Mapping[str, Any]) -> None:
-        run.record(row)
+    def record(row: Mapping[str, Any], seconds: float | None = None) -> None:
+        run.record(row, seconds)
         if logger:
             logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
 
-    module.record = record
     try:
-        trainer.fit(module)
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        if not trainer.interrupted:
-            raise
-        print(f"interrupted: {run.path} is incomplete", file=sys.stderr)
-        sys.exit(130)
+        yield record
     finally:
         if logger:
             logger.finalize("success")
             wandb.finish()
+
+
+def fit(trainer: pl.Trainer, module: Any, run: Run, config: DictConfig) -> None:
+    """Train the module; its rows go to the run's files and to the configured logger, if any."""
+    with recording(run, config) as module.record:
+        try:
+            trainer.fit(module)
+        except SystemExit:  # how Lightning ends after Ctrl-C
+            if not trainer.interrupted:
+                raise
+            print(f"interrupted: {run.path} is incomplete", file=sys.stderr)
+            sys.exit(130)
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
@@ -267,6 +276,21 @@ def open_run(config: DictConfig, kind: str) -> Run:
     run = Run(run_folder(config, kind))
     run.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     return run
+
+
+def continue_run(config: DictConfig, kind: str) -> Run:
+    """As open_run, but a folder that holds this configuration is taken up where it stopped.
+
+    Raises InputError where it holds another one, and names the first setting that differs.
+    """
+    path, text = run_folder(config, kind), OmegaConf.to_yaml(config, resolve=True)
+    if not (path / "config.yaml").is_file():
+        return open_run(config, kind)
+    before = read_text(path / "config.yaml")
+    for old, new in zip_longest(before.splitlines(), text.splitlines(), fillvalue="nothing"):
+        if old != new and not old.startswith("out:"):
+            raise InputError(f"out={path}: was started with {old.strip()!r}, not {new.strip()!r}; name a new folder")
+    return Run(path, continues=True)
 
 
 def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:

@@ -9,8 +9,10 @@ from screen import architecture_table, next_command, say, summary
 
 from oneshot import plots
 from oneshot.cost import ExpectedCost, network_cost
+from oneshot.data import ImageData
 from oneshot.runs import Run, write_weights
 from oneshot.search import Search
+from oneshot.spaces import SearchSpace
 
 
 @script("search")
@@ -19,6 +21,21 @@ def main(config: DictConfig) -> None:
     prepare(config)
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    search = search_for(config, space, data)
+    trainer = trainer_for(config, console)
+    run = open_run(config, "search")
+    fit(trainer, search, run, config)
+    result = leave(run, search, data.image_shape)
+    console.print(architecture_table(space, search.found))
+    say(
+        console,
+        [summary(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"],
+    )
+    say(console, [f"next: {next_command('retrain.py', run.path)}"])
+
+
+def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:
+    """The configured search, checked before anything is written."""
     criterion = make(config.criterion)
     cost = make(config.cost, space=space) if config.cost else None
     search = Search(
@@ -37,16 +54,7 @@ def main(config: DictConfig) -> None:
         cuda_graph=config.trainer.cuda_graph,
     )
     search.check(config.epochs)
-    trainer = trainer_for(config, console)
-    run = open_run(config, "search")
-    fit(trainer, search, run, config)
-    result = leave(run, search, data.image_shape)
-    console.print(architecture_table(space, search.found))
-    say(
-        console,
-        [summary(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"],
-    )
-    say(console, [f"next: {next_command('retrain.py', run.path)}"])
+    return search
 
 
 def leave(run: Run, search: Search, image_shape: tuple[int, int, int]) -> dict[str, object]:

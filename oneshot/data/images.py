@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from oneshot.data.augmentation import Augmentation
 from oneshot.draws import generator
@@ -91,10 +92,35 @@ class Part:
             images, labels = self.data.take(chosen)
             yield Batch(self.augmentation.plain(images), labels)
 
+    def sample(self, size: int) -> "Part":
+        """So many images of this part, every class its share, the same ones for every seed. It shares the device."""
+        chosen = stratified(self.data.labels.cpu(), size).nonzero().squeeze(1).to(self.data.labels.device)
+        return Part(self.name, self.data.take(chosen), min(self.batch_size, size), self.augmentation)
+
+    def resized(self, side: int) -> "Part":
+        """The same images with this many pixels a side, bilinear with antialiasing."""
+        images = self.data.images.permute(0, 3, 1, 2).float()
+        images = functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return Part(self.name, LabelledImages(pixels, self.data.labels), self.batch_size, self.augmentation)
+
     def to(self, device: torch.device) -> None:
         """Move the images once; batches are then made on that device."""
         self.data = LabelledImages(*(tensor.to(device) for tensor in self.data))
         self._order = None
+
+
+class TrainAndTest(NamedTuple):
+    """Two parts that stand for a data set: one to train on, one to measure on."""
+
+    training: Part
+    testing: Part
+
+    def train(self) -> Part:
+        return self.training
+
+    def test(self) -> Part:
+        return self.testing
 
 
 class ImageData:

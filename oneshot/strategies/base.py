@@ -3,7 +3,7 @@
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from oneshot.architecture import Architecture, Query
 from oneshot.spaces.base import SearchSpace
@@ -19,6 +19,7 @@ class Strategy(ABC):
 
     def __init__(self, space: SearchSpace, seed: int = 0, metric: str = "accuracy") -> None:
         self.space, self.metric = space, metric
+        self.needs: tuple[str, ...] = (metric,)  # the scores it is told
         self.rng = random.Random(seed)
 
     @abstractmethod
@@ -27,26 +28,19 @@ class Strategy(ABC):
 
     def tell(self, query: Query, scores: Mapping[str, float]) -> None:
         """The scores of a query; one without a finite number for the metric counts as failed."""
-        score = scores.get(self.metric, math.nan)
-        self.learn(query, float(score) if math.isfinite(score) else -math.inf)
+        self.learn(query, score_of(scores, self.metric))
 
-    def learn(self, query: Query, score: float) -> None:
+    def learn(self, query: Query, score: float) -> None:  # noqa: B027  (an empty default is meant)
         """Use one answer; nothing for a strategy that does not learn."""
 
 
-class History:
-    """Every architecture told at full fidelity, with its best score, in the order of the first tells."""
-
-    def __init__(self) -> None:
-        self.scores: dict[Architecture, float] = {}
-
-    def add(self, architecture: Architecture, score: float) -> None:
-        self.scores[architecture] = max(score, self.scores.get(architecture, -math.inf))
+def score_of(scores: Mapping[str, float], metric: str) -> float:
+    """The finite number of that name, or -inf."""
+    score = float(scores.get(metric, math.nan))
+    return score if math.isfinite(score) else -math.inf
 
 
-def unseen(
-    space: SearchSpace, rng: random.Random, seen: "set[Architecture] | dict[Architecture, float]"
-) -> Architecture:
+def unseen(space: SearchSpace, rng: random.Random, seen: Collection[Architecture]) -> Architecture:
     """A random architecture that is not among those, or any where hundred draws find none."""
     for _ in range(100):
         architecture = space.sample(rng)

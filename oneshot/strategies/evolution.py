@@ -13,8 +13,8 @@ class Evolution(Strategy):
 
     The paper removes the oldest (`removal=oldest`, aging); `worst` removes the lowest score, `none` nothing. The first
     `population` asks are random. Here a mutation changes one decision, and with probability `crossover` (0 in the
-    paper) a child first takes each decision from one of two parents, where that is valid. Children that were asked
-    before are mutated again, up to ten times, as a repeated query would tell nothing. inherit: whether a child's
+    paper) a child first takes each decision from one of two parents, where that is valid. A child that was asked
+    before is drawn again, up to ten times, as a repeated query would tell nothing. inherit: whether a child's
     query names its parent, so that an estimator that trains can start from the parent's weights.
     Raises InputError for anything out of range.
     """
@@ -25,7 +25,7 @@ class Evolution(Strategy):
         seed: int = 0,
         metric: str = "accuracy",
         population: int = 20,
-        tournament: int = 5,
+        tournament: int = 10,
         removal: str = "oldest",
         crossover: float = 0.0,
         inherit: bool = False,
@@ -40,7 +40,7 @@ class Evolution(Strategy):
         self.size, self.tournament, self.removal = population, tournament, removal
         self.crossover, self.inherit = crossover, inherit
         self.population: list[tuple[Architecture, float]] = []  # oldest first
-        self.asked: set[Architecture] = set()
+        self.seen: set[Architecture] = set()
         self.started = 0
 
     def ask(self) -> Query:
@@ -53,11 +53,12 @@ class Evolution(Strategy):
             if self.crossover and self.rng.random() < self.crossover:
                 child = self._crossed(parent, self._winner())
             child = self.space.mutate(child, self.rng)
-            if child not in self.asked:
+            if child not in self.seen:
                 break
         return self._asked(Query(child, parent=parent if self.inherit else None))
 
     def learn(self, query: Query, score: float) -> None:
+        self.seen.add(query.architecture)
         self.population.append((query.architecture, score))
         if len(self.population) <= self.size or self.removal == "none":
             return
@@ -67,7 +68,7 @@ class Evolution(Strategy):
         del self.population[leaves]
 
     def _asked(self, query: Query) -> Query:
-        self.asked.add(query.architecture)
+        self.seen.add(query.architecture)
         return query
 
     def _winner(self) -> Architecture:

@@ -5,15 +5,16 @@ import math
 from oneshot.architecture import Architecture, Query
 from oneshot.errors import check_boolean, check_integer
 from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
+from oneshot.strategies.base import Strategy, unseen
 
 
 class HillClimbing(Strategy):
     """From the best of `starts` random architectures, ask for neighbours in random order and move to the first better.
 
     The paper moves to the best of all neighbours; `first_improvement=false` does that. At a local optimum, all
-    neighbours asked and none better, it starts anew. Architectures that were asked before are not asked again;
-    their scores still count. Raises InputError for anything out of range.
+    neighbours told and none better, it starts anew. Architectures that were asked before are not asked again;
+    their scores still count. While the last neighbours' scores are on their way, it asks for the next climb's starts.
+    Raises InputError for anything out of range.
     """
 
     def __init__(
@@ -21,7 +22,7 @@ class HillClimbing(Strategy):
         space: SearchSpace,
         seed: int = 0,
         metric: str = "accuracy",
-        starts: int = 10,
+        starts: int = 5,
         first_improvement: bool = True,
     ) -> None:
         super().__init__(space, seed, metric)
@@ -29,52 +30,44 @@ class HillClimbing(Strategy):
         check_boolean("strategy.first_improvement", first_improvement)
         self.starts, self.first_improvement = starts, first_improvement
         self.scores: dict[Architecture, float] = {}
-        self.asked: set[Architecture] = set()
-        self._restart()
-
-    def _restart(self) -> None:
-        self.drawn: list[Architecture] = []
+        self.seen: set[Architecture] = set()
+        self.drawn: list[Architecture] = []  # starts of the next climb
         self.at: Architecture | None = None
-        self.left: list[Architecture] = []
+        self.around: list[Architecture] = []  # the neighbours, in the order of their asks
 
     def ask(self) -> Query:
-        if self.at is None and len(self.drawn) >= self.starts and all(a in self.scores for a in self.drawn):
-            self._move(max(self.drawn, key=lambda a: self.scores[a]))
-        if self.at is not None:
-            self._climb()
-        if self.at is None or not self.left:
-            architecture = self.space.sample(self.rng)
-            for _ in range(100):
-                if architecture not in self.asked:
-                    break
-                architecture = self.space.sample(self.rng)
-            if self.at is None:
-                self.drawn.append(architecture)
-        else:
-            architecture = self.left.pop()
-        self.asked.add(architecture)
+        architecture = self._neighbour()
+        if architecture is None:
+            architecture = unseen(self.space, self.rng, self.seen)
+            self.drawn.append(architecture)
+        self.seen.add(architecture)
         return Query(architecture)
 
-    def _move(self, to: Architecture) -> None:
-        self.at = to
-        self.around = list(self.space.neighbours(to))
-        self.left = [a for a in self.around if a not in self.asked]
-        self.rng.shuffle(self.left)
-
-    def _climb(self) -> None:
-        """Move while a better neighbour is known; at a local optimum start anew."""
-        while self.at is not None:
-            known = [a for a in self.around if a in self.scores]
-            best = max(known, key=lambda a: self.scores[a], default=None)
-            better = best is not None and self.scores[best] > self.scores.get(self.at, -math.inf)
-            if better and best is not None and (self.first_improvement or not self.left):
-                self._move(best)
-            elif self.left or len(known) < len(self.around) and any(a not in self.asked for a in self.around):
-                return
-            elif len(known) < len(self.around):
-                return  # answers are on their way
-            else:
-                self._restart()
-
     def learn(self, query: Query, score: float) -> None:
+        self.seen.add(query.architecture)
         self.scores[query.architecture] = max(score, self.scores.get(query.architecture, -math.inf))
+
+    def _neighbour(self) -> Architecture | None:
+        """The next one to ask for, after all moves that the scores allow; None where a start is needed."""
+        while True:
+            if self.at is None:
+                told = [a for a in self.drawn if a in self.scores]
+                if len(told) < self.starts:
+                    return None
+                self._move(max(told, key=lambda a: self.scores[a]))
+                self.drawn = []
+            assert self.at is not None
+            left = next((a for a in self.around if a not in self.seen), None)
+            known = [a for a in self.around if a in self.scores]
+            complete = len(known) == len(self.around)
+            best = max(known, key=lambda a: self.scores[a], default=self.at)
+            if self.scores[best] > self.scores[self.at] and (complete or self.first_improvement):
+                self._move(best)
+            elif complete:
+                self.at = None
+            else:
+                return left
+
+    def _move(self, to: Architecture) -> None:
+        self.at, self.around = to, list(self.space.neighbours(to))
+        self.rng.shuffle(self.around)

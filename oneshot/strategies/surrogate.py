@@ -1,34 +1,46 @@
-"""What strategies with a surrogate share: a pool of candidates to compare, and expected improvement."""
+"""What strategies with a surrogate share: a pool of candidates to compare, their encoding, and expected improvement."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
 from oneshot.architecture import Architecture
 from oneshot.spaces.base import SearchSpace
+from oneshot.strategies.base import unseen
 
 Numbers = np.ndarray
+PARENTS = 10
 
 
 def pool(
-    space: SearchSpace, rng: random.Random, scores: Mapping[Architecture, float], seen: set[Architecture], size: int
+    space: SearchSpace,
+    rng: random.Random,
+    scores: Mapping[Architecture, float],
+    seen: Collection[Architecture],
+    size: int,
 ) -> list[Architecture]:
-    """Up to `size` architectures that were not asked: half of them random, half one or two mutations from the best ten."""
-    best = sorted(scores, key=lambda a: -scores[a])[:10]
+    """Up to `size` architectures not seen: half of them random, half one or two mutations from the best ten."""
+    best = sorted(scores, key=lambda a: -scores[a])[:PARENTS]
     found: dict[Architecture, None] = {}
     for n in range(4 * size):
-        architecture = space.sample(rng)
+        if len(found) == size:
+            break
         if best and n % 2:
             architecture = space.mutate(rng.choice(best), rng)
             if rng.random() < 0.5:
                 architecture = space.mutate(architecture, rng)
+        else:
+            architecture = space.sample(rng)
         if architecture not in seen:
             found[architecture] = None
-        if len(found) == size:
-            break
-    return list(found) or [space.sample(rng)]
+    return list(found) or [unseen(space, rng, seen)]
+
+
+def normal_scores(scores: Sequence[float]) -> Numbers:
+    """Normal quantiles of the ranks: scores of architectures have outliers below, which would swamp a fit."""
+    return norm.ppf((rankdata(scores) - 0.5) / len(scores))
 
 
 def expected_improvement(mean: Numbers, deviation: Numbers, best: float) -> Numbers:
@@ -38,6 +50,8 @@ def expected_improvement(mean: Numbers, deviation: Numbers, best: float) -> Numb
     return deviation * (z * norm.cdf(z) + norm.pdf(z))
 
 
-def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> Numbers:
-    """One-hot rows: (architectures, choices * candidates)."""
-    return np.stack([space.one_hot(a).flatten().numpy() for a in architectures])
+def one_hot(space: SearchSpace, architectures: Sequence[Architecture]) -> Numbers:
+    """Rows (architectures, choices * candidates)."""
+    choices, candidates = space.shape
+    decisions = np.array([a.decisions for a in architectures])
+    return np.eye(candidates, dtype=np.float32)[decisions].reshape(-1, choices * candidates)

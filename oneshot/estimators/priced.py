@@ -1,0 +1,29 @@
+"""The cost of an architecture beside the scores of another estimator."""
+
+from collections.abc import Mapping, Sequence
+
+from oneshot.architecture import Query
+from oneshot.cost import ExpectedCost
+from oneshot.estimators.base import Estimator
+from oneshot.spaces.base import SearchSpace
+
+
+class Priced:
+    """Adds `cost`, the sum over the chosen candidates in the cost's own unit, and `reward`, the penalized accuracy.
+
+    reward = 1 - cost(1 - accuracy), as ENAS has it here: what a strategy with one objective maximizes under a cost.
+    """
+
+    adds = ("cost", "reward")
+
+    def __init__(self, estimator: Estimator, space: SearchSpace, cost: ExpectedCost) -> None:
+        self.estimator, self.space, self.cost = estimator, space, cost
+
+    def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        return [self._priced(q, scores) for q, scores in zip(queries, self.estimator(queries), strict=True)]
+
+    def _priced(self, query: Query, scores: Mapping[str, float]) -> Mapping[str, float]:
+        one_hot = self.space.one_hot(query.architecture).to(self.cost.table)
+        error = one_hot.new_tensor(1 - scores["accuracy"])
+        reward = 1 - float(self.cost(error, one_hot))
+        return {**scores, "cost": self.cost.of(query.architecture.decisions), "reward": reward}

@@ -1,0 +1,170 @@
+"""Answers that are kept: a log of every query, answered from there after a restart; faults do not end a search."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oneshot.architecture import Architecture, Query
+from oneshot.errors import InputError, check_range
+from oneshot.estimators.base import Estimator
+from oneshot.spaces.base import SearchSpace
+
+FEWEST = 10  # queries before the share of failures counts
+MAX_BYTES = 1 << 30
+
+
+class Recorded:
+    """An estimator whose answers go to a file, a JSON line a query, in the order of the queries.
+
+    Queries that come again are answered without the estimator, and are written again, at no cost. Opened on a
+    file with rows, it answers from them as long as the queries are the same in the same order, so that whoever
+    asked is brought back to where it stopped. A query whose answer is an exception, or lacks a finite number,
+    has failed: it is written with its reason and answered by {}. More than `failures` of all queries (a share,
+    looked at from the tenth query on) raise InputError with the last reason.
+
+    Row: query (its number), notation, architecture, fidelity, parent, scores or error, seconds (cost of the
+    answer), elapsed (since the first query, without time between runs).
+    path: of the file; None keeps the rows in memory alone. Raises InputError for a file that does not fit.
+    """
+
+    def __init__(
+        self, estimator: Estimator, space: SearchSpace, path: Path | None = None, failures: float = 0.2
+    ) -> None:
+        check_range("failures", failures, 0.0, 1.0)
+        self.estimator, self.space, self.path, self.failures = estimator, space, path, failures
+        self.rows: list[dict[str, Any]] = []
+        self.known: dict[Query, dict[str, Any]] = {}
+        self.logged = _read(path, space) if path is not None and path.exists() else []
+        self.base, self.started = 0.0, time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first query, by the log where it was answered from there."""
+        if len(self.rows) < len(self.logged):
+            return self.base
+        return self.base + time.monotonic() - self.started
+
+    def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        logged = max(0, len(self.logged) - len(self.rows))
+        for query in queries[:logged]:
+            self._replay(query)
+        asked = queries[logged:]
+        new = list(dict.fromkeys(query for query in asked if query not in self.known))
+        answers = self._estimate(new)
+        for query in asked:
+            answer = answers.pop(query, None)
+            if answer is None:
+                answer = {**self.known[query], "seconds": 0.0}
+            self._append(query, answer)
+        self._check_failures()
+        return [dict(row.get("scores", {})) for row in self.rows[len(self.rows) - len(queries) :]]
+
+    def _estimate(self, queries: list[Query]) -> dict[Query, dict[str, Any]]:
+        """Scores or error, and seconds, of each: in one call, or one by one where that raises."""
+        if not queries:
+            return {}
+        start = time.monotonic()
+        try:
+            answers = [_checked(scores) for scores in self.estimator(queries)]
+        except Exception as error:  # whatever an architecture provokes: recorded, and the search goes on
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if len(queries) > 1:
+                return {query: answer for one in queries for query, answer in self._estimate([one]).items()}
+            answers = [{"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}]
+        seconds = round((time.monotonic() - start) / len(queries), 6)
+        return {query: {**answer, "seconds": seconds} for query, answer in zip(queries, answers, strict=True)}
+
+    def _append(self, query: Query, answer: Mapping[str, Any]) -> None:
+        row = {"query": len(self.rows) + 1, **_names(query, self.space), **answer, "elapsed": round(self.elapsed, 6)}
+        if self.path is not None:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._keep(query, row)
+
+    def _replay(self, query: Query) -> None:
+        row = self.logged[len(self.rows)]
+        expected = _names(query, self.space)
+        if any(row[name] != value for name, value in expected.items()):
+            raise InputError(
+                f"{self.path}: query {row['query']} is {row['notation'][:200]} at fidelity {row['fidelity']}, but "
+                f"with these settings it is {expected['notation']} at {expected['fidelity']}"
+            )
+        self._keep(query, row)
+        self.base, self.started = row["elapsed"], time.monotonic()
+
+    def _keep(self, query: Query, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.known.setdefault(query, {key: row[key] for key in ("scores", "error") if key in row})
+
+    def _check_failures(self) -> None:
+        failed = [row["error"] for row in self.rows if "error" in row]
+        if len(self.rows) >= FEWEST and len(failed) > self.failures * len(self.rows):
+            raise InputError(
+                f"{len(failed)} of {len(self.rows)} queries failed, more than failures={self.failures}; "
+                f"the last: {failed[-1]}"
+            )
+
+
+def _checked(scores: Mapping[str, float]) -> dict[str, Any]:
+    numbers = {name: float(value) for name, value in scores.items()}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            return {"error": f"{name} is {value}"}
+    return {"scores": numbers}
+
+
+def _names(query: Query, space: SearchSpace) -> dict[str, Any]:
+    return {
+        "notation": space.notation(query.architecture),
+        "architecture": list(query.architecture.decisions),
+        "fidelity": query.fidelity,
+        "parent": list(query.parent.decisions) if query.parent else None,
+    }
+
+
+def _read(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
+    """The rows of a log. A last line that was cut off is taken out of the file."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    whole = content.rfind(b"\n") + 1
+    rows = []
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            row = json.loads(line)
+            _check_row(row, number, space)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: not a query of this space ({str(error)[:80]})") from None
+        rows.append(row)
+    if whole < len(content):
+        os.truncate(path, whole)
+    return rows
+
+
+def _check_row(row: Any, number: int, space: SearchSpace) -> None:
+    """Raise ValueError, KeyError or TypeError unless this is row number `number` of a log."""
+    if row["query"] != number:
+        raise ValueError(f"query is {row['query']!r}")
+    architecture = Architecture(space.fingerprint, tuple(row["architecture"]))
+    if not all(type(k) is int for k in architecture.decisions) or not space.is_valid(architecture.decisions):
+        raise ValueError("architecture")
+    if row["notation"] != space.notation(architecture):
+        raise ValueError("notation")
+    for name in ("fidelity", "seconds", "elapsed"):
+        if type(row[name]) not in (int, float) or not math.isfinite(row[name]) or row[name] < 0:
+            raise ValueError(name)
+    if ("error" in row) == ("scores" in row) or not isinstance(row.get("error", ""), str):
+        raise ValueError("one of scores and error")
+    for name, value in dict(row.get("scores", {})).items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"scores: {name[:40]}")

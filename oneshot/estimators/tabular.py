@@ -1,0 +1,113 @@
+"""Tabular benchmarks: accuracies that somebody trained for, read from a file (NAS-Bench-201, arXiv:2001.00326)."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from oneshot.architecture import Architecture, Query
+from oneshot.errors import InputError, unknown
+from oneshot.spaces.base import SearchSpace
+
+MAX_BYTES = 1 << 28
+NOTATION = "arch"
+
+
+class Tabular:
+    """The accuracy of every architecture of a space, from a table.
+
+    table: a CSV file with a row for every architecture: column `arch` holds `space.notation`, and each data set has
+    the columns NAME-val, which answers queries, and NAME-test, which `report` alone reads, both in percent. dataset:
+    NAME. The table has one fidelity: a query of any other is answered alike. Score: `accuracy`, a share.
+    Raises InputError that names line and column of what cannot be used, for a table with missing, doubled
+    or foreign architectures too.
+    """
+
+    metrics = ("accuracy",)
+
+    def __init__(self, space: SearchSpace, table: str, dataset: str = "cifar10") -> None:
+        self.space, self.dataset = space, dataset
+        self.rows = _read(Path(table), dataset)
+        count = 0
+        for architecture in _every(space):
+            if space.notation(architecture) not in self.rows:
+                raise InputError(
+                    f"{table}: no row for {space.notation(architecture)}, an architecture of {space.name!r}"
+                )
+            count += 1
+        if count < len(self.rows):
+            known = {space.notation(architecture) for architecture in _every(space)}
+            foreign = next(name for name in self.rows if name not in known)
+            raise InputError(f"{table}: {foreign[:120]!r} is no architecture of the space {space.name!r}")
+        self.best = tuple(max(column) for column in zip(*self.rows.values(), strict=True))
+
+    def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        return [{"accuracy": self._row(query.architecture)[0] / 100} for query in queries]
+
+    def report(self, architecture: Architecture) -> dict[str, float]:
+        """Accuracies as shares; regrets, what the best row has more, in percentage points."""
+        validation, test = self._row(architecture)
+        return {
+            "validation_accuracy": validation / 100,
+            "test_accuracy": test / 100,
+            "validation_regret": self.best[0] - validation,
+            "test_regret": self.best[1] - test,
+        }
+
+    def _row(self, architecture: Architecture) -> tuple[float, float]:
+        return self.rows[self.space.notation(architecture)]
+
+
+def _every(space: SearchSpace) -> Iterator[Architecture]:
+    """All architectures, in the order of their decisions."""
+    prefixes: list[tuple[int, ...]] = [()]
+    while prefixes:
+        prefix = prefixes.pop()
+        if len(prefix) == len(space.choices):
+            yield Architecture(space.fingerprint, prefix)
+        else:
+            prefixes.extend((*prefix, k) for k in reversed(space.allowed(prefix)))
+
+
+def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
+    """Notation -> validation and test accuracy in percent."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"estimator.table={path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = _columns(path, reader.fieldnames or (), dataset)
+            rows: dict[str, tuple[float, float]] = {}
+            for row in reader:
+                name = row[NOTATION]
+                if name in rows:
+                    raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} stands there twice")
+                validation, test = (_percent(f"{path}, line {reader.line_num}", c, row[c]) for c in columns)
+                rows[name] = validation, test
+    except OSError as error:
+        raise InputError(f"estimator.table={path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"estimator.table={path}: not a CSV file ({str(error)[:80]})") from None
+    if not rows:
+        raise InputError(f"estimator.table={path}: has no rows")
+    return rows
+
+
+def _columns(path: Path, names: Sequence[str], dataset: str) -> tuple[str, str]:
+    if NOTATION not in names:
+        raise InputError(f"estimator.table={path}: has no column {NOTATION!r}; columns: {', '.join(names)[:200]}")
+    sets = [name.removesuffix("-val") for name in names if name.endswith("-val")]
+    sets = [name for name in sets if f"{name}-test" in names]
+    if dataset not in sets:
+        raise unknown(f"data set (estimator.dataset) in {path}:", dataset, sets)
+    return f"{dataset}-val", f"{dataset}-test"
+
+
+def _percent(where: str, column: str, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise InputError(f"{where}, column {column!r}: {text!r:.40} must be a number from 0 to 100 (percent)")
+    return value

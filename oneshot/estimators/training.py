@@ -1,0 +1,123 @@
+"""Stand-alone training: an architecture's accuracy behind a short training of its own, the costly reference."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from oneshot.architecture import Architecture, Query
+from oneshot.data import ImageData, TrainAndTest
+from oneshot.draws import seed_of
+from oneshot.errors import check_integer, check_range, unknown
+from oneshot.retrain import Retrain
+from oneshot.runs import write_weights
+from oneshot.spaces.base import SearchSpace
+
+KNOBS = ("epochs", "fraction", "resolution", "cells", "channels")
+SMALLEST_IMAGE = 8
+
+
+class Training:
+    """Trains each architecture from scratch on the weight part and measures it on the architecture part.
+
+    spaces: (image_shape, cells, channels) -> the space in these sizes. data: its test images are not read. trainer:
+    epochs -> a pytorch_lightning Trainer. retrain: (network, data, seed) -> the module that is trained.
+    epochs; fraction: of the weight part; resolution: pixels a side, 0 for the data's own; cells, channels: of the
+    network. fidelity: which of these a query's fidelity scales; successive halving and Hyperband were made for
+    `epochs`. folder: where weights are kept for children; a query that names a parent starts from the parent's
+    weights wherever name and shape agree (Real et al., arXiv:1703.01041); None: always from scratch.
+    All networks share one seed: what is trained is a function of (seed, query). Score: `accuracy`, a share.
+    Raises InputError for numbers out of range.
+    """
+
+    metrics = ("accuracy",)
+
+    def __init__(
+        self,
+        spaces: Callable[[tuple[int, int, int], int, int], SearchSpace],
+        data: ImageData,
+        trainer: Callable[[int], pl.Trainer],
+        retrain: Callable[[nn.Module, TrainAndTest, int], Retrain],
+        epochs: int,
+        fraction: float,
+        resolution: int,
+        cells: int,
+        channels: int,
+        fidelity: str = "epochs",
+        seed: int = 0,
+        folder: Path | None = None,
+    ) -> None:
+        check_integer("estimator.epochs", epochs, 1, 100_000)
+        check_range("estimator.fraction", fraction, 0.0, 1.0, open_low=True)
+        check_integer("estimator.resolution", resolution, 0, 4096)
+        check_integer("estimator.cells", cells, 1)
+        check_integer("estimator.channels", channels, 1)
+        if fidelity not in KNOBS:
+            raise unknown("estimator.fidelity", fidelity, KNOBS)
+        self.spaces, self.data, self.trainer, self.retrain = spaces, data, trainer, retrain
+        self.parts = data.split()
+        self.knobs = {"epochs": epochs, "fraction": fraction, "cells": cells, "channels": channels}
+        self.knobs["resolution"] = resolution or data.image_shape[1]
+        self.fidelity, self.seed, self.folder = fidelity, seed, folder
+
+    def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        with torch.random.fork_rng(devices=[]):
+            return [{"accuracy": self._train(query)} for query in queries]
+
+    def _train(self, query: Query) -> float:
+        knobs = self._scaled(query.fidelity)
+        parts = self._parts(knobs["fraction"], int(knobs["resolution"]))
+        space = self.spaces(_shape(parts), int(knobs["cells"]), int(knobs["channels"]))
+        torch.manual_seed(seed_of(self.seed, "training", 0))
+        network = space.network(query.architecture)
+        if query.parent:
+            self._inherit(network, query.parent)
+        module = self.retrain(network, parts, self.seed)
+        self.trainer(int(knobs["epochs"])).fit(module)
+        if self.folder:
+            self.folder.mkdir(exist_ok=True)
+            write_weights(self._file(query.architecture), module.network)
+        return module.test_accuracy
+
+    def _scaled(self, fidelity: float) -> dict[str, float]:
+        """The knobs of this fidelity: whole numbers, at least 1; a resolution is a multiple of 4."""
+        knobs = dict(self.knobs)
+        name, full = self.fidelity, knobs[self.fidelity]
+        if name == "fraction":
+            knobs[name] = fidelity * full
+        elif name == "resolution":
+            knobs[name] = full if fidelity == 1 else max(SMALLEST_IMAGE, 4 * round(fidelity * full / 4))
+        else:
+            knobs[name] = max(1, round(fidelity * full))
+        return knobs
+
+    def _parts(self, fraction: float, resolution: int) -> TrainAndTest:
+        weight, architecture = self.parts
+        if fraction < 1:
+            weight = weight.sample(max(2, round(fraction * len(weight))))
+        if resolution != self.data.image_shape[1]:
+            weight, architecture = weight.resized(resolution), architecture.resized(resolution)
+        return TrainAndTest(weight, architecture)
+
+    def _inherit(self, network: nn.Module, parent: Architecture) -> None:
+        file = self._file(parent) if self.folder else None
+        if file is None or not file.is_file():
+            return
+        own, theirs = network.state_dict(), load_file(file)
+        shared = {name: w for name, w in theirs.items() if name in own and own[name].shape == w.shape}
+        network.load_state_dict({**own, **shared})
+
+    def _file(self, architecture: Architecture) -> Path:
+        assert self.folder is not None
+        name = hashlib.blake2b(repr(architecture).encode(), digest_size=12).hexdigest()
+        return self.folder / f"{name}.safetensors"
+
+
+def _shape(parts: TrainAndTest) -> tuple[int, int, int]:
+    """(channels, height, width) of a batch."""
+    x, _ = parts.training.first()
+    return x.shape[1], x.shape[2], x.shape[3]

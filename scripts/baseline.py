@@ -1,0 +1,119 @@
+"""Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from estimates import Parts, check_supernet, scores_of
+from launch import continue_run, make, prepare, recording, script, trainer_for
+from omegaconf import DictConfig
+from rich.console import Console
+from screen import architecture_table, next_command, say, summary
+from supernets import adopt
+
+from oneshot import plots
+from oneshot.analysis import pareto
+from oneshot.baseline import Baseline, Budget, check_needs
+from oneshot.callbacks import QueryBar
+from oneshot.cost import network_cost
+from oneshot.data import ImageData
+from oneshot.estimators import Recorded
+from oneshot.estimators.priced import Priced
+from oneshot.runs import Run
+from oneshot.spaces import SearchSpace
+
+LOG = "queries.jsonl"
+
+
+@script("baseline")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    adopt(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    budget = Budget(config.budget.queries, config.budget.seconds)
+    strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
+    cost = make(config.cost, space=space) if config.cost else None
+    check_needs(strategy, known_scores(config))
+    trainer_for(config, console)
+    run = continue_run(config, "baseline")
+    result = run.result()
+    if result is not None:
+        say(console, [f"finished before: {run.path}", summary(result)])
+        return
+    check_supernet(config, [config.estimator], console)
+    parts = Parts(config, space, data, run, console)
+    estimator = parts.estimator(config.estimator)
+    answers = Recorded(Priced(estimator, space, cost) if cost else estimator, space, run.path / LOG, config.failures)
+    baseline = Baseline(strategy, answers, budget, config.batch)
+    search(baseline, run, config, console)
+    report = getattr(estimator, "report", None)
+    found = {**parts.results, **(report(baseline.best.architecture) if report and baseline.best else {})}
+    leave(baseline, run, space, data, found, console)
+
+
+def known_scores(config: DictConfig) -> tuple[str, ...]:
+    """What the configured estimator says of an architecture, and with a cost what that adds."""
+    return (*scores_of(config.estimator), *(Priced.adds if config.cost else ()))
+
+
+def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> None:
+    """Spend the budget; rows go to the run's files, the screen shows the best so far."""
+    for name in ("metrics.jsonl", "timings.jsonl"):  # written again from the log: no row is lost or doubled
+        (run.path / name).unlink(missing_ok=True)
+    with QueryBar(console, baseline.total) as bar, recording(run, config) as record:
+
+        def keep(row: Mapping[str, Any]) -> None:
+            record(row, seconds=baseline.answers.rows[row["step"] - 1]["elapsed"])
+            bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
+
+        baseline.record = keep
+        baseline.run()
+
+
+def leave(
+    baseline: Baseline, run: Run, space: SearchSpace, data: ImageData, found: dict[str, Any], console: Console
+) -> None:
+    """Write what was found; result.json comes last and marks the run as finished."""
+    assert baseline.best is not None
+    best, rows = baseline.best.architecture, baseline.answers.rows
+    metric = baseline.strategy.metric
+    run.write("architecture.json", space.to_json(best))
+    plots.save(plots.cells(space.graphs(best)), run.path / "cells")
+    curve = [row.get("best", math.nan) for row in baseline.rows]
+    plots.save(plots.anytime({metric: [curve]}, f"best {metric.replace('_', ' ')} so far"), run.path / "anytime")
+    fronts = leave_front(rows, metric, run)
+    result = run.finish(
+        {
+            "architecture": json.loads(space.to_json(best))["decisions"],
+            "notation": space.notation(best),
+            f"best_{metric}": baseline.best_score,
+            "queries": len(rows),
+            "failed_queries": sum("error" in row for row in rows),
+            "query_seconds": rows[-1]["elapsed"],
+            **found,
+            **network_cost(space, best, data.image_shape),
+            **fronts,
+        }
+    )
+    console.print(architecture_table(space, best))
+    written = ", ".join(sorted(p.name for p in run.path.iterdir()))
+    say(console, [summary(result), f"written to {run.path}: {written}"])
+    say(console, [f"next: {next_command('retrain.py', run.path)}"])
+
+
+def leave_front(rows: list[dict[str, Any]], metric: str, run: Run) -> dict[str, Any]:
+    """The Pareto front of the metric against the cost, where queries have both."""
+    scored = list({row["notation"]: row for row in rows if {metric, "cost"} <= set(row.get("scores", {}))}.values())
+    if not scored:
+        return {}
+    points = [(row["scores"][metric], row["scores"]["cost"]) for row in scored]
+    best = pareto(points)
+    plots.save(plots.front(points, best, (metric.replace("_", " "), "cost")), run.path / "front")
+    return {"front": [{"notation": scored[i]["notation"], metric: points[i][0], "cost": points[i][1]} for i in best]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The configured estimator, given what it asks for by name."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from launch import make, read_device, trainer_for
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from screen import say
+from supernets import supernet_for
+from torch import nn
+
+from oneshot.data import ImageData, TrainAndTest
+from oneshot.errors import InputError
+from oneshot.retrain import Retrain
+from oneshot.runs import Run
+from oneshot.spaces import SearchSpace
+
+
+class Parts:
+    """What an estimator may ask for; what none asks for is not made. `results`: what making it gave to report."""
+
+    def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console) -> None:
+        self.config, self.run, self.console = config, run, console
+        self.results: dict[str, Any] = {}
+        self._supernet: nn.Module | None = None
+        self.known: dict[str, Callable[[], Any]] = {
+            "space": lambda: space,
+            "data": lambda: data,
+            "part": lambda: data.split()[1],
+            "criterion": lambda: make(config.criterion),
+            "device": self._device,
+            "seed": lambda: config.seed,
+            "supernet": lambda: self._trained(space, data),
+            "spaces": lambda: partial(_space, config, data.classes),
+            "trainer": lambda: partial(_trainer, config),
+            "retrain": lambda: partial(_retrain, config),
+            "folder": lambda: run.path / "weights" if config.get("strategy", {}).get("inherit") else None,
+        }
+
+    def estimator(self, node: DictConfig) -> Any:
+        """The estimator of this node."""
+        asked = wanted(node)
+        return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
+
+    def _trained(self, space: SearchSpace, data: ImageData) -> nn.Module:
+        if self._supernet is None:
+            self._supernet, result = supernet_for(self.config, space, data, self.run, self.console)
+            self.results["supernet_seconds"] = result["seconds"]
+        return self._supernet
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.config.trainer.accelerator == "cpu" else read_device("auto")
+
+
+def wanted(node: DictConfig) -> set[str]:
+    """The names of the objects that the node's _target_ takes."""
+    return set(inspect.signature(target(node)).parameters) - set(map(str, node))
+
+
+def scores_of(node: DictConfig) -> tuple[str, ...]:
+    """The scores that the estimator of this node gives: the `metrics` of its class."""
+    return target(node).metrics
+
+
+def target(node: DictConfig) -> Any:
+    """What the node's _target_ names."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
+    return instantiate(OmegaConf.create({"_target_": node._target_, "_partial_": True})).func
+
+
+def check_supernet(config: DictConfig, nodes: list[DictConfig], console: Console) -> None:
+    """Say so where supernet= has no reader."""
+    if config.supernet is not None and not any("supernet" in wanted(node) for node in nodes):
+        say(console, [f"supernet={config.supernet}: not used, as the estimator has no use for one"])
+
+
+def _space(
+    config: DictConfig, classes: int, image_shape: tuple[int, int, int], cells: int, channels: int
+) -> SearchSpace:
+    node = config.space.copy()
+    node.cells, node.channels = cells, channels
+    return make(node, image_shape=image_shape, classes=classes)
+
+
+def _trainer(config: DictConfig, epochs: int) -> Any:
+    return trainer_for(config, None, epochs)
+
+
+def _retrain(config: DictConfig, network: nn.Module, data: TrainAndTest, seed: int) -> Retrain:
+    return Retrain(
+        network,
+        data,
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        criterion=make(config.criterion),
+        drop_path=0.0,
+        log_every=1_000_000,
+        seed=seed,
+    )

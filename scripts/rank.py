@@ -1,0 +1,142 @@
+"""How well an estimator ranks architectures: its order of random ones against a reference's."""
+
+import random
+from typing import Any
+
+from estimates import Parts, check_supernet, scores_of
+from launch import continue_run, make, prepare, script, trainer_for
+from omegaconf import DictConfig
+from rich.console import Console
+from screen import say
+from supernets import adopt
+
+from oneshot import plots
+from oneshot.analysis import rank_agreement
+from oneshot.architecture import Architecture, Query
+from oneshot.callbacks import QueryBar
+from oneshot.cost import network_cost
+from oneshot.errors import InputError, check_integer, unknown
+from oneshot.estimators import Recorded
+from oneshot.spaces import SearchSpace
+
+AT_ONCE = 10  # architectures a call
+MOST_DRAWS = 100  # for each different architecture
+
+
+@script("rank")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    check_integer("architectures", config.architectures, 3)
+    check_integer("resamples", config.resamples, 1)
+    nodes = {"estimator": config.estimator, "reference": config.reference}
+    for node in nodes.values():
+        if config.metric not in scores_of(node):
+            raise unknown("metric", config.metric, scores_of(node))
+    adopt(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    architectures = drawn(space, config.architectures, config.seed)
+    trainer_for(config, console)
+    if config.reference._target_.endswith("Tabular"):
+        make(config.reference, space=space)  # a table that cannot be read ends it before anything is trained
+    run = continue_run(config, "rank")
+    result = run.result()
+    if result is None:
+        check_supernet(config, list(nodes.values()), console)
+        parts = Parts(config, space, data, run, console)
+        rows = {
+            name: answered(
+                name,
+                Recorded(parts.estimator(node), space, run.path / f"{name}.jsonl", config.failures),
+                architectures,
+                config.metric,
+                console,
+            )
+            for name, node in nodes.items()
+        }
+        result = leave(rows, space, data.image_shape, config, run, parts.results)
+    else:
+        say(console, [f"finished before: {run.path}"])
+    say(console, [*lines(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])
+
+
+def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """So many different architectures, or all that as many draws as a hundred times that find."""
+    rng, found = random.Random(seed), dict[Architecture, None]()
+    for _ in range(MOST_DRAWS * count):
+        found[space.sample(rng)] = None
+        if len(found) == count:
+            break
+    return list(found)
+
+
+def answered(
+    name: str, answers: Recorded, architectures: list[Architecture], metric: str, console: Console
+) -> list[dict[str, Any]]:
+    """The log's row of each architecture."""
+    say(console, [f"{name}: {len(architectures)} architectures"])
+    best: list[float] = []
+    with QueryBar(console, len(architectures)) as bar:
+        for start in range(0, len(architectures), AT_ONCE):
+            scores = answers([Query(a) for a in architectures[start : start + AT_ONCE]])
+            best = [max([*best, *(s[metric] for s in scores if s)])] if best or any(scores) else []
+            bar.show(len(answers.rows), len(answers.rows), metric, best[0] if best else None)
+    return answers.rows
+
+
+def leave(
+    rows: dict[str, list[dict[str, Any]]],
+    space: SearchSpace,
+    image_shape: tuple[int, int, int],
+    config: DictConfig,
+    run: Any,
+    found: dict[str, Any],
+) -> dict[str, Any]:
+    """Compare what neither side failed on; write picture and result."""
+    metric = config.metric
+    pairs = [p for p in zip(rows["estimator"], rows["reference"], strict=True) if all("scores" in row for row in p)]
+    scores, reference = ([row["scores"][metric] for row in side] for side in zip(*pairs, strict=True))
+    costs = [network_cost(space, space.architecture(row["architecture"]), image_shape) for row, _ in pairs]
+    sides = {"estimator": scores, **{name: [cost[name] for cost in costs] for name in costs[0]}}
+    agreement = {name: compared(side, reference, config) for name, side in sides.items()}
+    tau = agreement["estimator"].get("kendall_tau")
+    title = f"Kendall tau {tau['value']:.2f}, {len(pairs)} architectures" if tau else f"{len(pairs)} architectures"
+    quantities = (f"{metric}: {named(config.reference)}", f"{metric}: {named(config.estimator)}")
+    plots.save(plots.ranking(list(zip(reference, scores, strict=True)), quantities, title), run.path / "ranking")
+    seconds = {f"{name}_seconds": side[-1]["elapsed"] for name, side in rows.items()}
+    failed = len(rows["estimator"]) - len(pairs)
+    return run.finish({"architectures": len(pairs), "failed": failed, "agreement": agreement, **seconds, **found})
+
+
+def compared(scores: list[float], reference: list[float], config: DictConfig) -> dict[str, Any]:
+    """Each measure with its interval, or a message where nothing is ranked."""
+    try:
+        found = rank_agreement(scores, reference, config.resamples, seed=config.seed)
+    except InputError as error:
+        return {"message": str(error)}
+    return {name: interval._asdict() for name, interval in found.items()}
+
+
+def named(node: DictConfig) -> str:
+    """The estimator of a node, for the eye."""
+    return str(node._target_).rpartition(".")[2]
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for the screen: a line a side."""
+    shown = [f"{result['architectures']} architectures, {result['failed']} failed; value [95 % interval]"]
+    for side, measures in result["agreement"].items():
+        if "message" in measures:
+            shown.append(f"{side}: {measures['message']}")
+            continue
+        parts = [
+            f"{n.replace('_', ' ')} {m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for n, m in measures.items()
+        ]
+        shown.append(f"{side}: {', '.join(parts)}")
+    seconds = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in result.items() if name.endswith("seconds")]
+    return [*shown, ", ".join(seconds)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""What must hold for every strategy in conf/strategy."""
+
+import copy
+import inspect
+import math
+import pickle
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from support import ROOT, small_space
+
+from oneshot.architecture import Architecture, Choice, Query
+from oneshot.errors import InputError
+from oneshot.spaces import NASBench201, SearchSpace
+from oneshot.strategies import Strategy
+
+CONF = ROOT / "conf" / "strategy"
+STRATEGIES = sorted(path.stem for path in CONF.glob("*.yaml"))
+BUDGETS = {  # queries after which the toy's best of 243 must have been asked
+    "evolution": 80,
+    "gaussian_process": 40,
+    "hill_climbing": 40,
+    "hyperband": 1000,
+    "nsga2": 150,
+    "ppo": 120,
+    "q_learning": 250,
+    "random_forest": 60,
+    "random_search": 1000,
+    "reinforce": 120,
+    "successive_halving": 1000,
+    "tpe": 80,
+    "tree_search": 60,
+}
+FREE_TEXT = {"objective"}  # knobs that may be any word
+
+
+class Toy(SearchSpace):
+    """A chain of layers; the score is the sum of what each candidate is worth."""
+
+    name = "toy"
+
+    def __init__(self, layers=5, candidates=3):
+        names = tuple(f"operation_{k}" for k in range(candidates))
+        self.choices = tuple(Choice(f"toy/{i}->{i + 1}", names, f"layer {i}") for i in range(layers))
+        self.settings = {}
+        rng = random.Random(layers)
+        self.worth = [rng.sample(range(candidates), candidates) for _ in self.choices]
+
+    def allowed(self, prefix):
+        return tuple(range(len(self.choices[0].candidates)))
+
+    def supernet(self):
+        raise NotImplementedError
+
+    def network(self, architecture, inherit=None):
+        raise NotImplementedError
+
+    def discretize(self, scores):
+        return self.architecture(scores.argmax(dim=1).tolist())
+
+    def score(self, architecture):
+        return sum(worth[k] for worth, k in zip(self.worth, architecture.decisions, strict=True))
+
+
+def configured(name):
+    return OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+
+
+def build(name, space, seed=0, **knobs) -> Strategy:
+    make = instantiate({**configured(name), **knobs}, _partial_=True, _convert_="all")
+    return make(space=space, seed=seed)
+
+
+def answer(query):
+    """Scores that depend on the architecture alone, with some architectures that fail."""
+    rng = random.Random(str(query.architecture.decisions))
+    kind = rng.randrange(12)
+    if kind < 4:
+        return ({}, {"accuracy": math.nan, "cost": 1.0}, {"accuracy": math.inf, "cost": 1.0}, {"loss": 1.0})[kind]
+    return {"accuracy": rng.random(), "cost": rng.random()}
+
+
+def sequence(strategy, count):
+    queries = []
+    for _ in range(count):
+        queries.append(strategy.ask())
+        strategy.tell(queries[-1], answer(queries[-1]))
+    return queries
+
+
+def run_ahead(strategy, count, rng):
+    """Asks and tells in a random order: the log as plain data."""
+    log, open_queries = [], []
+    for _ in range(count):
+        if open_queries and rng.random() < 0.45:
+            query = open_queries.pop(rng.randrange(len(open_queries)))
+            strategy.tell(query, answer(query))
+            log.append(("tell", query))
+        else:
+            open_queries.append(strategy.ask())
+            log.append(("ask", open_queries[-1]))
+    return log
+
+
+def copied(query):
+    """An equal query that is another object, as it comes out of a file."""
+    a, parent = query.architecture, query.parent
+    parent = parent and Architecture(parent.space, tuple(list(parent.decisions)))
+    return Query(Architecture(a.space, tuple(list(a.decisions))), query.fidelity, parent)
+
+
+def test_strategies_are_seen():
+    assert len(STRATEGIES) == 13 and set(BUDGETS) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_files_hold_every_knob_with_its_default(name):
+    settings = configured(name)
+    signature = inspect.signature(instantiate(settings, _partial_=True).func)
+    assert list(signature.parameters)[:3] == ["space", "seed", "metric"]
+    assert signature.parameters["seed"].default == 0 and signature.parameters["metric"].default == "accuracy"
+    knobs = {key: p.default for key, p in signature.parameters.items() if key not in ("space", "seed", "metric")}
+    settings.pop("_target_")
+    assert set(settings) == set(knobs)
+    for key, value in settings.items():
+        assert value == (pytest.approx(knobs[key], rel=2e-3) if isinstance(value, float) else knobs[key]), key
+
+
+@pytest.mark.parametrize("space", [NASBench201((1, 8, 8), 10), small_space()], ids=["nasbench201", "darts"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_pure_function_of_seed_and_answers(name, space, capfd):
+    states = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, again, other = (sequence(build(name, space, seed), 32) for seed in (3, 3, 4))
+    assert first == again != other
+    for query in first:
+        assert query.architecture.space == space.fingerprint and space.is_valid(query.architecture.decisions)
+        assert 0 < query.fidelity <= 1
+        assert query.parent is None or space.is_valid(query.parent.decisions)
+    assert (random.getstate(), str(np.random.get_state())) == states[:2]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_tells_may_be_late_in_any_order_repeated_and_of_others(name):
+    space = NASBench201((1, 8, 8), 10)
+    strategy, rng = build(name, space), random.Random(0)
+    queries = [strategy.ask() for _ in range(60)]
+    for query in reversed(queries):
+        strategy.tell(query, answer(query))
+        strategy.tell(query, answer(query))
+    for _ in range(10):
+        query = Query(space.sample(rng), rng.choice([1.0, 0.5]))
+        strategy.tell(query, answer(query))
+    assert all(space.is_valid(query.architecture.decisions) for query in sequence(strategy, 30))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_failures_alone_stop_nothing(name):
+    space = NASBench201((1, 8, 8), 10)
+    strategy = build(name, space)
+    for scores in ({}, {"accuracy": math.nan}, {"accuracy": -math.inf}) * 20:
+        query = strategy.ask()
+        assert space.is_valid(query.architecture.decisions)
+        strategy.tell(query, scores)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_small_space_may_be_exhausted(name):
+    space = Toy(layers=2, candidates=2)
+    assert len({query.architecture for query in sequence(build(name, space), 50)}) == 4
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_best_of_a_separable_problem_is_found(name):
+    space = Toy()
+    best = sum(map(max, space.worth))
+    for seed in range(2):
+        strategy = build(name, space, seed)
+        for _ in range(BUDGETS[name]):
+            query = strategy.ask()
+            score = space.score(query.architecture)
+            if score == best:
+                break
+            strategy.tell(query, {"accuracy": score / best, "cost": -score})
+        assert score == best, seed
+
+
+@pytest.mark.parametrize("copies", [copy.deepcopy, lambda strategy: pickle.loads(pickle.dumps(strategy))])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_copy_continues_the_same_sequence(name, copies):
+    strategy = build(name, Toy())
+    run_ahead(strategy, 70, random.Random(1))
+    other = copies(strategy)
+    assert sequence(strategy, 15) == sequence(other, 15)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_log_restores_a_strategy(name):
+    space = NASBench201((1, 8, 8), 10)
+    strategy, other = build(name, space, seed=5), build(name, space, seed=5)
+    for kind, query in run_ahead(strategy, 90, random.Random(2)):
+        if kind == "ask":
+            assert other.ask() == query
+        else:
+            other.tell(copied(query), answer(query))
+    assert sequence(strategy, 10) == sequence(other, 10)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_knobs_out_of_range_are_named(name):
+    for knob, value in configured(name).items():
+        if knob == "_target_" or knob in FREE_TEXT or isinstance(value, dict):
+            continue
+        for wrong in ("nonsense", -1, math.nan):
+            with pytest.raises(InputError, match=knob):
+                build(name, Toy(), **{knob: wrong})
