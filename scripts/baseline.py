@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from estimates import Parts, check_supernet, scores_of
-from launch import continue_run, make, prepare, recording, script, trainer_for
+from estimates import Parts, scores_of
+from launch import continue_run, make, prepare, recording, run_folder, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
 from screen import architecture_table, next_command, say, summary
@@ -18,7 +18,7 @@ from oneshot.baseline import Baseline, Budget, check_needs
 from oneshot.callbacks import QueryBar
 from oneshot.cost import network_cost
 from oneshot.data import ImageData
-from oneshot.estimators import Recorded
+from oneshot.estimators import Recorded, Tabular
 from oneshot.estimators.priced import Priced
 from oneshot.runs import Run
 from oneshot.spaces import SearchSpace
@@ -38,19 +38,20 @@ def main(config: DictConfig) -> None:
     cost = make(config.cost, space=space) if config.cost else None
     check_needs(strategy, known_scores(config))
     trainer_for(config, console)
-    run = continue_run(config, "baseline")
+    path = run_folder(config, "baseline")
+    parts = Parts(config, space, data, path)
+    estimator = parts.estimator(config.estimator)
+    priced = Priced(estimator, space, cost) if cost else estimator
+    baseline = Baseline(strategy, Recorded(priced, space, path / LOG, config.failures), budget, config.batch)
+    run = continue_run(config, path)
     result = run.result()
     if result is not None:
         say(console, [f"finished before: {run.path}", summary(result)])
         return
-    check_supernet(config, [config.estimator], console)
-    parts = Parts(config, space, data, run, console)
-    estimator = parts.estimator(config.estimator)
-    answers = Recorded(Priced(estimator, space, cost) if cost else estimator, space, run.path / LOG, config.failures)
-    baseline = Baseline(strategy, answers, budget, config.batch)
+    found = parts.train(run, console)
     search(baseline, run, config, console)
-    report = getattr(estimator, "report", None)
-    found = {**parts.results, **(report(baseline.best.architecture) if report and baseline.best else {})}
+    if baseline.best and isinstance(estimator, Tabular):
+        found |= estimator.report(baseline.best.architecture)
     leave(baseline, run, space, data, found, console)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from estimates import Parts, check_supernet, scores_of
-from launch import CONF, continue_run, make, prepare, script, trainer_for
+from estimates import Parts, scores_of
+from launch import CONF, continue_run, make, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from screen import say
@@ -38,17 +38,18 @@ def main(config: DictConfig) -> None:
         check_needs(make(node, space=space, metric=config.metric), known_scores(config))
     found = {name: architecture_of(name, space, table) for name in config.runs}
     trainer_for(config, console)
-    run = continue_run(config, "compare_strategies")
-    check_supernet(config, [config.estimator], console)
-    parts = Parts(config, space, data, run, console)
-    estimator: Any = None
+    path = run_folder(config, "compare_strategies")
+    parts = Parts(config, space, data, path)
+    estimator = parts.estimator(config.estimator)
+    answering = Priced(estimator, space, cost) if cost else estimator
+    Recorded(answering, space, failures=config.failures)
+    run = continue_run(config, path)
+    more = parts.train(run, console)
     results = []
     for name, node in nodes.items():
         for seed in range(config.seeds):
             file = run.path / name / f"{seed}.json"
             if not file.is_file():
-                estimator = estimator or parts.estimator(config.estimator)
-                answering = Priced(estimator, space, cost) if cost else estimator
                 strategy = make(node, space=space, seed=seed, metric=config.metric)
                 file.parent.mkdir(exist_ok=True)
                 answers = Recorded(answering, space, file.with_suffix(".jsonl"), config.failures)
@@ -56,7 +57,7 @@ def main(config: DictConfig) -> None:
             results.append(json.loads(file.read_text(encoding="utf-8")))
         last = _numbers([row["regret"][-1] for row in results[-config.seeds :]])
         say(console, [f"{name}: {config.seeds} seeds, validation regret {interval(last)}"])
-    leave(results, found, parts.results, config, run, console)
+    leave(results, found, more, config, run, console)
 
 
 def check(config: DictConfig) -> dict[str, DictConfig]:

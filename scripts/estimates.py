@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from launch import make, read_device, trainer_for
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from screen import say
-from supernets import supernet_for
+from supernets import fill
 from torch import nn
 
 from oneshot.data import ImageData, TrainAndTest
@@ -22,12 +23,15 @@ from oneshot.spaces import SearchSpace
 
 
 class Parts:
-    """What an estimator may ask for; what none asks for is not made. `results`: what making it gave to report."""
+    """What an estimator may ask for; what none asks for is not made.
 
-    def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console) -> None:
-        self.config, self.run, self.console = config, run, console
-        self.results: dict[str, Any] = {}
-        self._supernet: nn.Module | None = None
+    A supernet is handed out untrained, so that all settings are checked before anything is written; `train` then
+    gives it its weights. path: the run's folder.
+    """
+
+    def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, path: Path) -> None:
+        self.config, self.space, self.data = config, space, data
+        self.supernet: nn.Module | None = None
         self.known: dict[str, Callable[[], Any]] = {
             "space": lambda: space,
             "data": lambda: data,
@@ -35,11 +39,11 @@ class Parts:
             "criterion": lambda: make(config.criterion),
             "device": self._device,
             "seed": lambda: config.seed,
-            "supernet": lambda: self._trained(space, data),
+            "supernet": self._untrained,
             "spaces": lambda: partial(_space, config, data.classes),
             "trainer": lambda: partial(_trainer, config),
             "retrain": lambda: partial(_retrain, config),
-            "folder": lambda: run.path / "weights" if config.get("strategy", {}).get("inherit") else None,
+            "folder": lambda: path / "weights" if config.get("strategy", {}).get("inherit") else None,
         }
 
     def estimator(self, node: DictConfig) -> Any:
@@ -47,11 +51,19 @@ class Parts:
         asked = wanted(node)
         return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
 
-    def _trained(self, space: SearchSpace, data: ImageData) -> nn.Module:
-        if self._supernet is None:
-            self._supernet, result = supernet_for(self.config, space, data, self.run, self.console)
-            self.results["supernet_seconds"] = result["seconds"]
-        return self._supernet
+    def train(self, run: Run, console: Console) -> dict[str, Any]:
+        """Fill the supernet, where one was asked for, from supernet=RUN or by training; what that gave to report."""
+        config = self.config
+        if self.supernet is None:
+            if config.supernet is not None:
+                say(console, [f"supernet={config.supernet}: not used, as the estimator has no use for one"])
+            return {}
+        result = fill(self.supernet, config, self.space, self.data, run, console)
+        return {"supernet_seconds": result["seconds"]}
+
+    def _untrained(self) -> nn.Module:
+        self.supernet = self.supernet or self.space.supernet()
+        return self.supernet
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.config.trainer.accelerator == "cpu" else read_device("auto")
@@ -72,12 +84,6 @@ def target(node: DictConfig) -> Any:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
     return instantiate(OmegaConf.create({"_target_": node._target_, "_partial_": True})).func
-
-
-def check_supernet(config: DictConfig, nodes: list[DictConfig], console: Console) -> None:
-    """Say so where supernet= has no reader."""
-    if config.supernet is not None and not any("supernet" in wanted(node) for node in nodes):
-        say(console, [f"supernet={config.supernet}: not used, as the estimator has no use for one"])
 
 
 def _space(

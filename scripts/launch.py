@@ -271,22 +271,21 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     return path
 
 
-def open_run(config: DictConfig, kind: str) -> Run:
+def open_run(config: DictConfig, path: Path) -> Run:
     """Make the folder of this run and write config.yaml, resolved, into it."""
-    run = Run(run_folder(config, kind))
+    run = Run(path)
     run.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     return run
 
 
-def continue_run(config: DictConfig, kind: str) -> Run:
+def continue_run(config: DictConfig, path: Path) -> Run:
     """As open_run, but a folder that holds this configuration is taken up where it stopped.
 
     Raises InputError where it holds another one, and names the first setting that differs.
     """
-    path, text = run_folder(config, kind), OmegaConf.to_yaml(config, resolve=True)
     if not (path / "config.yaml").is_file():
-        return open_run(config, kind)
-    before = read_text(path / "config.yaml")
+        return open_run(config, path)
+    before, text = read_text(path / "config.yaml"), OmegaConf.to_yaml(config, resolve=True)
     for old, new in zip_longest(before.splitlines(), text.splitlines(), fillvalue="nothing"):
         if old != new and not old.startswith("out:"):
             raise InputError(f"out={path}: was started with {old.strip()!r}, not {new.strip()!r}; name a new folder")

@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from estimates import Parts, check_supernet, scores_of
-from launch import continue_run, make, prepare, script, trainer_for
+from estimates import Parts, scores_of
+from launch import continue_run, make, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
 from screen import say
@@ -38,24 +38,18 @@ def main(config: DictConfig) -> None:
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     architectures = drawn(space, config.architectures, config.seed)
     trainer_for(config, console)
-    if config.reference._target_.endswith("Tabular"):
-        make(config.reference, space=space)  # a table that cannot be read ends it before anything is trained
-    run = continue_run(config, "rank")
+    path = run_folder(config, "rank")
+    parts = Parts(config, space, data, path)
+    sides = {
+        name: Recorded(parts.estimator(node), space, path / f"{name}.jsonl", config.failures)
+        for name, node in nodes.items()
+    }
+    run = continue_run(config, path)
     result = run.result()
     if result is None:
-        check_supernet(config, list(nodes.values()), console)
-        parts = Parts(config, space, data, run, console)
-        rows = {
-            name: answered(
-                name,
-                Recorded(parts.estimator(node), space, run.path / f"{name}.jsonl", config.failures),
-                architectures,
-                config.metric,
-                console,
-            )
-            for name, node in nodes.items()
-        }
-        result = leave(rows, space, data.image_shape, config, run, parts.results)
+        found = parts.train(run, console)
+        rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
+        result = leave(rows, space, data.image_shape, config, run, found)
     else:
         say(console, [f"finished before: {run.path}"])
     say(console, [*lines(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])

@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from launch import fit, make, open_run, prepare, script, trainer_for
+from launch import fit, make, open_run, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
 from screen import architecture_table, say, summary
@@ -41,7 +41,7 @@ def main(config: DictConfig) -> None:
     if config.trainer.cuda_graph:
         say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
     trainer = trainer_for(config, console)
-    run = open_run(config, "retrain")
+    run = open_run(config, run_folder(config, "retrain"))
     say(console, [f"architecture: {origin}"])
     fit(trainer, retrain, run, config)
     run.write("architecture.json", space.to_json(architecture))

@@ -2,7 +2,7 @@
 
 import json
 
-from launch import fit, make, open_run, prepare, script, trainer_for
+from launch import fit, make, open_run, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
 from screen import architecture_table, next_command, say, summary
@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     search = search_for(config, space, data)
     trainer = trainer_for(config, console)
-    run = open_run(config, "search")
+    run = open_run(config, run_folder(config, "search"))
     fit(trainer, search, run, config)
     result = leave(run, search, data.image_shape)
     console.print(architecture_table(space, search.found))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from screen import say
 from search import search_for
 from torch import nn
+from yaml import YAMLError
 
 from oneshot.architecture import read_text
 from oneshot.data import ImageData
@@ -35,11 +36,13 @@ def adopt(config: DictConfig) -> None:
         return
     if not isinstance(config.supernet, str) or not (Path(config.supernet) / WEIGHTS).is_file():
         raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
+    if read_result(Path(config.supernet)) is None:
+        raise InputError(f"supernet={config.supernet}: is no finished run")
     file = Path(config.supernet, "config.yaml")
     try:
         run: Any = OmegaConf.create(read_text(file))
         groups = {name: dict(run[name]) for name in ("space", "data")}
-    except (OmegaConfBaseException, TypeError, ValueError, KeyError) as error:
+    except (OmegaConfBaseException, YAMLError, TypeError, ValueError, KeyError) as error:
         raise InputError(f"{file}: not the settings of a search ({' '.join(str(error).split())[:80]})") from None
     given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
     for group, settings in groups.items():
@@ -54,14 +57,12 @@ def adopt(config: DictConfig) -> None:
                     config[group][key] = value
 
 
-def supernet_for(
-    config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The supernet of supernet=RUN, or one trained with the configured architect in RUN/supernet, and its result."""
-    folder = Path(config.supernet) if config.supernet is not None else run.path / "supernet"
+def fill(
+    supernet: nn.Module, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
+) -> dict[str, Any]:
+    """Weights of supernet=RUN, or of a training with the configured architect in RUN/supernet; returns its result."""
+    folder = run.path / "supernet" if config.supernet is None else Path(config.supernet)
     result = read_result(folder)
-    if result is None and config.supernet is not None:
-        raise InputError(f"supernet={config.supernet}: is no finished run")
     if result is None:
         search = search_for(config, space, data)
         search.selection = by_scores
@@ -72,9 +73,8 @@ def supernet_for(
         fit(trainer_for(config, console), search, inner, config)
         write_weights(folder / WEIGHTS, search.supernet)
         result = inner.finish({"valid_accuracy": search.valid_accuracy})
-    supernet = space.supernet()
     load(supernet, folder / WEIGHTS)
-    return supernet, result
+    return result
 
 
 def load(module: nn.Module, file: Path) -> None:

@@ -7,11 +7,17 @@ from omegaconf import OmegaConf
 from support import ROOT
 
 CONF = ROOT / "conf"
-GROUPS = ("space", "architect", "cost", "data", "trainer", "logger", "experiment")
+GROUPS = ("space", "architect", "cost", "data", "trainer", "logger", "experiment", "strategy", "estimator")
 FILES = [(g, path.stem) for g in GROUPS for path in sorted((CONF / g).glob("*.yaml"))]
 TUNING = sorted(path.stem for path in (CONF / "tuning").glob("*.yaml"))
-SCRIPTS = ("search", "retrain", "latency")
-NEEDED = {"images": ["data.source=somewhere"], "latency": ["cost.table=somewhere"]}
+SCRIPTS = ("search", "retrain", "latency", "baseline", "rank", "compare_strategies")
+LACKING = {"baseline": (), "rank": ("strategy",), "compare_strategies": ("strategy",)}
+NEEDED = {
+    "images": ["data.source=somewhere"],
+    "latency": ["cost.table=somewhere"],
+    "tabular": ["estimator.table=somewhere"],
+}
+TABLE = ["reference.table=somewhere"]
 
 
 def composed(script, *overrides):
@@ -28,21 +34,23 @@ def targets(node):
 
 
 def test_count():
-    assert len(FILES) == 2 + 7 + 4 + 3 + 3 + 3 + 4
+    assert len(FILES) == 2 + 7 + 4 + 3 + 3 + 3 + 6 + 13 + 3
     assert len(TUNING) == 8
     sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
-    assert len(sizes) == 6
+    assert len(sizes) == 7
     sizes += (CONF / "sizes").glob("*.yaml")
-    assert len(sizes) == 18
-    assert len(list(CONF.rglob("*.yaml"))) == 5 + len(FILES) + len(TUNING) + len(sizes)
+    assert len(sizes) == 20
+    assert len(list(CONF.rglob("*.yaml"))) == 8 + len(FILES) + len(TUNING) + len(sizes)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_composes(script, group, name):
-    if script != "search" and group in ("architect", "cost") or script == "latency" and group == "logger":
+    missing = {"latency": ("architect", "cost", "logger"), "retrain": ("architect", "cost")}
+    if group in missing.get(script, ()) or group in LACKING.get(script, ("strategy", "estimator")):
         pytest.skip(f"{script} has no {group}")
-    config = OmegaConf.to_container(composed(script, f"{group}={name}", *NEEDED.get(name, [])), resolve=True)
+    table = TABLE if script in ("rank", "compare_strategies") else []
+    config = OmegaConf.to_container(composed(script, f"{group}={name}", *table, *NEEDED.get(name, [])), resolve=True)
     found = list(targets(config))
     assert len(found) >= 4
     for target in found:

@@ -40,16 +40,21 @@ class Policy(nn.Module):
         return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound, generator=self.generator))
 
     @torch.no_grad()
-    def draw(self, count: int) -> list[Architecture]:
-        """Independent samples."""
+    def draw(self, count: int) -> tuple[list[Architecture], Tensor]:
+        """Independent samples, and log pi of each, (samples,)."""
         samples: list[Decisions] = [()] * count
-        decided: Tensor | None = None
-        state: tuple[Tensor, Tensor] | None = None
-        for i in range(len(self.space.choices)):
-            log_pi, state = self._step(i, samples, decided, state)
-            decided = torch.multinomial(log_pi.exp(), 1, generator=self.generator)[:, 0]
-            samples = [(*a, k) for a, k in zip(samples, decided.tolist(), strict=True)]
-        return [Architecture(self.space.fingerprint, a) for a in samples]
+        total = torch.zeros(count, dtype=self.bias.dtype)
+        x, state = self._start(count)
+        for i, (output, bias) in enumerate(zip(self.output, self.bias, strict=True)):
+            state = self._cell(x, state)
+            logits = (state[0] @ output.T + bias).masked_fill(~self._legal(samples), -torch.inf)
+            log_pi = torch.log_softmax(logits, dim=1)
+            decided = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
+            total += log_pi.gather(1, decided)[:, 0]
+            samples = [(*a, k) for a, k in zip(samples, decided[:, 0].tolist(), strict=True)]
+            if i + 1 < len(self.space.choices):
+                x = self.embedding[self._tokens(i, decided[:, 0])]
+        return [Architecture(self.space.fingerprint, a) for a in samples], total
 
     def evaluate(self, architectures: Sequence[Architecture]) -> tuple[Tensor, Tensor]:
         """log pi of each, and the sum over its choices of the entropy of pi(choice | decisions before), in nats.
@@ -57,37 +62,34 @@ class Policy(nn.Module):
         Both (architectures,), with their gradients.
         """
         samples = [a.decisions for a in architectures]
-        decisions = torch.tensor(samples)
-        decided: Tensor | None = None
-        state: tuple[Tensor, Tensor] | None = None
-        log_probability, entropy = [], []
+        decided = torch.tensor(samples)
+        x, state = self._start(len(samples))
+        h = []
         for i in range(len(self.space.choices)):
-            log_pi, state = self._step(i, [a[:i] for a in samples], decided, state)
-            decided = decisions[:, i]
-            log_probability.append(log_pi.gather(1, decided[:, None])[:, 0])
-            legal = log_pi.masked_fill(log_pi == -torch.inf, 0.0)  # 0 * log 0 is 0, in the gradient too
-            entropy.append(-(log_pi.exp() * legal).sum(1))
-        return torch.stack(log_probability).sum(0), torch.stack(entropy).sum(0)
+            if i:
+                x = self.embedding[self._tokens(i - 1, decided[:, i - 1])]
+            state = self._cell(x, state)
+            h.append(state[0])
+        logits = torch.einsum("bih,ikh->bik", torch.stack(h, dim=1), self.output) + self.bias
+        legal = torch.stack([self._legal([a[:i] for a in samples]) for i in range(len(h))], dim=1)
+        log_pi = torch.log_softmax(logits.masked_fill(~legal, -torch.inf), dim=2)
+        entropy = -(log_pi.exp() * log_pi.masked_fill(~legal, 0.0)).sum((1, 2))  # 0 log 0 is 0, in the gradient too
+        return log_pi.gather(2, decided[:, :, None]).sum((1, 2)), entropy
 
     def log_probability(self, architectures: Sequence[Architecture]) -> Tensor:
         """log pi of each, (architectures,), with its gradient."""
         return self.evaluate(architectures)[0]
 
-    def _step(
-        self, i: int, prefixes: Sequence[Decisions], decided: Tensor | None, state: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """log pi(candidate of choice i | prefix), (prefixes, candidates), and the LSTM's next state.
+    def _start(self, count: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        x = self.embedding[:1].expand(count, -1)
+        return x, (torch.zeros_like(x), torch.zeros_like(x))
 
-        decided: the last decision of each prefix, None before the first choice.
-        """
-        if decided is None or state is None:
-            x = self.embedding[:1].expand(len(prefixes), -1)
-            state = (torch.zeros_like(x), torch.zeros_like(x))
-        else:
-            x = self.embedding[1 + (i - 1) * self.space.shape[1] + decided]
-        h, c = torch.lstm_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        logits = h @ self.output[i].T + self.bias[i]
-        return torch.log_softmax(logits.masked_fill(~self._legal(prefixes), -torch.inf), dim=1), (h, c)
+    def _cell(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return torch.lstm_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+
+    def _tokens(self, choice: int, decided: Tensor) -> Tensor:
+        """Rows of the embedding; the first is the start's."""
+        return 1 + choice * self.space.shape[1] + decided
 
     def _legal(self, prefixes: Sequence[Decisions]) -> Tensor:
         """(prefixes, candidates) of bool: what the next choice may take."""

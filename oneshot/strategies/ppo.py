@@ -9,6 +9,8 @@ from oneshot.spaces.base import SearchSpace
 from oneshot.strategies.base import Strategy
 from oneshot.strategies.policy import Policy, Rewards
 
+LARGEST = 20.0  # log of a ratio: one that overflows, far outside the clip, would have the gradient 0 * inf
+
 
 class PPO(Strategy):
     """A policy is asked for architectures; every `batch` tells it takes `epochs` steps of Adam on the clipped surrogate
@@ -32,13 +34,13 @@ class PPO(Strategy):
         space: SearchSpace,
         seed: int = 0,
         metric: str = "accuracy",
-        batch: int = 10,
+        batch: int = 5,
         epochs: int = 4,
         clip: float = 0.2,
         lr: float = 0.01,
-        entropy_weight: float = 0.03,
+        entropy_weight: float = 0.05,
         baseline_decay: float = 0.8,
-        power: float = 1.0,
+        power: float = 3.0,
         hidden: int = 32,
         redraws: int = 15,
     ) -> None:
@@ -62,12 +64,14 @@ class PPO(Strategy):
         self.waiting: list[Architecture] = []  # told since the last update
 
     def ask(self) -> Query:
-        architecture = self.policy.draw(1)[0]
+        (architecture,), log_pi = self.policy.draw(1)
         if architecture in self.asked and self.redraws:
-            drawn = self.policy.draw(self.redraws)
-            architecture = next((a for a in drawn if a not in self.asked), architecture)
-        with torch.no_grad():
-            self.asked[architecture] = self.policy.log_probability([architecture]).item()
+            drawn, others = self.policy.draw(self.redraws)
+            for i, other in enumerate(drawn):
+                if other not in self.asked:
+                    architecture, log_pi = other, others[i]
+                    break
+        self.asked[architecture] = log_pi.item()
         return Query(architecture)
 
     def learn(self, query: Query, score: float) -> None:
@@ -94,6 +98,6 @@ class PPO(Strategy):
     def loss(self, architectures: list[Architecture], old: Tensor, advantages: Tensor) -> Tensor:
         """The scalar that a step descends. old, advantages: log pi_old and A of each, (architectures,)."""
         log_pi, entropy = self.policy.evaluate(architectures)
-        ratio = (log_pi - old).exp()
+        ratio = (log_pi - old).clamp(max=LARGEST).exp()
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
         return -torch.minimum(ratio * advantages, clipped * advantages).mean() - self.entropy_weight * entropy.mean()

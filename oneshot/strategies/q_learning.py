@@ -11,7 +11,7 @@ from oneshot.spaces.base import SearchSpace
 from oneshot.strategies.base import Strategy
 
 State = tuple[int, tuple[int, ...]]  # number of the choice, the last `memory` decisions before it
-START = 0.5  # Q of what was never updated: the median of the rewards
+START = 0.5  # Q of what was never updated; above the mean reward if power > 1, so that what is untried gets tried
 
 
 class Transition(NamedTuple):
@@ -46,12 +46,12 @@ class QLearning(Strategy):
         seed: int = 0,
         metric: str = "accuracy",
         memory: int = 1,
-        lr: float = 0.01,
+        lr: float = 0.2,
         replays: int = 100,
         explore: int = 30,
-        step: int = 10,
+        step: int = 5,
         final: float = 0.1,
-        power: float = 1.0,
+        power: float = 3.0,
         redraws: int = 20,
     ) -> None:
         super().__init__(space, seed, metric)

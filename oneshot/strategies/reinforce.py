@@ -58,9 +58,9 @@ class Reinforce(Strategy):
         self.waiting: list[Architecture] = []  # told since the last update
 
     def ask(self) -> Query:
-        architecture = self.policy.draw(1)[0]
+        architecture = self.policy.draw(1)[0][0]
         if architecture in self.asked and self.redraws:
-            drawn = self.policy.draw(self.redraws)
+            drawn = self.policy.draw(self.redraws)[0]
             architecture = next((a for a in drawn if a not in self.asked), architecture)
         self.asked.add(architecture)
         return Query(architecture)

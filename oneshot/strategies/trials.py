@@ -17,7 +17,7 @@ class Trials:
     """Draws architectures from a sampler and brings the answers back to the trials that asked for them.
 
     parameter: name and values of the categorical parameter of the choice that follows some decisions. A suggested
-    value that is not allowed there stands for one that is, always the same after the same decisions.
+    value that is not allowed there stands for one that is, always the same for the same suggestions.
     redraws: how often an architecture asked before is drawn again, as a repeated query would tell nothing.
     """
 

@@ -63,8 +63,9 @@ def slow(policy: Policy, decisions: tuple[int, ...]) -> list[dict[int, Tensor]]:
 @pytest.mark.parametrize("space", [Table(), DARTSCells((3, 32, 32), 10, cells=3, channels=4)])
 def test_log_probability_and_entropy_are_the_slow_ones(space):
     policy = stirred(Policy(space, 0, 5))
-    architectures = policy.draw(6)
+    architectures, drawn = policy.draw(6)
     log_pi, entropy = policy.evaluate(architectures)
+    torch.testing.assert_close(drawn, log_pi.detach(), rtol=1e-12, atol=0)
     for a, lp, ent in zip(architectures, log_pi.tolist(), entropy.tolist(), strict=True):
         rows = [{k: p.item() for k, p in row.items()} for row in slow(policy, a.decisions)]
         assert lp == pytest.approx(sum(math.log(row[k]) for row, k in zip(rows, a.decisions, strict=True)), rel=1e-12)
@@ -77,7 +78,7 @@ def test_probabilities_sum_to_one_and_samples_follow_them():
     architectures = every(policy.space)
     pi = policy.log_probability(architectures).exp()
     assert len(architectures) == 10 and pi.sum().item() == pytest.approx(1, rel=1e-12)
-    drawn = policy.draw(5000)
+    drawn, _ = policy.draw(5000)
     for a, p in zip(architectures, pi.tolist(), strict=True):
         assert abs(drawn.count(a) / 5000 - p) < 5 * math.sqrt(p * (1 - p) / 5000)
 
@@ -168,6 +169,13 @@ def test_ppo_clip():
         old, advantages = now - math.log(ratio), torch.tensor([advantage], dtype=torch.float64)
         found = gradient(strategy.loss([a], old, advantages), policy)
         torch.testing.assert_close(found, -ratio * advantage * plain if pulls else torch.zeros_like(plain))
+
+
+def test_ppo_is_finite_far_outside_the_clip():
+    strategy = PPO(Table())
+    architectures = every(strategy.space)[:2]
+    loss = strategy.loss(architectures, torch.full((2,), -1000.0), torch.tensor([1.0, -1.0]))
+    assert bool(gradient(loss, strategy.policy).isfinite().all())
 
 
 def test_rewards_are_quantiles():

@@ -1,0 +1,139 @@
+"""The log of answers: nothing is scored twice, a restart goes on, faults are recorded and have a limit."""
+
+import json
+import math
+import random
+
+import pytest
+import torch
+from support import small_space
+
+from oneshot.architecture import Query
+from oneshot.errors import InputError
+from oneshot.estimators import Recorded
+
+SPACE = small_space()
+QUERIES = [Query(SPACE.sample(random.Random(seed))) for seed in range(12)]
+assert len(set(QUERIES)) == 12
+
+
+class Counting:
+    """Scores by position; raises for some; counts what it is asked."""
+
+    def __init__(self, faults=()):
+        self.faults, self.asked = dict(faults), []
+
+    def __call__(self, queries):
+        self.asked.append(len(queries))
+        answers = []
+        for query in queries:
+            fault = self.faults.get(query)
+            if isinstance(fault, BaseException):
+                raise fault
+            answers.append({"accuracy": QUERIES.index(Query(query.architecture)) / 20} if fault is None else fault)
+        return answers
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_equal_queries_are_answered_from_the_log(tmp_path):
+    estimator = Counting()
+    answers = Recorded(estimator, SPACE, tmp_path / "q.jsonl")
+    first, second = QUERIES[:2]
+    assert answers([first, second, first]) == [{"accuracy": 0.0}, {"accuracy": 0.05}, {"accuracy": 0.0}]
+    assert answers([second]) == [{"accuracy": 0.05}]
+    assert estimator.asked == [2]
+    answers([second._replace(fidelity=0.5), second._replace(parent=first.architecture)])
+    assert estimator.asked == [2, 2]  # another fidelity or parent is another query
+    written = rows(tmp_path / "q.jsonl")
+    assert [row["query"] for row in written] == [1, 2, 3, 4, 5, 6]
+    assert written[0]["seconds"] > 0 and written[2]["seconds"] == written[3]["seconds"] == 0
+    assert written[0]["notation"] == SPACE.notation(first.architecture)
+    assert all(a["elapsed"] <= b["elapsed"] for a, b in zip(written, written[1:], strict=False))
+
+
+def test_a_restart_answers_from_the_file_and_goes_on(tmp_path):
+    path = tmp_path / "q.jsonl"
+    Recorded(Counting(), SPACE, path)(QUERIES[:5])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"query": 6, "nota')  # cut off by a kill
+    estimator = Counting()
+    answers = Recorded(estimator, SPACE, path)
+    assert path.read_bytes() == whole
+    assert answers(QUERIES[:2]) == [{"accuracy": 0.0}, {"accuracy": 0.05}]
+    before = answers.elapsed
+    assert before == rows(path)[1]["elapsed"] and path.read_bytes() == whole and not estimator.asked
+    assert answers(QUERIES[2:7]) == [{"accuracy": n / 20} for n in range(2, 7)]  # three logged, two new
+    assert estimator.asked == [2] and len(rows(path)) == 7
+    assert answers([QUERIES[1]]) == [{"accuracy": 0.05}] and estimator.asked == [2]
+    assert answers.elapsed >= rows(path)[4]["elapsed"]
+
+
+def test_another_sequence_is_refused(tmp_path):
+    path = tmp_path / "q.jsonl"
+    Recorded(Counting(), SPACE, path)(QUERIES[:3])
+    answers = Recorded(Counting(), SPACE, path)
+    with pytest.raises(InputError, match="query 2 is .* but with these settings"):
+        answers([QUERIES[0], QUERIES[2]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": 7}, {"architecture": [0, 0]}, {"architecture": None}, {"notation": "x"}, {"fidelity": "1"},
+        {"seconds": -1}, {"elapsed": math.nan}, {"scores": {"accuracy": "high"}}, {"scores": {"accuracy": math.inf}},
+        {"error": "both"}, {"scores": None},
+    ],
+)  # fmt: skip
+def test_foreign_rows_are_refused(change, tmp_path):
+    path = tmp_path / "q.jsonl"
+    Recorded(Counting(), SPACE, path)(QUERIES[:2])
+    first, second = rows(path)
+    path.write_text(json.dumps(first) + "\n" + json.dumps({**second, **change}) + "\n")
+    with pytest.raises(InputError, match="line 2: not a query of this space"):
+        Recorded(Counting(), SPACE, path)
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "null", "nonsense", '{"query": 1}', "[" * 100_000])
+def test_what_is_no_row_is_refused(line, tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match="line 1: not a query"):
+        Recorded(Counting(), SPACE, path)
+
+
+def test_faults_are_recorded_and_the_others_scored(tmp_path):
+    faults = {
+        QUERIES[1]: RuntimeError("shapes\ndo not fit"),
+        QUERIES[4]: torch.OutOfMemoryError("no memory"),
+        QUERIES[5]: {"accuracy": math.nan},
+        QUERIES[6]: MemoryError(),
+    }
+    path = tmp_path / "q.jsonl"
+    answers = Recorded(Counting(faults), SPACE, path, failures=0.5)
+    scores = answers(QUERIES)
+    assert [n for n, score in enumerate(scores) if not score] == [1, 4, 5, 6]
+    assert scores[7] == {"accuracy": 0.35}
+    errors = {row["query"] - 1: row["error"] for row in rows(path) if "error" in row}
+    assert errors[1] == "RuntimeError: shapes do not fit" and errors[4] == "OutOfMemoryError: no memory"
+    assert errors[5] == "accuracy is nan" and errors[6].startswith("MemoryError")
+    assert Recorded(Counting(), SPACE, path, failures=0.5)(QUERIES) == scores  # a restart does not try them again
+
+
+def test_too_many_faults_stop_with_the_reason():
+    faults = {query: ValueError(f"fault {n}") for n, query in enumerate(QUERIES) if n % 2}
+    answers = Recorded(Counting(faults), SPACE, failures=0.4)
+    for query in QUERIES[:9]:
+        answers([query])
+    with pytest.raises(
+        InputError, match="5 of 10 queries failed, more than failures=0.4; the last: ValueError: fault 9"
+    ):
+        answers([QUERIES[9]])
+    Recorded(Counting(faults), SPACE, failures=0.5)(QUERIES)
+
+
+def test_an_interruption_is_no_fault():
+    with pytest.raises(KeyboardInterrupt):
+        Recorded(Counting({QUERIES[0]: KeyboardInterrupt()}), SPACE)(QUERIES[:1])
