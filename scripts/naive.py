@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from oneshot.architecture import Gates
 from oneshot.spaces.base import NONE
-from oneshot.spaces.cell import Edge, MixedCell
+from oneshot.spaces.cell import MixedCell
 from oneshot.spaces.depthwise import Depthwise
-from oneshot.spaces.operations import Operation, batch_norm, skip_connect
 
 
 class NaiveCell(MixedCell):
@@ -60,37 +59,3 @@ def _all_gradients(net: nn.Module, arguments: tuple[Any, Any]) -> tuple[Tensor, 
         if not gates.weight.requires_grad:
             gates = gates._replace(weight=gates.weight.detach().clone().requires_grad_())
     return x.contiguous(), gates._replace(silent=None)
-
-
-class Stack(nn.Module):
-    """Cells of NAS-Bench-201 (Dong and Yang, arXiv:2001.00326) one after the other, at one resolution."""
-
-    def __init__(self, cells: int, channels: int, classes: int) -> None:
-        super().__init__()
-        edges = [Edge(s, t, 1) for t in range(1, 4) for s in range(t)]
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), batch_norm(channels, False))
-        self.cells = nn.ModuleList(MixedCell(edges, list(CANDIDATES), CANDIDATES, channels) for _ in range(cells))
-        self.classifier = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        x = self.stem(x)
-        for cell in self.cells:
-            x = cell([x], gates)[-1]
-        return self.classifier(x.mean(dim=(2, 3)))
-
-
-def _relu_conv_norm(kernel: int) -> Operation:
-    def build(channels: int, stride: int, affine: bool) -> nn.Module:
-        convolution = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, bias=False)
-        return nn.Sequential(nn.ReLU(), convolution, batch_norm(channels, affine))
-
-    return build
-
-
-CANDIDATES: dict[str, Operation] = {
-    NONE: lambda *_: nn.Identity(),  # never computed
-    "skip_connect": skip_connect,
-    "nor_conv_1x1": _relu_conv_norm(1),
-    "nor_conv_3x3": _relu_conv_norm(3),
-    "avg_pool_3x3": lambda channels, stride, affine: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
-}

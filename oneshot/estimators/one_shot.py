@@ -32,7 +32,7 @@ class OneShot:
         criterion: Criterion,
         device: torch.device,
         images: int = 0,
-        batch_size: int = 500,
+        batch_size: int = 250,
     ) -> None:
         check_integer("estimator.images", images, 0)
         check_integer("estimator.batch_size", batch_size, 2)
@@ -49,7 +49,7 @@ class OneShot:
     def _score(self, query: Query) -> Mapping[str, float]:
         part = self.part
         if query.fidelity < 1:
-            part = part.sample(max(self.space.shape[1], round(query.fidelity * len(part))))
+            part = part.sample(max(2, round(query.fidelity * len(part))))
         gates = path(self.space, query.architecture, self.device)
         means = evaluate(self.supernet, self.criterion, part.passes(self.batch_size), lambda _: gates)
         return {"accuracy": means["accuracy"], "negative_loss": -means["loss"]}

@@ -40,7 +40,7 @@ def test_a_report_of_every_architect(run, tmp_path):
         assert kinds[name] == ({"weight step", "images"} if name in ("uniform", "path_dropout") else joint)
     assert figures["memory, architecture step"]["ratio"] > figures["memory, weight step"]["ratio"] > 1.5
     assert figures["operations, grouped"]["ratio"] > figures["operations, edges"]["ratio"] > 1
-    assert {"path, against its network", "NAS-Bench-201-like: both steps", "augmented batch"} <= set(figures)
+    assert {"path, against its network", "NAS-Bench-201: both steps", "augmented batch"} <= set(figures)
 
 
 def test_pictures_are_not_overwritten(run, tmp_path):

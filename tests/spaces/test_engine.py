@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from naive import Stack, naive
+from naive import naive
 from torch.nn import functional
 
 from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
 from oneshot.profiling import Operations, saved_bytes
-from oneshot.spaces import DARTSCells
+from oneshot.spaces import DARTSCells, NASBench201
 
 
 def published(size=16, execution="auto", batch=2):
@@ -38,9 +38,8 @@ def test_equals_the_naive_reference(double, execution):
 @pytest.mark.parametrize("execution", ["grouped", "edges"])
 def test_cells_of_another_space_equal_the_naive_reference(double, execution):
     torch.manual_seed(0)
-    net = Stack(2, 4, 10).to(memory_format=torch.channels_last)
-    for cell in net.cells:
-        cell.execution = execution
+    net = NASBench201((3, 8, 8), 10, cells=1, channels=4, execution=execution).supernet()
+    net = net.to(memory_format=torch.channels_last)
     weight, x, y = torch.randn(6, 5), torch.randn(3, 3, 8, 8), torch.tensor([1, 2, 3])
     for ours, expected in zip(computed(net, weight, x, y), computed(naive(net), weight, x, y), strict=True):
         assert (ours - expected).abs().max() <= 1e-10
