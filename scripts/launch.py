@@ -185,9 +185,10 @@ def prepare(config: DictConfig) -> None:
     """Check the settings that every script has; seed and threads take effect here."""
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
-    experiment = HydraConfig.get().runtime.choices.get("experiment")
-    if experiment and "architects" in config:
-        raise InputError(f"experiment={experiment}: is for scripts/compare.py")
+    experiment, name = HydraConfig.get().runtime.choices.get("experiment"), HydraConfig.get().job.config_name
+    for key, script in {"architects": "compare", "strategies": "compare_strategies"}.items():
+        if experiment and key in config and name != script:
+            raise InputError(f"experiment={experiment}: is for scripts/{script}.py")
     check_integer("epochs", config.epochs, 1, 100_000)
     check_integer("seed", config.seed, 0, 2**32 - 1)
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)

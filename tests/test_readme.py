@@ -11,10 +11,10 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_examples_are_seen():
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
-@pytest.mark.parametrize("code", EXAMPLES, ids=["operation", "space", "architect"])
+@pytest.mark.parametrize("code", EXAMPLES, ids=["operation", "space", "architect", "strategy"])
 def test_example_runs(code):
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
