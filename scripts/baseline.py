@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from estimates import Parts, scores_of
+from estimates import Parts, known_scores
 from launch import continue_run, make, prepare, recording, run_folder, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
@@ -53,11 +53,6 @@ def main(config: DictConfig) -> None:
     if baseline.best and isinstance(estimator, Tabular):
         found |= estimator.report(baseline.best.architecture)
     leave(baseline, run, space, data, found, console)
-
-
-def known_scores(config: DictConfig) -> tuple[str, ...]:
-    """What the configured estimator says of an architecture, and with a cost what that adds."""
-    return (*scores_of(config.estimator), *(Priced.adds if config.cost else ()))
 
 
 def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from estimates import Parts, scores_of
+from estimates import Parts, known_scores
 from launch import CONF, continue_run, make, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -81,11 +81,6 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
         assert isinstance(node, DictConfig)
         nodes[name] = node
     return nodes
-
-
-def known_scores(config: DictConfig) -> tuple[str, ...]:
-    """What the configured estimator says of an architecture, and with a cost what that adds."""
-    return (*scores_of(config.estimator), *(Priced.adds if config.cost else ()))
 
 
 def architecture_of(run: str, space: SearchSpace, table: Tabular) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import nn
 
 from oneshot.data import ImageData, TrainAndTest
 from oneshot.errors import InputError
+from oneshot.estimators.priced import Priced
 from oneshot.retrain import Retrain
 from oneshot.runs import Run
 from oneshot.spaces import SearchSpace
@@ -77,6 +78,11 @@ def wanted(node: DictConfig) -> set[str]:
 def scores_of(node: DictConfig) -> tuple[str, ...]:
     """The scores that the estimator of this node gives: the `metrics` of its class."""
     return target(node).metrics
+
+
+def known_scores(config: DictConfig) -> tuple[str, ...]:
+    """What the configured estimator says of an architecture, and with a cost what that adds."""
+    return (*scores_of(config.estimator), *(Priced.adds if config.cost else ()))
 
 
 def target(node: DictConfig) -> Any:

@@ -66,7 +66,7 @@ def test_benchmark_composes(sizes):
 
 @pytest.mark.parametrize("name", TUNING)
 def test_tuning_is_of_an_experiment_and_an_architect(name):
-    experiment = next(e for e in ("cifar10_cpu", "digits") if name.startswith(f"{e}_"))
+    experiment = next(e for e in ("cifar10_cpu", "digits", "nb201_cifar10") if name.startswith(f"{e}_"))
     architect = name.removeprefix(f"{experiment}_")
     published = composed("search", "experiment=darts_cifar10", f"architect={architect}")
     tuned = composed("search", f"experiment={experiment}", f"architect={architect}")
