@@ -23,7 +23,7 @@ def test_commands():
     assert re.search(
         r"^pip install -e \. -c constraints.txt && python scripts/search.py && python scripts/retrain.py$", README, re.M
     )
-    assert re.search(r'^pip install -e "\.\[dev\]" -c constraints.txt && pytest$', README, re.M)
+    assert re.search(r'^pip install -e "\.\[dev\]" -c constraints.txt && pytest -n 2$', README, re.M)
 
 
 def test_pictures_are_there():
