@@ -103,6 +103,8 @@ class Baseline:
 
 def check_needs(strategy: Strategy, scores: Collection[str]) -> None:
     """Raise InputError that names the first score the strategy needs and these lack."""
+    if strategy.metric == "cost":
+        raise InputError("metric=cost: a metric is maximized; reward pays for the cost, strategy=nsga2 minimizes it")
     for name in strategy.needs:
         if name == "cost" and name not in scores:
             raise InputError("this strategy needs a cost: cost=multiply_accumulates, parameters or latency gives one")

@@ -26,5 +26,6 @@ def evaluate(
 
 
 def path(space: SearchSpace, architecture: Architecture, device: torch.device) -> Gates:
-    """The gates of one architecture: one, and computed, where it decides so."""
-    return Gates(space.one_hot(architecture).to(device), tuple((k,) for k in architecture.decisions))
+    """The gates of one architecture: one, and computed, where it decides so and its network uses it."""
+    kept = space.used(architecture)
+    return Gates(space.one_hot(kept).to(device), tuple((k,) for k in kept.decisions))

@@ -14,14 +14,14 @@ from supernets import adopt
 
 from oneshot import plots
 from oneshot.analysis import pareto
+from oneshot.architecture import Architecture
 from oneshot.baseline import Baseline, Budget, check_needs
 from oneshot.callbacks import QueryBar
 from oneshot.cost import network_cost
-from oneshot.data import ImageData
+from oneshot.errors import InputError
 from oneshot.estimators import Recorded, Tabular
 from oneshot.estimators.priced import Priced
 from oneshot.runs import Run
-from oneshot.spaces import SearchSpace
 
 LOG = "queries.jsonl"
 
@@ -30,13 +30,15 @@ LOG = "queries.jsonl"
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
-    adopt(config)
+    if not isinstance(config.budget, DictConfig):
+        raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
+    adopted = adopt(config)
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     budget = Budget(config.budget.queries, config.budget.seconds)
     strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
     cost = make(config.cost, space=space) if config.cost else None
-    check_needs(strategy, known_scores(config))
+    check_needs(strategy, known_scores(config, config.estimator))
     trainer_for(config, console)
     path = run_folder(config, "baseline")
     parts = Parts(config, space, data, path)
@@ -49,13 +51,17 @@ def main(config: DictConfig) -> None:
         say(console, [f"finished before: {run.path}", summary(result)])
         return
     found = parts.train(run, console)
-    search(baseline, run, config, console)
-    if baseline.best and isinstance(estimator, Tabular):
-        found |= estimator.report(baseline.best.architecture)
-    leave(baseline, run, space, data, found, console)
+    best = search(baseline, run, config, console)
+    if isinstance(estimator, Tabular):
+        found |= estimator.report(best)
+    result = leave(baseline, best, run, data.image_shape, found)
+    console.print(architecture_table(space, best))
+    written = ", ".join(sorted(p.name for p in run.path.iterdir()))
+    say(console, [summary(result), f"written to {run.path}: {written}"])
+    say(console, [f"next: {next_command('retrain.py', run.path, adopted)}"])
 
 
-def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> None:
+def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> Architecture:
     """Spend the budget; rows go to the run's files, the screen shows the best so far."""
     for name in ("metrics.jsonl", "timings.jsonl"):  # written again from the log: no row is lost or doubled
         (run.path / name).unlink(missing_ok=True)
@@ -66,38 +72,34 @@ def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -
             bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
 
         baseline.record = keep
-        baseline.run()
+        return baseline.run()
 
 
 def leave(
-    baseline: Baseline, run: Run, space: SearchSpace, data: ImageData, found: dict[str, Any], console: Console
-) -> None:
+    baseline: Baseline, best: Architecture, run: Run, image_shape: tuple[int, int, int], found: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write what was found; result.json comes last and marks the run as finished."""
-    assert baseline.best is not None
-    best, rows = baseline.best.architecture, baseline.answers.rows
-    metric = baseline.strategy.metric
+    space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
     run.write("architecture.json", space.to_json(best))
     plots.save(plots.cells(space.graphs(best)), run.path / "cells")
     curve = [row.get("best", math.nan) for row in baseline.rows]
-    plots.save(plots.anytime({metric: [curve]}, f"best {metric.replace('_', ' ')} so far"), run.path / "anytime")
+    several = len({row["fidelity"] for row in baseline.rows}) > 1
+    quantity = f"best {metric.replace('_', ' ')} so far{', at the highest fidelity so far' if several else ''}"
+    plots.save(plots.anytime({metric: [curve]}, quantity), run.path / "anytime")
     fronts = leave_front(rows, metric, run)
-    result = run.finish(
+    return run.finish(
         {
             "architecture": json.loads(space.to_json(best))["decisions"],
             "notation": space.notation(best),
             f"best_{metric}": baseline.best_score,
             "queries": len(rows),
             "failed_queries": sum("error" in row for row in rows),
-            "query_seconds": rows[-1]["elapsed"],
+            "search_seconds": rows[-1]["elapsed"],
             **found,
-            **network_cost(space, best, data.image_shape),
+            **network_cost(space, best, image_shape),
             **fronts,
         }
     )
-    console.print(architecture_table(space, best))
-    written = ", ".join(sorted(p.name for p in run.path.iterdir()))
-    say(console, [summary(result), f"written to {run.path}: {written}"])
-    say(console, [f"next: {next_command('retrain.py', run.path)}"])
 
 
 def leave_front(rows: list[dict[str, Any]], metric: str, run: Run) -> dict[str, Any]:

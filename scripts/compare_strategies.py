@@ -30,17 +30,18 @@ def main(config: DictConfig) -> None:
     prepare(config)
     nodes = check(config)
     adopt(config)
+    estimated = config.get("estimator") or config.reference
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     table = make(config.reference, space=space)
     cost = make(config.cost, space=space) if config.cost else None
     for node in nodes.values():
-        check_needs(make(node, space=space, metric=config.metric), known_scores(config))
+        check_needs(make(node, space=space, metric=config.metric), known_scores(config, estimated))
     found = {name: architecture_of(name, space, table) for name in config.runs}
     trainer_for(config, console)
     path = run_folder(config, "compare_strategies")
     parts = Parts(config, space, data, path)
-    estimator = parts.estimator(config.estimator)
+    estimator = parts.estimator(estimated)
     answering = Priced(estimator, space, cost) if cost else estimator
     Recorded(answering, space, failures=config.failures)
     run = continue_run(config, path)

@@ -12,22 +12,22 @@ from launch import make, read_device, trainer_for
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from screen import say
-from supernets import fill
+from supernets import WEIGHTS, load, train
 from torch import nn
 
 from oneshot.data import ImageData, TrainAndTest
 from oneshot.errors import InputError
 from oneshot.estimators.priced import Priced
 from oneshot.retrain import Retrain
-from oneshot.runs import Run
+from oneshot.runs import Run, read_result
 from oneshot.spaces import SearchSpace
 
 
 class Parts:
     """What an estimator may ask for; what none asks for is not made.
 
-    A supernet is handed out untrained, so that all settings are checked before anything is written; `train` then
-    gives it its weights. path: the run's folder.
+    Without supernet=RUN a supernet is handed out untrained, so that all settings are checked before anything is
+    written; `train` then gives it its weights. path: the run's folder.
     """
 
     def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, path: Path) -> None:
@@ -40,7 +40,7 @@ class Parts:
             "criterion": lambda: make(config.criterion),
             "device": self._device,
             "seed": lambda: config.seed,
-            "supernet": self._untrained,
+            "supernet": self._supernet,
             "spaces": lambda: partial(_space, config, data.classes),
             "trainer": lambda: partial(_trainer, config),
             "retrain": lambda: partial(_retrain, config),
@@ -53,17 +53,23 @@ class Parts:
         return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
 
     def train(self, run: Run, console: Console) -> dict[str, Any]:
-        """Fill the supernet, where one was asked for, from supernet=RUN or by training; what that gave to report."""
-        config = self.config
+        """Train the supernet, where one was asked for that no run gave; what there is to report of it."""
+        given = self.config.supernet
         if self.supernet is None:
-            if config.supernet is not None:
-                say(console, [f"supernet={config.supernet}: not used, as the estimator has no use for one"])
+            if given is not None:
+                say(console, [f"supernet={given}: not used, as this estimator has no use for one"])
             return {}
-        result = fill(self.supernet, config, self.space, self.data, run, console)
+        if given is not None:
+            result = read_result(Path(given)) or {}
+        else:
+            result = train(self.supernet, self.config, self.space, self.data, run, console)
         return {"supernet_seconds": result["seconds"]}
 
-    def _untrained(self) -> nn.Module:
-        self.supernet = self.supernet or self.space.supernet()
+    def _supernet(self) -> nn.Module:
+        if self.supernet is None:
+            self.supernet = self.space.supernet()
+            if self.config.supernet is not None:
+                load(self.supernet, Path(self.config.supernet, WEIGHTS))
         return self.supernet
 
     def _device(self) -> torch.device:
@@ -77,12 +83,15 @@ def wanted(node: DictConfig) -> set[str]:
 
 def scores_of(node: DictConfig) -> tuple[str, ...]:
     """The scores that the estimator of this node gives: the `metrics` of its class."""
-    return target(node).metrics
+    found = vars(target(node)).get("metrics")
+    if not isinstance(found, tuple):
+        raise InputError(f'{node._target_}: its class must name its scores, as metrics = ("accuracy",)')
+    return found
 
 
-def known_scores(config: DictConfig) -> tuple[str, ...]:
-    """What the configured estimator says of an architecture, and with a cost what that adds."""
-    return (*scores_of(config.estimator), *(Priced.adds if config.cost else ()))
+def known_scores(config: DictConfig, node: DictConfig) -> tuple[str, ...]:
+    """What the estimator of this node says of an architecture, and with a cost what that adds."""
+    return (*scores_of(node), *(Priced.adds if config.cost else ()))
 
 
 def target(node: DictConfig) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
+from yaml import YAMLError
 
 from oneshot.architecture import read_text
 from oneshot.callbacks import ProgressBar
@@ -107,18 +107,20 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return _explain_override(error, config_name)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _line(error)
+    if isinstance(error, YAMLError):
+        return f"a YAML file cannot be read: {_line(error)}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
-        return _empty_group()
+        return _no_choice()
     return None
 
 
-def _empty_group() -> str | None:
-    """A group set to nothing, as architect=null."""
+def _no_choice() -> str | None:
+    """A group set to nothing or to a number, as architect=null."""
     for override in sys.argv[1:]:
         group, _, choice = override.partition("=")
-        if (CONF / group).is_dir() and choice in ("", "null"):
-            known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-            return f"{override}: must name a choice for {group}; known: {known}"
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if known and choice not in known:
+            return f"{override}: must name a choice for {group}; known: {', '.join(known)}"
     return None
 
 
@@ -286,11 +288,22 @@ def continue_run(config: DictConfig, path: Path) -> Run:
     """
     if not (path / "config.yaml").is_file():
         return open_run(config, path)
-    before, text = read_text(path / "config.yaml"), OmegaConf.to_yaml(config, resolve=True)
-    for old, new in zip_longest(before.splitlines(), text.splitlines(), fillvalue="nothing"):
-        if old != new and not old.startswith("out:"):
-            raise InputError(f"out={path}: was started with {old.strip()!r}, not {new.strip()!r}; name a new folder")
+    before, now = (_flat(text) for text in (read_text(path / "config.yaml"), OmegaConf.to_yaml(config, resolve=True)))
+    for key in {**before, **now}:
+        old, new = before.get(key, "nothing"), now.get(key, "nothing")
+        if old != new and key.split(".")[0] not in ("out", "debug", "logger"):
+            raise InputError(f"out={path}: was started with {key}={old}, not {new}; name a new folder")
     return Run(path, continues=True)
+
+
+def _flat(text: str) -> dict[str, Any]:
+    """Every setting of a YAML file by its dotted name."""
+    try:
+        config = OmegaConf.create(text)
+    except (OmegaConfBaseException, YAMLError):
+        return {}
+    values = {key: OmegaConf.select(config, key) for key in _keys(config)}
+    return {key: value for key, value in values.items() if not isinstance(value, DictConfig)}
 
 
 def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:

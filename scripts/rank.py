@@ -30,6 +30,8 @@ def main(config: DictConfig) -> None:
     check_integer("architectures", config.architectures, 3)
     check_integer("resamples", config.resamples, 1)
     nodes = {"estimator": config.estimator, "reference": config.reference}
+    if not isinstance(config.reference, DictConfig):
+        raise InputError(f"reference={config.reference}: must be chosen as estimator@reference=NAME")
     for node in nodes.values():
         if config.metric not in scores_of(node):
             raise unknown("metric", config.metric, scores_of(node))

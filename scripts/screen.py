@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -58,10 +58,13 @@ def summary(result: Mapping[str, object]) -> str:
     return ", ".join(parts)
 
 
-def next_command(script: str, architecture: Path) -> str:
-    """The command that goes on from here, with those of this run's settings that it shares."""
+def next_command(script: str, architecture: Path, adopted: Sequence[str] = ()) -> str:
+    """The command that goes on from here, with those of this run's settings that it shares.
+
+    adopted: settings that this run did not have from the command line.
+    """
     shared = []
-    for override in HydraConfig.get().overrides.task:
+    for override in [*HydraConfig.get().overrides.task, *adopted]:
         key = override.partition("=")[0].lstrip("+~")
         if key.split(".")[0] in PASSED_ON and key not in SEARCH_ONLY:
             shared.append(override)

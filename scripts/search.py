@@ -88,7 +88,7 @@ def candidates_cost(search: Search) -> dict[str, float]:
     if not isinstance(cost, ExpectedCost):
         return {}
     expected = cost.expected(search.architect.scores()).item()
-    return {"expected_cost": expected, "discretized_cost": cost.of(search.found.decisions)}
+    return {"expected_cost": expected, "discretized_cost": cost.of(search.space.used(search.found).decisions)}
 
 
 if __name__ == "__main__":

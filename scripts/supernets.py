@@ -26,14 +26,14 @@ WEIGHTS = "supernet.safetensors"
 FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # need not be as in the run
 
 
-def adopt(config: DictConfig) -> None:
-    """Give the configuration the sizes and the split that the run of supernet= was trained with.
+def adopt(config: DictConfig) -> list[str]:
+    """Give the configuration the sizes and the split that the run of supernet= was trained with; returns what changed.
 
     They are read as data. Raises InputError where the run has another space or data set, or where the command
     line says something else: its weights would not fit, or its validation images would not be new to it.
     """
     if config.supernet is None:
-        return
+        return []
     if not isinstance(config.supernet, str) or not (Path(config.supernet) / WEIGHTS).is_file():
         raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
     if read_result(Path(config.supernet)) is None:
@@ -44,6 +44,7 @@ def adopt(config: DictConfig) -> None:
         groups = {name: dict(run[name]) for name in ("space", "data")}
     except (OmegaConfBaseException, YAMLError, TypeError, ValueError, KeyError) as error:
         raise InputError(f"{file}: not the settings of a search ({' '.join(str(error).split())[:80]})") from None
+    changed = []
     given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
     for group, settings in groups.items():
         for key, value in settings.items():
@@ -55,13 +56,15 @@ def adopt(config: DictConfig) -> None:
             if isinstance(value, bool | int | float | str | ListConfig | None):
                 with open_dict(config):
                     config[group][key] = value
+                changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))
+    return changed
 
 
-def fill(
+def train(
     supernet: nn.Module, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
 ) -> dict[str, Any]:
-    """Weights of supernet=RUN, or of a training with the configured architect in RUN/supernet; returns its result."""
-    folder = run.path / "supernet" if config.supernet is None else Path(config.supernet)
+    """Train weights in RUN/supernet, where that was not done before, and take them; returns the training's result."""
+    folder = run.path / "supernet"
     result = read_result(folder)
     if result is None:
         search = search_for(config, space, data)

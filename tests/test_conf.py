@@ -66,7 +66,7 @@ def test_benchmark_composes(sizes):
 
 @pytest.mark.parametrize("name", TUNING)
 def test_tuning_is_of_an_experiment_and_an_architect(name):
-    experiment = next(e for e in ("cifar10_cpu", "digits", "nb201_cifar10") if name.startswith(f"{e}_"))
+    experiment = next(e for e in ("cifar10_cpu", "digits") if name.startswith(f"{e}_"))
     architect = name.removeprefix(f"{experiment}_")
     published = composed("search", "experiment=darts_cifar10", f"architect={architect}")
     tuned = composed("search", f"experiment={experiment}", f"architect={architect}")
@@ -119,3 +119,12 @@ def test_experiments_size_both_scripts():
 
 def test_the_command_line_wins():
     assert composed("search", "experiment=darts_cifar10", "epochs=3", "space.cells=5").space.cells == 5
+
+
+def test_experiments_of_strategies():
+    config = composed("compare_strategies", "experiment=nb201_strategies", *TABLE)
+    assert set(config.strategies) == {name for group, name in FILES if group == "strategy"}
+    assert (config.seeds, config.queries, config.space._target_) == (20, 200, "oneshot.spaces.NASBench201")
+    config = composed("rank", "experiment=rank_nb201", *TABLE)
+    assert (config.space.cells, config.space.channels, config.architectures) == (1, 16, 200)
+    assert config.architect._target_ == "oneshot.architects.uniform.Uniform"

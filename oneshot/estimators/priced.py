@@ -9,9 +9,10 @@ from oneshot.spaces.base import SearchSpace
 
 
 class Priced:
-    """Adds `cost`, the sum over the chosen candidates in the cost's own unit, and `reward`, the penalized accuracy.
+    """Adds `cost`, the sum over the candidates that the network uses in the cost's own unit, and `reward`.
 
     reward = 1 - cost(1 - accuracy), as ENAS has it here: what a strategy with one objective maximizes under a cost.
+    What does not depend on the choices (stem, head) is not counted.
     """
 
     adds = ("cost", "reward")
@@ -23,7 +24,8 @@ class Priced:
         return [self._priced(q, scores) for q, scores in zip(queries, self.estimator(queries), strict=True)]
 
     def _priced(self, query: Query, scores: Mapping[str, float]) -> Mapping[str, float]:
-        one_hot = self.space.one_hot(query.architecture).to(self.cost.table)
+        used = self.space.used(query.architecture)
+        one_hot = self.space.one_hot(used).to(self.cost.table)
         error = one_hot.new_tensor(1 - scores["accuracy"])
         reward = 1 - float(self.cost(error, one_hot))
-        return {**scores, "cost": self.cost.of(query.architecture.decisions), "reward": reward}
+        return {**scores, "cost": self.cost.of(used.decisions), "reward": reward}

@@ -41,16 +41,18 @@ class Recorded:
         self.rows: list[dict[str, Any]] = []
         self.known: dict[Query, dict[str, Any]] = {}
         self.logged = _read(path, space) if path is not None and path.exists() else []
-        self.base, self.started = 0.0, time.monotonic()
+        self.base, self.started = 0.0, math.nan
 
     @property
     def elapsed(self) -> float:
         """Seconds since the first query, by the log where it was answered from there."""
-        if len(self.rows) < len(self.logged):
+        if math.isnan(self.started) or len(self.rows) < len(self.logged):
             return self.base
         return self.base + time.monotonic() - self.started
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        if math.isnan(self.started):
+            self.started = time.monotonic()
         logged = max(0, len(self.logged) - len(self.rows))
         for query in queries[:logged]:
             self._replay(query)
@@ -72,6 +74,8 @@ class Recorded:
         start = time.monotonic()
         try:
             answers = [_checked(scores) for scores in self.estimator(queries)]
+            if len(answers) != len(queries):
+                raise ValueError(f"{len(answers)} answers to {len(queries)} queries")
         except Exception as error:  # whatever an architecture provokes: recorded, and the search goes on
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

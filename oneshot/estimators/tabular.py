@@ -26,13 +26,15 @@ class Tabular:
     metrics = ("accuracy",)
 
     def __init__(self, space: SearchSpace, table: str, dataset: str = "cifar10") -> None:
+        if not isinstance(table, str) or not table:
+            raise InputError(f"estimator.table={table!r}: must be the path of a CSV file")
         self.space, self.dataset = space, dataset
         self.rows = _read(Path(table), dataset)
         count = 0
         for architecture in _every(space):
-            if space.notation(architecture) not in self.rows:
+            if (name := space.notation(architecture)) not in self.rows:
                 raise InputError(
-                    f"{table}: no row for {space.notation(architecture)}, an architecture of {space.name!r}"
+                    f"estimator.table={table}: no row for {name:.100}: is it a table of the space {space.name!r}?"
                 )
             count += 1
         if count < len(self.rows):
@@ -79,6 +81,8 @@ def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
             columns = _columns(path, reader.fieldnames or (), dataset)
             rows: dict[str, tuple[float, float]] = {}
             for row in reader:
+                if None in row:
+                    raise InputError(f"{path}, line {reader.line_num}: more fields than columns")
                 name = row[NOTATION]
                 if name in rows:
                     raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} stands there twice")
@@ -90,12 +94,18 @@ def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
         raise InputError(f"estimator.table={path}: not a CSV file ({str(error)[:80]})") from None
     if not rows:
         raise InputError(f"estimator.table={path}: has no rows")
+    for column, values in zip(columns, zip(*rows.values(), strict=True), strict=True):
+        if max(values) <= 1:
+            raise InputError(f"{path}, column {column!r}: the largest value is {max(values)}: must be in percent")
     return rows
 
 
 def _columns(path: Path, names: Sequence[str], dataset: str) -> tuple[str, str]:
     if NOTATION not in names:
         raise InputError(f"estimator.table={path}: has no column {NOTATION!r}; columns: {', '.join(names)[:200]}")
+    doubled = next((name for name in names if list(names).count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"estimator.table={path}: column {doubled!r} stands there twice")
     sets = [name.removesuffix("-val") for name in names if name.endswith("-val")]
     sets = [name for name in sets if f"{name}-test" in names]
     if dataset not in sets:

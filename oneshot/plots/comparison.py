@@ -1,5 +1,6 @@
 """Methods beside each other: what each measured, regret over queries, ranks, Pareto fronts."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -62,6 +63,7 @@ def anytime(runs: Mapping[str, Sequence[Sequence[float]]], quantity: str, logari
     """
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
+    floor = math.inf  # of a logarithmic axis: a band that reaches zero is cut there
     for n, (name, seeds) in enumerate(runs.items()):
         length = min(len(seed) for seed in seeds)
         values = np.array([seed[:length] for seed in seeds], dtype=float)
@@ -70,10 +72,12 @@ def anytime(runs: Mapping[str, Sequence[Sequence[float]]], quantity: str, logari
         axes.step(queries, mean, line, where="post", color=colour, linewidth=1.5, label=name)
         if len(seeds) > 1:
             half = np.array([mean_interval(list(column))[1] for column in values.T])
-            low = np.maximum(mean - half, mean / 10) if logarithmic else mean - half
+            low = np.maximum(mean - half, 1e-9) if logarithmic else mean - half
             axes.fill_between(queries, low, mean + half, step="post", color=colour, alpha=0.12, linewidth=0)
-    if logarithmic:
+        floor = min([floor, *mean[mean > 0]])
+    if logarithmic and floor < math.inf:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(floor / 2, 1e-3))
     axes.set_xlabel("queries")
     axes.set_ylabel(quantity)
     axes.grid(color="#E6E6E6", linewidth=0.6)

@@ -52,6 +52,10 @@ class SearchSpace(ABC):
     def discretize(self, scores: Tensor) -> Architecture:
         """The space's own rule from probabilities (choices, candidates) to an architecture."""
 
+    def used(self, architecture: Architecture) -> Architecture:
+        """The same network, written without what it leaves out; a space that leaves something out overrides this."""
+        return architecture
+
     def notation(self, architecture: Architecture) -> str:
         """One line in the field's notation. A space that has a published one overrides this."""
         return "|".join(c.candidates[i] for c, i in zip(self.choices, architecture.decisions, strict=True))

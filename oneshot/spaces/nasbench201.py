@@ -80,7 +80,8 @@ class NASBench201(SearchSpace):
     def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> nn.Module:
         if architecture.space != self.fingerprint:
             raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
-        names, affine = used(architecture.decisions), inherit is None
+        names = [CANDIDATES[k] for k in self.used(architecture).decisions]
+        affine = inherit is None
         network = Skeleton(self, lambda channels: DiscreteCell(EDGES, names, OPERATIONS, channels, affine), affine)
         if inherit is not None:
             weights = inherit.state_dict()
@@ -92,6 +93,16 @@ class NASBench201(SearchSpace):
         if not bool(scores.isfinite().all()):
             raise InputError("scores are not finite: there is nothing to discretize")
         return self.architecture(scores.argmax(dim=1).tolist())
+
+    def used(self, architecture: Architecture) -> Architecture:
+        """The same network: none also on the edges from which nothing leads to the output."""
+        edges = list(zip(EDGES, architecture.decisions, strict=True))
+        leads = {NODES - 1}
+        for edge, k in reversed(edges):
+            if edge.target in leads and CANDIDATES[k] != NONE:
+                leads.add(edge.source)
+        kept = tuple(k if edge.target in leads else CANDIDATES.index(NONE) for edge, k in edges)
+        return Architecture(architecture.space, kept)
 
     def notation(self, architecture: Architecture) -> str:
         """As in the benchmark: |operation~source|...| for each node, joined by +."""
@@ -125,16 +136,6 @@ class NASBench201(SearchSpace):
                         if name != NONE:
                             shape = (channels, height >> stage, width >> stage)
                             yield edge, k, OPERATIONS[name](channels, 1, True), shape
-
-
-def used(decisions: tuple[int, ...]) -> list[str]:
-    """The operation of each edge; none also where nothing leads from the edge to the output."""
-    names = [CANDIDATES[k] for k in decisions]
-    leads = {NODES - 1}
-    for edge, name in reversed(list(zip(EDGES, names, strict=True))):
-        if edge.target in leads and name != NONE:
-            leads.add(edge.source)
-    return [name if edge.target in leads else NONE for edge, name in zip(EDGES, names, strict=True)]
 
 
 class Skeleton(nn.Module):

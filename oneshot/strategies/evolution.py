@@ -9,7 +9,7 @@ REMOVALS = ("oldest", "worst", "none")
 
 
 class Evolution(Strategy):
-    """A tournament of `tournament` members picks a parent; its mutation joins the population; a member leaves.
+    """The best of `tournament` members (of all, where they are fewer) is mutated; the child joins, a member leaves.
 
     The paper removes the oldest (`removal=oldest`, aging); `worst` removes the lowest score, `none` nothing. The first
     `population` asks are random. Here a mutation changes one decision, and with probability `crossover` (0 in the

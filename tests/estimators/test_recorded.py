@@ -134,6 +134,25 @@ def test_too_many_faults_stop_with_the_reason():
     Recorded(Counting(faults), SPACE, failures=0.5)(QUERIES)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_wrong_number_of_answers_is_a_fault(count, tmp_path):
+    answers = Recorded(lambda queries: [{"accuracy": 0.5}] * count, SPACE, tmp_path / "q.jsonl", failures=1.0)
+    scores = answers(QUERIES[:2])
+    assert scores == ([{"accuracy": 0.5}] * 2 if count == 1 else [{}, {}])  # one by one, one answer is right
+    assert count == 1 or rows(tmp_path / "q.jsonl")[0]["error"] == f"ValueError: {count} answers to 1 queries"
+
+
+def test_the_clock_starts_with_the_first_query(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("oneshot.estimators.recorded.time.monotonic", lambda: now[0])
+    answers = Recorded(Counting(), SPACE)
+    now[0] = 500.0  # as long as a supernet's training
+    assert answers.elapsed == 0
+    answers(QUERIES[:1])
+    now[0] = 503.0
+    assert answers.elapsed == 3
+
+
 def test_an_interruption_is_no_fault():
     with pytest.raises(KeyboardInterrupt):
         Recorded(Counting({QUERIES[0]: KeyboardInterrupt()}), SPACE)(QUERIES[:1])

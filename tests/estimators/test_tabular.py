@@ -76,11 +76,20 @@ def test_tables_that_cannot_be_used(rows, tmp_path):
     for message, content in wrong.items():
         with pytest.raises(InputError, match=message):
             Tabular(SPACE, written(path, content), "own")
+    with pytest.raises(InputError, match="column 'own-val' stands there twice"):
+        Tabular(SPACE, written(path, [[*row, "5"] for row in rows], [*HEAD, "own-val"]), "own")
+    with pytest.raises(InputError, match="line 2: more fields than columns"):
+        Tabular(SPACE, written(path, [[*row, "5"] for row in rows]), "own")
+    with pytest.raises(InputError, match="the largest value is 0.5: must be in percent"):
+        Tabular(SPACE, written(path, [[row[0], "0.5", "0.5", "1"] for row in rows]), "own")
+    for name in (5, None, ""):
+        with pytest.raises(InputError, match="must be the path of a CSV file"):
+            Tabular(SPACE, name, "own")
     with pytest.raises(InputError, match="unknown data set .*'half'.*known: own"):
         Tabular(SPACE, written(path, rows), "half")
     with pytest.raises(InputError, match="no column 'arch'"):
         Tabular(SPACE, written(path, rows, ["name", *HEAD[1:]]), "own")
-    with pytest.raises(InputError, match="no row for .*architecture of 'darts'"):
+    with pytest.raises(InputError, match="no row for .* is it a table of the space 'darts'"):
         Tabular(small_space(), written(path, rows), "own")
     for content in (b"\xff\xfe\x00" * 50, b"", b"arch,own-val,own-test\n|no"):
         path.write_bytes(content)

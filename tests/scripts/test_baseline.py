@@ -12,6 +12,7 @@ import rank
 import retrain
 import search
 
+from oneshot.cost import network_cost
 from oneshot.runs import FINISHED
 from oneshot.spaces import NASBench201
 
@@ -100,6 +101,7 @@ def test_supernets_that_are_none(run, supernet, tmp_path):
         (copy / name).write_text(content)
         code, _, err = run(baseline, "space=nasbench201", f"supernet={copy}", "budget.queries=3")
         assert code == 2 and message in err and err.count("\n") == 1, err
+        assert not (tmp_path / "outputs").exists()
         shutil.rmtree(copy)
     code, _, err = run(baseline, "supernet=nowhere")
     assert code == 2 and "supernet=nowhere: must be the folder of a finished search" in err
@@ -123,7 +125,7 @@ def test_a_cut_run_continues_to_the_same_end(run, supernet, table, tmp_path):
     code, out, _ = run(baseline, *settings, "out=cut")
     assert code == 0 and "finished before" in out
     code, _, err = run(baseline, *settings, "strategy.tournament=2", "out=cut")
-    assert code == 2 and "was started with 'tournament: 10', not 'tournament: 2'" in err
+    assert code == 2 and "was started with strategy.tournament=10, not 2; name a new folder" in err
 
 
 def test_trainings_with_fidelities(run, tmp_path):
@@ -152,8 +154,14 @@ def test_accuracy_against_cost(run, supernet, table, tmp_path):
     front = result(tmp_path / "front")["front"]
     assert [p["cost"] for p in front] == sorted(p["cost"] for p in front)
     assert [p["accuracy"] for p in front] == sorted(p["accuracy"] for p in front)
+    space = NASBench201((1, 8, 8), 10, cells=1, channels=8)
+    for row in rows(tmp_path / "front" / "queries.jsonl"):  # a candidate's cost, but for what is always there
+        own = network_cost(space, space.from_notation(row["notation"]), (1, 8, 8))["parameters"]
+        assert own - row["scores"]["cost"] == 18594
     code, _, err = run(baseline, *settings)
     assert code == 2 and "needs a cost" in err
+    code, _, err = run(baseline, *tabular(table), "cost=parameters", "metric=cost")
+    assert code == 2 and "metric=cost: a metric is maximized" in err
     code, _, err = run(baseline, *tabular(table), "cost=parameters", "cost.weight=1e-6", "metric=reward", "out=reward")
     assert (code, err) == (0, "") and result(tmp_path / "reward")["best_reward"] < 1
 
@@ -169,6 +177,9 @@ def test_accuracy_against_cost(run, supernet, table, tmp_path):
         ("strategy.population=1", "strategy.population=1"),
         ("estimator.dataset=imagenet", "unknown data set"),
         ("estimator.table=absent.csv", "estimator.table=absent.csv: cannot be read"),
+        ("estimator.table=5", "estimator.table=5: must be the path"),
+        ("budget=5", "budget=5: must be given as budget.queries"),
+        ("strategy=5", "strategy=5: must name a choice for strategy; known: evolution"),
         ("batch=0", "batch=0"),
         ("failures=2", "failures=2"),
     ],
@@ -177,6 +188,14 @@ def test_bad_input(setting, message, run, table, tmp_path):
     code, _, err = run(baseline, *tabular(table), setting, "out=bad")
     assert code == 2 and message in err and err.count("\n") == 1, err
     assert not (tmp_path / "bad").exists()
+
+
+def test_the_next_command_fits_the_supernet(run, tmp_path):
+    sizes = ["space.cells=3", "space.nodes=2", *SMALL[2:]]
+    assert run(search, "architect=uniform", "epochs=1", "selection.samples=1", *sizes, "out=supernet")[0] == 0
+    code, out, _ = run(baseline, "supernet=supernet", "budget.queries=2", "strategy=random_search", "out=found")
+    assert code == 0 and "space.nodes=2" in out.split("next: ")[1]
+    assert run(retrain, *out.split("retrain.py ")[1].split(), *SMALL[2:], "space.cells=3", "epochs=1", "out=t")[0] == 0
 
 
 def test_rank(run, supernet, table, tmp_path):
@@ -215,7 +234,7 @@ def test_rank_against_trainings(run, tmp_path):
 
 
 def test_compare_strategies(run, supernet, table, tmp_path):
-    settings = [f"reference.table={table}", "reference.dataset=own", "estimator.dataset=own", "seeds=2", "queries=20"]
+    settings = [f"reference.table={table}", "reference.dataset=own", "seeds=2", "queries=20"]
     settings += ["regret_at=[10,20]", "strategies=[random_search,evolution]", f"runs=[{supernet}]"]
     code, out, err = run(compare_strategies, *settings, "out=c")
     assert (code, err) == (0, "")
@@ -232,6 +251,9 @@ def test_compare_strategies(run, supernet, table, tmp_path):
     assert run(compare_strategies, *settings, "out=c")[0] == 0
     assert (tmp_path / "c" / "table.md").read_text() == text
     assert (tmp_path / "c" / "evolution" / "0.json").stat().st_mtime_ns == before
+    over = ["estimator=one_shot", f"supernet={supernet}", f"reference.table={table}", "reference.dataset=own"]
+    code, _, err = run(compare_strategies, *over, "queries=4", "regret_at=[4]", "strategies=[tpe]", "out=one_shot")
+    assert (code, err) == (0, "") and result(tmp_path / "one_shot")["supernet_seconds"] > 0
     for setting, message in (
         ("strategies=[random]", "did you mean 'random_search'"),
         ("strategies=[]", "must hold at least one"),

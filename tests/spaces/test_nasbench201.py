@@ -158,3 +158,22 @@ def test_every_architect_works_on_it(settings):
     loss = architect.loss(supernet, (x, y), (x, y), sgd, Step(0, 0, 1))
     assert loss.isfinite() and supernet(x, architect.gates(Step(0, 1, 1))).isfinite().all()
     assert space.is_valid(space.discretize(architect.scores()).decisions)
+
+
+def test_used_writes_the_same_network():
+    torch.manual_seed(0)
+    space = NASBench201((1, 8, 8), 10, cells=1, channels=2)
+    supernet, x = space.supernet(), torch.randn(4, 1, 8, 8)
+    changed = 0
+    for seed in range(60):
+        architecture = space.sample(random.Random(seed))
+        kept = space.used(architecture)
+        logits = [supernet(x, Gates(space.one_hot(a), tuple((k,) for k in a.decisions))) for a in (architecture, kept)]
+        assert torch.allclose(*logits, atol=1e-6) and space.used(kept) == kept
+        assert network_cost(space, kept, (1, 8, 8)) == network_cost(space, architecture, (1, 8, 8))
+        assert all(
+            a == b or space.choices[0].candidates[b] == "none"
+            for a, b in zip(architecture.decisions, kept.decisions, strict=True)
+        )
+        changed += kept != architecture
+    assert changed > 5
