@@ -71,6 +71,7 @@ def train(
         search.selection = by_scores
         say(console, [f"training a supernet: {folder}"])
         inner = Run(folder, continues=True)
+        inner.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))  # so that supernet=RUN/supernet can name it
         for name in ("metrics.jsonl", "timings.jsonl"):
             (folder / name).unlink(missing_ok=True)
         fit(trainer_for(config, console), search, inner, config)

@@ -59,6 +59,16 @@ def test_over_a_supernet_of_its_own_then_retrain(run, tmp_path):
     assert found["best_accuracy"] == max(row["scores"]["accuracy"] for row in log)
     assert found["supernet_seconds"] == result(tmp_path / "found" / "supernet")["seconds"] > 0
     assert [row["step"] for row in rows(tmp_path / "found" / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+    settings = [
+        "space=nasbench201",
+        "supernet=found/supernet",
+        "budget.queries=6",
+        "strategy.population=3",
+        "out=again",
+    ]
+    assert run(baseline, *settings)[0] == 0
+    again = rows(tmp_path / "again" / "queries.jsonl")
+    assert [row["scores"] for row in again] == [row["scores"] for row in log]
     assert "training a supernet" in out and "query 6  best accuracy" in out and "next: python" in out
     code, out, err = run(retrain, *NB201, "architecture=found", "out=trained")
     assert (code, err) == (0, "") and result(tmp_path / "trained")["architecture"] == found["architecture"]
