@@ -29,6 +29,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from yaml import YAMLError
 
+from oneshot.acceleration import keep_freed_memory
 from oneshot.architecture import read_text
 from oneshot.callbacks import ProgressBar
 from oneshot.errors import InputError, check_integer, unknown
@@ -55,6 +56,7 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
         entry = hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)
 
         def main() -> None:
+            keep_freed_memory()
             sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
             try:
                 with bad_input_ends(config_name), hydra_raises():

@@ -32,7 +32,7 @@ class OneShot:
         criterion: Criterion,
         device: torch.device,
         images: int = 0,
-        batch_size: int = 250,
+        batch_size: int = 100,
     ) -> None:
         check_integer("estimator.images", images, 0)
         check_integer("estimator.batch_size", batch_size, 2)
