@@ -14,31 +14,31 @@ SHOWN = ("weight_loss", "train_loss", "valid_accuracy", "train_accuracy", "entro
 class ProgressBar(pl.Callback):
     """Progress over all updates of a search or a retraining; numbers come from the module's rows.
 
-    The module has `total` (updates), `epochs` and `rows`. Nothing here reads the device.
+    The module is a Fit: `total` and `done` updates, `epochs`, `rows`. Nothing here reads the device.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar: Progress | None = None
-        self.done = self.shown = 0
+        self.shown = 0
         self.latest: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.started = time.monotonic()
+        self.begun = module.done
         if self.console.is_terminal:
             columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
-            self.task = self.bar.add_task(self._line(module), total=module.total)
+            self.task = self.bar.add_task(self._line(module), total=module.total, completed=module.done)
             self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        self.done += 1
         self._take(module)
         if self.bar:
             self.bar.update(self.task, advance=1, description=self._line(module))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
-        if trainer.current_epoch > 0:
+        if module.rows and module.done > self.begun:
             self._print_epoch(module)  # the one before: its last row is written after on_train_epoch_end
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
@@ -65,8 +65,8 @@ class ProgressBar(pl.Callback):
     def _line(self, module: Any) -> str:
         epoch = min(self.latest.get("epoch", 1), module.epochs)
         parts = [f"epoch {epoch}/{module.epochs}", *numbers(self.latest)]
-        if self.done:
-            left = (time.monotonic() - self.started) / self.done * (module.total - self.done)
+        if done := module.done - self.begun:
+            left = (time.monotonic() - self.started) / done * (module.total - module.done)
             parts.append(f"{clock(left)} left")
         return "  ".join(parts)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import SGD
@@ -13,12 +12,13 @@ from oneshot.acceleration import accelerate
 from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
 from oneshot.data import ImageData, TrainAndTest
 from oneshot.draws import seed_of
-from oneshot.errors import check_integer, check_range
-from oneshot.metrics import Means, accuracy, check_forward
+from oneshot.errors import check_range
+from oneshot.fitting import Fit
+from oneshot.metrics import Means, accuracy, check_forward, clip
 from oneshot.spaces.base import set_drop_path
 
 
-class Retrain(pl.LightningModule):
+class Retrain(Fit):
     """Train `network` on all training images under a pytorch_lightning Trainer of max_epochs, then test it.
 
     As published for DARTS: SGD, the rate on a cosine to minimum_learning_rate over the epochs, drop path rising
@@ -42,36 +42,27 @@ class Retrain(pl.LightningModule):
         record: Callable[[Mapping[str, Any]], None] | None = None,
         compile: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("drop_path", drop_path, 0.0, 0.95)
         check_range("auxiliary_weight", auxiliary_weight, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
-        check_integer("log_every", log_every, 1)
-        self.automatic_optimization = False
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.part, self.test = data.train(), data.test()  # bad test images end it here, not behind the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.criterion = criterion or nn.CrossEntropyLoss(label_smoothing=0.1)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
-        self.log_every, self.seed, self.record = log_every, seed, record
         x, y = self.part.first()
         check_forward(lambda: self.criterion(self.network.eval()(x), y))
         self.network.train()
         accelerate(self.network, compile, cuda_graph=False)
-        self.rows: list[dict[str, Any]] = []
-        self.means = Means()
-        self.done = 0  # steps
 
-    @property
-    def epochs(self) -> int:
-        return self.trainer.max_epochs or 1
+    def updates_of(self, epochs: int) -> int:
+        return epochs * self.part.batches
 
-    @property
-    def total(self) -> int:
-        """Updates of the whole training."""
-        return self.epochs * self.part.batches
+    def remaining(self) -> Iterator[int]:
+        return iter(range(self.done, self.updates_of(self.ended + 1)))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())
@@ -81,18 +72,8 @@ class Retrain(pl.LightningModule):
     def setup(self, stage: str) -> None:
         self.part.to(self.device)
 
-    def train_dataloader(self) -> "Steps":
-        return Steps(self)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["retrain"] = {"done": self.done, "rows": self.rows}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["retrain"].items():
-            setattr(self, name, value)
-
     def on_train_epoch_start(self) -> None:
-        set_drop_path(self.network, self.drop_path * self.current_epoch / self.epochs)
+        set_drop_path(self.network, self.drop_path * self.ended / self.epochs)
 
     def training_step(self, step: int, _: int) -> None:
         torch.manual_seed(seed_of(self.seed, "retrain", step))
@@ -105,17 +86,13 @@ class Retrain(pl.LightningModule):
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.watch(f"step {step}", loss, clip(self.network.parameters(), self.gradient_clip))
         optimizer.step()
         self.means.add("train_loss", loss)
         self.means.add("train_accuracy", accuracy(logits, y))
         self.done = step + 1
         if self.done % self.log_every == 0 or self.done % self.part.batches == 0:
-            self._write({"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()})
-
-    def on_train_epoch_end(self) -> None:
-        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+            self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
 
     @torch.no_grad()
     def on_train_end(self) -> None:
@@ -128,20 +105,4 @@ class Retrain(pl.LightningModule):
         self.network.train()
         result = means.read()
         self.test_accuracy = result["test_accuracy"]
-        self._write({"epoch": self.epochs, "step": self.total, **result})
-
-    def _write(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        if self.record:
-            self.record(row)
-
-
-class Steps:
-    """What Lightning iterates in an epoch: the numbers of its steps. By our own count, as in Search."""
-
-    def __init__(self, retrain: Retrain) -> None:
-        self.retrain = retrain
-
-    def __iter__(self) -> Iterator[int]:
-        done, batches = self.retrain.done, self.retrain.part.batches
-        return iter(range(done, (done // batches + 1) * batches))
+        self.write({"epoch": self.epochs, "step": self.total, **result})

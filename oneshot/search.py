@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch.nn import functional
 from torch.optim import SGD
@@ -19,7 +18,8 @@ from oneshot.draws import seed_of
 from oneshot.errors import InputError, check_boolean, check_integer, check_range
 from oneshot.estimators.base import Estimator
 from oneshot.evaluation import evaluate, path
-from oneshot.metrics import Means, accuracy, check_forward
+from oneshot.fitting import Fit
+from oneshot.metrics import accuracy, check_forward
 from oneshot.spaces.base import SearchSpace
 from oneshot.updates import Parts, architecture_step, joint_step, weight_step
 
@@ -66,13 +66,6 @@ class Schedule:
         cycles = math.ceil(max(0, weight - self.warmup_epochs * batches) / self.weight_steps)
         return 0 if self.joint else cycles * self.architecture_steps
 
-    def remaining(self, done: int, batches: int) -> Iterator[Update]:
-        """What is left of the epoch when so many updates are done: all of it at its start."""
-        epoch = 0
-        while self.total(epoch + 1, batches) <= done:
-            epoch += 1
-        return (update for update in self.epoch(epoch, batches) if update.index >= done)
-
     def total(self, epochs: int, batches: int) -> int:
         """Updates of a whole search."""
         return epochs * batches + self.architecture_updates(epochs * batches, batches)
@@ -88,14 +81,13 @@ class Schedule:
             yield Update("joint" if self.joint and not warm else "weight", weight + last, weight, last)
 
 
-class Search(pl.LightningModule):
+class Search(Fit):
     """Search an architecture in `space` with `architect`, under a pytorch_lightning Trainer of max_epochs.
 
     data: gives the weight part and the architecture part. optimizer: of the supernet's weights; its rate
     falls on a cosine to minimum_learning_rate over the epochs. criterion: of weight steps and of the
-    reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every: updates
-    between two rows. record: called with each row (a dict of numbers); rows are also kept in `rows`.
-    compile, cuda_graph: see oneshot.acceleration.
+    reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every, record: see
+    oneshot.fitting. compile, cuda_graph: see oneshot.acceleration.
     Afterwards: `found`, `valid_accuracy` (the supernet under the architect's gates, on the architecture
     part) and `found_accuracy` (the same weights, gates of the found architecture alone).
     """
@@ -117,37 +109,29 @@ class Search(pl.LightningModule):
         compile: bool = False,
         cuda_graph: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
-        check_integer("log_every", log_every, 1)
-        self.automatic_optimization = False
         self.space, self.architect, self.schedule = space, architect, schedule or Schedule()
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.criterion, self.selection, self.gradient_clip = criterion, selection, gradient_clip
-        self.log_every, self.seed, self.record = log_every, seed, record
         self.weight_part, self.architecture_part = data.split()
         x, y = self.weight_part.first()
         check_forward(lambda: criterion(self.supernet(x, Gates(architect.scores())), y))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
-        self.rows: list[dict[str, Any]] = []
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
-        self.means = Means()
-        self.done = 0  # updates
         self.found: Architecture
 
-    @property
-    def epochs(self) -> int:
-        return self.trainer.max_epochs or 1
+    def updates_of(self, epochs: int) -> int:
+        return self.schedule.total(epochs, self.weight_part.batches)
 
-    @property
-    def total(self) -> int:
-        """Updates of the whole search."""
-        return self.schedule.total(self.epochs, self.weight_part.batches)
+    def remaining(self) -> Iterator[Update]:
+        updates = self.schedule.epoch(self.ended, self.weight_part.batches)
+        return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
         """Raise InputError when a search of so many epochs would not move the architect at all."""
@@ -177,17 +161,17 @@ class Search(pl.LightningModule):
         self.weight_part.to(self.device)
         self.architecture_part.to(self.device)
 
-    def train_dataloader(self) -> "Updates":
-        return Updates(self)
+    def state(self) -> dict[str, Any]:
+        return {"scores": self.scores}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["search"] = {"done": self.done, "rows": self.rows, "scores": self.scores}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["search"].items():
-            setattr(self, name, value)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.scores = state["scores"]
+        shape = (len(self.scores), *self.space.shape)
+        if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
+            raise ValueError("scores")
 
     def on_train_start(self) -> None:
+        super().on_train_start()
         optimizers: Any = self.optimizers()
         counting = {o.optimizer: o for o in (optimizers if isinstance(optimizers, list) else [optimizers])}
         weights, *moving = counting
@@ -200,11 +184,12 @@ class Search(pl.LightningModule):
             self.gradient_clip,
             self.manual_backward,
             lambda optimizer: counting[optimizer].step(),
+            self.watch,
         )
-        if self.done:
+        if not self.fresh:
             return
         self._keep_scores()
-        self._write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
+        self.write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
 
     def training_step(self, update: Update, _: int) -> None:
         torch.manual_seed(seed_of(self.seed, "step", update.index))
@@ -221,17 +206,16 @@ class Search(pl.LightningModule):
             self.means.add("weight_accuracy", accuracy(logits, train[1]))
         self.done = update.index + 1
         if self.done % self.log_every == 0:
-            self._write({"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()})
+            self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
 
-    def on_train_epoch_end(self) -> None:
-        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+    def end_epoch(self) -> None:
         self._keep_scores()
         step = Step(self.seed, self.done - 1, self.total)
         valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
         self.valid_accuracy = valid["accuracy"]
-        row = {"epoch": self.current_epoch + 1, "step": self.done, **self.means.read()}
+        row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {"valid_loss": valid["loss"], "valid_accuracy": valid["accuracy"]}
-        self._write({**row, "entropy": float(self.architect.entropy())})
+        self.write({**row, "entropy": float(self.architect.entropy())})
 
     def on_train_end(self) -> None:
         self.found = self.selection(self.space, self.architect, self.estimate)
@@ -253,24 +237,6 @@ class Search(pl.LightningModule):
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())
 
-    def _write(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        if self.record:
-            self.record(row)
-
 
 def _learns(architect: Architect) -> bool:
     return next(architect.parameters(), None) is not None
-
-
-class Updates:
-    """What Lightning iterates in an epoch: the schedule's updates. The batches themselves are on the device.
-
-    By our own count of updates: when a fit resumes, Lightning asks for them before it knows its epoch.
-    """
-
-    def __init__(self, search: Search) -> None:
-        self.search = search
-
-    def __iter__(self) -> Iterator[Update]:
-        return self.search.schedule.remaining(self.search.done, self.search.weight_part.batches)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneshot.architects.base import Architect, Criterion, Examples, Step, frozen
+from oneshot.metrics import clip, unwatched
 
 
 class Parts(NamedTuple):
@@ -16,7 +17,7 @@ class Parts(NamedTuple):
 
     weights: the optimizer of the supernet's; moving: the architect's, none for one without parameters. clip: largest
     norm of the weights' gradient, 0 for none. backward: of a scalar loss, and advance: an optimizer's step;
-    Lightning has its own for both.
+    Lightning has its own for both. watch: called with loss and norm before anything moves (metrics.Watch).
     """
 
     supernet: nn.Module
@@ -27,6 +28,7 @@ class Parts(NamedTuple):
     clip: float = 0.0
     backward: Callable[[Tensor], Any] = Tensor.backward
     advance: Callable[[Optimizer], Any] = methodcaller("step")
+    watch: Callable[[str, Tensor, Tensor], None] = unwatched
 
 
 def weight_step(parts: Parts, train: Examples, step: Step) -> tuple[Tensor, Tensor]:
@@ -38,7 +40,7 @@ def weight_step(parts: Parts, train: Examples, step: Step) -> tuple[Tensor, Tens
     loss = parts.criterion(logits, y)
     parts.weights.zero_grad()
     parts.backward(loss)
-    _clip(parts)
+    parts.watch(f"update {step.index}", loss, clip(parts.supernet.parameters(), parts.clip))
     parts.advance(parts.weights)
     return loss, logits
 
@@ -51,6 +53,7 @@ def architecture_step(parts: Parts, train: Examples, valid: Examples, step: Step
         optimizer.zero_grad()
     if parts.moving:
         parts.backward(loss)
+    parts.watch(f"update {step.index}", loss, clip(parts.architect.parameters(), 0.0))
     for optimizer in parts.moving:
         parts.advance(optimizer)
     parts.architect.after_step()
@@ -63,13 +66,9 @@ def joint_step(parts: Parts, train: Examples, step: Step) -> Tensor:
     for optimizer in (parts.weights, *parts.moving):
         optimizer.zero_grad()
     parts.backward(loss)
-    _clip(parts)
+    norms = clip(parts.supernet.parameters(), parts.clip), clip(parts.architect.parameters(), 0.0)
+    parts.watch(f"update {step.index}", loss, norms[0] + norms[1])
     for optimizer in (parts.weights, *parts.moving):
         parts.advance(optimizer)
     parts.architect.after_step()
     return loss
-
-
-def _clip(parts: Parts) -> None:
-    if parts.clip:
-        nn.utils.clip_grad_norm_(parts.supernet.parameters(), parts.clip)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimates import Parts, known_scores
-from launch import continue_run, make, prepare, recording, run_folder, script, trainer_for
+from folders import open_run, recording, run_folder
+from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import architecture_table, next_command, say, summary
+from screen import answered, architecture_table, next_command, say, summary
 from supernets import adopt
 
 from oneshot import plots
@@ -44,16 +45,14 @@ def main(config: DictConfig) -> None:
     estimator = parts.estimator(config.estimator)
     priced = Priced(estimator, space, cost) if cost else estimator
     baseline = Baseline(strategy, Recorded(priced, space, path / LOG, config.failures), budget, config.batch)
-    run = continue_run(config, path)
-    result = run.result()
-    if result is not None:
-        say(console, [f"finished before: {run.path}", summary(result)])
-        return
-    found = parts.train(run, console)
-    best = search(baseline, run, config, console)
-    if isinstance(estimator, Tabular):
-        found |= estimator.report(best)
-    result = leave(baseline, best, run, data.image_shape, found)
+    with open_run(config, path) as run:
+        if answered(run, console):
+            return
+        found = parts.train(run, console)
+        best = search(baseline, run, config, console)
+        if isinstance(estimator, Tabular):
+            found |= estimator.report(best)
+        result = leave(baseline, best, run, data.image_shape, found)
     console.print(architecture_table(space, best))
     written = ", ".join(sorted(p.name for p in run.path.iterdir()))
     say(console, [summary(result), f"written to {run.path}: {written}"])
@@ -62,9 +61,8 @@ def main(config: DictConfig) -> None:
 
 def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> Architecture:
     """Spend the budget; rows go to the run's files, the screen shows the best so far."""
-    for name in ("metrics.jsonl", "timings.jsonl"):  # written again from the log: no row is lost or doubled
-        (run.path / name).unlink(missing_ok=True)
     with QueryBar(console, baseline.total) as bar, recording(run, config) as record:
+        record.begin([])  # all rows are written again from the log: none is lost or doubled
 
         def keep(row: Mapping[str, Any]) -> None:
             record(row, seconds=baseline.answers.rows[row["step"] - 1]["elapsed"])

@@ -2,14 +2,15 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch import CONF, FULL_ERROR, run_folder, script
+from faults import CONF, FULL_ERROR
+from folders import run_folder
+from launch import script
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from screen import say
@@ -17,7 +18,7 @@ from screen import say
 from oneshot import plots
 from oneshot.analysis import mean_interval
 from oneshot.errors import InputError, check_integer, unknown
-from oneshot.runs import write_text
+from oneshot.runs import read_result, write_text
 
 RANDOM = "random"
 SETTINGS = ("settings", "search_settings", "retrain_settings")
@@ -111,22 +112,19 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
 def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> dict[str, Any]:
     """Run a script in a process of its own, so that its peak memory is its own; returns its result.json.
 
-    It works in a folder named .part, so that one that was cut off is not taken for a finished one.
+    One that was cut off is continued, one that has finished is read.
     """
-    if not (out / "result.json").is_file():
+    if read_result(out) is None:
         say(console, [" ".join([script, *arguments])])
-        part = out.with_suffix(".part")
-        for unfinished in (part, out):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={part}"]
+        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
         environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
             reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise InputError(f"{script} {' '.join(arguments)}: {reason[-1].removeprefix('error: ')}")
-        part.rename(out)
-    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    assert isinstance(result, dict)
+    result = read_result(out)
+    if result is None:
+        raise InputError(f"{out}: holds no result")
     return result
 
 

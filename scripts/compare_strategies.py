@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from estimates import Parts, known_scores, wanted
-from launch import CONF, continue_run, make, prepare, run_folder, script, trainer_for
+from faults import CONF
+from folders import open_run, run_folder
+from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from screen import say
@@ -44,21 +46,21 @@ def main(config: DictConfig) -> None:
     parts = Parts(config, space, data, path)
     estimator = parts.estimator(config.estimator) if config.get("estimator") else table
     answering = Priced(estimator, space, cost) if cost else estimator
-    run = continue_run(config, path)
-    more = parts.train(run, console)
-    results = []
-    for name, node in nodes.items():
-        for seed in range(config.seeds):
-            file = run.path / name / f"{seed}.json"
-            if not file.is_file():
-                strategy = make(node, space=space, seed=seed, metric=config.metric)
-                file.parent.mkdir(exist_ok=True)
-                answers = Recorded(answering, space, file.with_suffix(".jsonl"), config.failures)
-                search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
-            results.append(json.loads(file.read_text(encoding="utf-8")))
-        last = _numbers([row["regret"][-1] for row in results[-config.seeds :]])
-        say(console, [f"{name}: {config.seeds} seeds, validation regret {interval(last)}"])
-    leave(results, found, more, config, run, console)
+    with open_run(config, path) as run:
+        more = parts.train(run, console)
+        results = []
+        for name, node in nodes.items():
+            for seed in range(config.seeds):
+                file = run.path / name / f"{seed}.json"
+                if not file.is_file():
+                    strategy = make(node, space=space, seed=seed, metric=config.metric)
+                    file.parent.mkdir(exist_ok=True)
+                    answers = Recorded(answering, space, file.with_suffix(".jsonl"), config.failures)
+                    search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
+                results.append(json.loads(file.read_text(encoding="utf-8")))
+            last = _numbers([row["regret"][-1] for row in results[-config.seeds :]])
+            say(console, [f"{name}: {config.seeds} seeds, validation regret {interval(last)}"])
+        leave(results, found, more, config, run, console)
 
 
 def check(config: DictConfig) -> dict[str, DictConfig]:

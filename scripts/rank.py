@@ -4,7 +4,8 @@ import random
 from typing import Any
 
 from estimates import Parts, scores_of
-from launch import continue_run, make, prepare, run_folder, script, trainer_for
+from folders import open_run, run_folder
+from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
 from screen import say
@@ -46,14 +47,14 @@ def main(config: DictConfig) -> None:
         name: Recorded(parts.estimator(node), space, path / f"{name}.jsonl", config.failures)
         for name, node in nodes.items()
     }
-    run = continue_run(config, path)
-    result = run.result()
-    if result is None:
-        found = parts.train(run, console)
-        rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
-        result = leave(rows, space, data.image_shape, config, run, found)
-    else:
-        say(console, [f"finished before: {run.path}"])
+    with open_run(config, path) as run:
+        result = run.result()
+        if result is None:
+            found = parts.train(run, console)
+            rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
+            result = leave(rows, space, data.image_shape, config, run, found)
+        else:
+            say(console, [f"finished before: {run.path}"])
     say(console, [*lines(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])
 
 

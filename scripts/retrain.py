@@ -4,18 +4,21 @@ import json
 import random
 from pathlib import Path
 
-from launch import fit, make, open_run, prepare, run_folder, script, trainer_for
+from folders import fit, open_run, run_folder
+from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import architecture_table, say, summary
+from screen import answered, architecture_table, say, summary
 
 from oneshot import plots
 from oneshot.architecture import Architecture
 from oneshot.cost import network_cost
 from oneshot.errors import InputError
 from oneshot.retrain import Retrain
-from oneshot.runs import latest, write_weights
+from oneshot.runs import CONFIG, Run, latest, read_settings, write_weights
 from oneshot.spaces import SearchSpace
+
+ARCHITECTURE = "architecture.json"
 
 
 @script("retrain")
@@ -41,20 +44,16 @@ def main(config: DictConfig) -> None:
     if config.trainer.cuda_graph:
         say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
     trainer = trainer_for(config, console)
-    run = open_run(config, run_folder(config, "retrain"))
-    say(console, [f"architecture: {origin}"])
-    fit(trainer, retrain, run, config)
-    run.write("architecture.json", space.to_json(architecture))
-    write_weights(run.path / "network.safetensors", retrain.network)
-    plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
-    plots.save(plots.curves(retrain.rows), run.path / "curves")
-    result = run.finish(
-        {
-            "architecture": json.loads(space.to_json(architecture))["decisions"],
-            "test_accuracy": retrain.test_accuracy,
-            **network_cost(space, architecture, data.image_shape),
-        }
-    )
+    with open_run(config, run_folder(config, "retrain")) as run:
+        if answered(run, console):
+            return
+        kept = run.path / ARCHITECTURE
+        if kept.is_file() and space.load(kept) != architecture:
+            raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
+        say(console, [f"architecture: {origin}"])
+        run.write(ARCHITECTURE, space.to_json(architecture))
+        fit(trainer, retrain, run, config)
+        result = leave(run, retrain, space, architecture, data.image_shape)
     console.print(architecture_table(space, architecture))
     say(
         console,
@@ -62,18 +61,47 @@ def main(config: DictConfig) -> None:
     )
 
 
+def leave(
+    run: Run, retrain: Retrain, space: SearchSpace, architecture: Architecture, image_shape: tuple[int, int, int]
+) -> dict[str, object]:
+    """Write what was trained; result.json comes last and marks the run as finished."""
+    write_weights(run.path / "network.safetensors", retrain.network)
+    plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
+    plots.save(plots.curves(retrain.rows), run.path / "curves")
+    return run.finish(
+        {
+            "architecture": json.loads(space.to_json(architecture))["decisions"],
+            "test_accuracy": retrain.test_accuracy,
+            **network_cost(space, architecture, image_shape),
+        }
+    )
+
+
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
-    """architecture=latest, random (drawn with the seed) or the path of a run or of a file; and where it is from."""
+    """architecture=latest, random (drawn with the seed) or the path of a run or of a file; and where it is from.
+
+    latest becomes the path that it stands for, so that a run which continues has the same.
+    """
     if config.architecture == "random":
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
     if not isinstance(config.architecture, str) or not config.architecture:
         raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
-    path = latest(Path("outputs", "search")) if config.architecture == "latest" else Path(config.architecture)
+    if config.architecture == "latest":
+        config.architecture = held(config) or str(latest(Path("outputs", "search")))
+    path = Path(config.architecture)
     if not path.exists():
         raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
     if path.is_dir():
-        path = path / "architecture.json"
+        path = path / ARCHITECTURE
     return space.load(path), str(path)
+
+
+def held(config: DictConfig) -> str | None:
+    """What was the latest architecture when the run in out= began."""
+    if not isinstance(config.out, str) or not Path(config.out, CONFIG).is_file():
+        return None
+    architecture = read_settings(Path(config.out, CONFIG)).get("architecture")
+    return architecture if isinstance(architecture, str) else None
 
 
 if __name__ == "__main__":

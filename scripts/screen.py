@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oneshot.architecture import Architecture
+from oneshot.runs import Run
 from oneshot.spaces import SearchSpace
 
 PASSED_ON = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
@@ -56,6 +57,14 @@ def summary(result: Mapping[str, object]) -> str:
         elif isinstance(value, int):
             parts.append(f"{label} {value:,}")
     return ", ".join(parts)
+
+
+def answered(run: Run, console: Console) -> bool:
+    """Whether this run has finished before; its result is then shown."""
+    result = run.result()
+    if result is not None:
+        say(console, [f"finished before: {run.path} (resume=false starts anew in a new folder)", summary(result)])
+    return result is not None
 
 
 def next_command(script: str, architecture: Path, adopted: Sequence[str] = ()) -> str:

@@ -2,10 +2,11 @@
 
 import json
 
-from launch import fit, make, open_run, prepare, run_folder, script, trainer_for
+from folders import fit, open_run, run_folder
+from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import architecture_table, next_command, say, summary
+from screen import answered, architecture_table, next_command, say, summary
 
 from oneshot import plots
 from oneshot.cost import ExpectedCost, network_cost
@@ -23,9 +24,11 @@ def main(config: DictConfig) -> None:
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     search = search_for(config, space, data)
     trainer = trainer_for(config, console)
-    run = open_run(config, run_folder(config, "search"))
-    fit(trainer, search, run, config)
-    result = leave(run, search, data.image_shape)
+    with open_run(config, run_folder(config, "search")) as run:
+        if answered(run, console):
+            return
+        fit(trainer, search, run, config)
+        result = leave(run, search, data.image_shape)
     console.print(architecture_table(space, search.found))
     say(
         console,

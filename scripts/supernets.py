@@ -3,22 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+from folders import fit, open_run
 from hydra.core.hydra_config import HydraConfig
-from launch import fit, trainer_for
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from launch import trainer_for
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from screen import say
 from search import search_for
 from torch import nn
-from yaml import YAMLError
 
-from oneshot.architecture import read_text
 from oneshot.data import ImageData
 from oneshot.errors import InputError
-from oneshot.runs import Run, read_result, write_weights
+from oneshot.runs import CONFIG, Run, read_result, read_settings, write_weights
 from oneshot.search import by_scores
 from oneshot.spaces import SearchSpace
 
@@ -38,25 +35,24 @@ def adopt(config: DictConfig) -> list[str]:
         raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
     if read_result(Path(config.supernet)) is None:
         raise InputError(f"supernet={config.supernet}: is no finished run")
-    file = Path(config.supernet, "config.yaml")
-    try:
-        run: Any = OmegaConf.create(read_text(file))
-        groups = {name: dict(run[name]) for name in ("space", "data")}
-    except (OmegaConfBaseException, YAMLError, TypeError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: not the settings of a search ({' '.join(str(error).split())[:80]})") from None
+    file = Path(config.supernet, CONFIG)
+    run = read_settings(file)
+    if not {"space._target_", "data._target_"} <= set(run):
+        raise InputError(f"{file}: not the settings of a search")
     changed = []
     given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
-    for group, settings in groups.items():
-        for key, value in settings.items():
-            name, own = f"{group}.{key}", config[group].get(key)
-            if name in FREE or value == own or isinstance(value, DictConfig):
-                continue
-            if key == "_target_" or name in given or key not in config[group]:
-                raise InputError(f"{name}={own}: the supernet of {config.supernet} was trained with {value}")
-            if isinstance(value, bool | int | float | str | ListConfig | None):
-                with open_dict(config):
-                    config[group][key] = value
-                changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))
+    for name, value in run.items():
+        group, _, key = name.partition(".")
+        if group not in ("space", "data") or "." in key or name in FREE or value == config[group].get(key):
+            continue
+        if key == "_target_" or name in given or key not in config[group] or "${" in str(value):
+            raise InputError(
+                f"{name}={config[group].get(key)}: the supernet of {config.supernet} was trained with {value!s:.80}"
+            )
+        if isinstance(value, bool | int | float | str | list | None):
+            with open_dict(config):
+                config[group][key] = value
+            changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))
     return changed
 
 
@@ -70,26 +66,24 @@ def train(
         search = search_for(config, space, data)
         search.selection = by_scores
         say(console, [f"training a supernet: {folder}"])
-        inner = Run(folder, continues=True)
-        inner.write("config.yaml", OmegaConf.to_yaml(config, resolve=True))  # so that supernet=RUN/supernet can name it
-        for name in ("metrics.jsonl", "timings.jsonl"):
-            (folder / name).unlink(missing_ok=True)
-        fit(trainer_for(config, console), search, inner, config)
-        write_weights(folder / WEIGHTS, search.supernet)
-        result = inner.finish({"valid_accuracy": search.valid_accuracy})
+        with open_run(config, folder) as inner:  # whose config.yaml lets supernet=RUN/supernet name it
+            fit(trainer_for(config, console), search, inner, config)
+            write_weights(folder / WEIGHTS, search.supernet)
+            result = inner.finish({"valid_accuracy": search.valid_accuracy})
     load(supernet, folder / WEIGHTS)
     return result
 
 
 def load(module: nn.Module, file: Path) -> None:
     """Take the weights of a safetensors file. Raises InputError where they do not fit."""
+    own = module.state_dict()
     try:
-        weights = load_file(file)
+        with safe_open(file, "pt") as weights:  # names and shapes first: a file of another size is not read
+            for name in {**own, **dict.fromkeys(weights.keys())}:
+                theirs = tuple(weights.get_slice(name).get_shape()) if name in weights.keys() else "nothing"
+                here = tuple(own[name].shape) if name in own else "nothing"
+                if theirs != here:
+                    raise InputError(f"{file}: {name:.80} is {theirs}, the configured space has {here}")
+            module.load_state_dict({name: weights.get_tensor(name) for name in own})
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: cannot be read as weights ({str(error)[:80]})") from None
-    own = module.state_dict()
-    for name in {**own, **weights}:
-        if name not in own or name not in weights or own[name].shape != weights[name].shape:
-            shapes = [str(tuple(w[name].shape)) if name in w else "nothing" for w in (weights, own)]
-            raise InputError(f"{file}: {name} is {shapes[0]}, the configured space has {shapes[1]}")
-    module.load_state_dict(weights)

@@ -40,9 +40,6 @@ def test_schedule_by_hand(schedule, expected):
     assert weight == list(range(6))
     architecture = [u.architecture for u in updates if u.kind == "architecture"]
     assert architecture == list(range(len(architecture)))
-    for epoch in range(3):
-        first, last = (schedule.total(e, 2) for e in (epoch, epoch + 1))
-        assert all(list(schedule.remaining(done, 2)) == updates[done:last] for done in range(first, last))
 
 
 def run(data, seed=0, epochs=2, **options):

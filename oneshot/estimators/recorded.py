@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import torch
 from oneshot.architecture import Architecture, Query
 from oneshot.errors import InputError, check_range
 from oneshot.estimators.base import Estimator
+from oneshot.runs import append, write_text
 from oneshot.spaces.base import SearchSpace
 
+CLOCKS = ("seconds", "elapsed")
 FEWEST = 10  # queries before the share of failures counts
 MAX_BYTES = 1 << 30
 
@@ -28,9 +30,10 @@ class Recorded:
     has failed: it is written with its reason and answered by {}. More than `failures` of all queries (a share,
     looked at from the tenth query on) raise InputError with the last reason.
 
-    Row: query (its number), notation, architecture, fidelity, parent, scores or error, seconds (cost of the
-    answer), elapsed (since the first query, without time between runs).
-    path: of the file; None keeps the rows in memory alone. Raises InputError for a file that does not fit.
+    Row: query (its number), notation, architecture, fidelity, parent, scores or error. Beside it, in
+    FILE.timings.jsonl, so that FILE.jsonl is the same in every run: query, seconds (cost of the answer), elapsed (since
+    the first query, without time between runs). In memory a row has both.
+    path: of FILE.jsonl; None keeps the rows in memory alone. Raises InputError for a file that does not fit.
     """
 
     def __init__(
@@ -89,8 +92,9 @@ class Recorded:
     def _append(self, query: Query, answer: Mapping[str, Any]) -> None:
         row = {"query": len(self.rows) + 1, **_names(query, self.space), **answer, "elapsed": round(self.elapsed, 6)}
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+            timing = {name: row[name] for name in ("query", *CLOCKS)}
+            append(timings_of(self.path), timing)  # first: no query is without its cost
+            append(self.path, {name: value for name, value in row.items() if name not in CLOCKS})
         self._keep(query, row)
 
     def _replay(self, query: Query) -> None:
@@ -135,8 +139,27 @@ def _names(query: Query, space: SearchSpace) -> dict[str, Any]:
     }
 
 
+def timings_of(path: Path) -> Path:
+    """The file of the clocks beside a log."""
+    return path.with_suffix(".timings.jsonl")
+
+
 def _read(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
-    """The rows of a log. A last line that was cut off is taken out of the file."""
+    """The rows of a log with their clocks. A last line that was cut off is taken out of the file."""
+    rows = _lines(path, lambda row, number: _check_row(row, number, space), "query of this space")
+    file = timings_of(path)
+    timings = _lines(file, _check_timing, "clock of a query")[: len(rows)] if file.exists() else []
+    write_text(file, "".join(json.dumps(timing) + "\n" for timing in timings))
+    last = timings[-1]["elapsed"] if timings else 0.0
+    without = [{"seconds": 0.0, "elapsed": last}] * (len(rows) - len(timings))
+    return [
+        {**row, **{name: timing[name] for name in CLOCKS}}
+        for row, timing in zip(rows, [*timings, *without], strict=True)
+    ]
+
+
+def _lines(path: Path, check: Callable[[Any, int], None], what: str) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, each checked."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
@@ -148,9 +171,9 @@ def _read(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
             row = json.loads(line)
-            _check_row(row, number, space)
+            check(row, number)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not a query of this space ({str(error)[:80]})") from None
+            raise InputError(f"{path}, line {number}: not a {what} ({str(error)[:80]})") from None
         rows.append(row)
     if whole < len(content):
         os.truncate(path, whole)
@@ -166,11 +189,21 @@ def _check_row(row: Any, number: int, space: SearchSpace) -> None:
         raise ValueError("architecture")
     if row["notation"] != space.notation(architecture):
         raise ValueError("notation")
-    for name in ("fidelity", "seconds", "elapsed"):
-        if type(row[name]) not in (int, float) or not math.isfinite(row[name]) or row[name] < 0:
-            raise ValueError(name)
+    _check_positive(row, "fidelity")
     if ("error" in row) == ("scores" in row) or not isinstance(row.get("error", ""), str):
         raise ValueError("one of scores and error")
     for name, value in dict(row.get("scores", {})).items():
         if type(value) not in (int, float) or not math.isfinite(value):
             raise ValueError(f"scores: {name[:40]}")
+
+
+def _check_timing(row: Any, number: int) -> None:
+    if row["query"] != number:
+        raise ValueError(f"query is {row['query']!r}")
+    _check_positive(row, *CLOCKS)
+
+
+def _check_positive(row: Any, *names: str) -> None:
+    for name in names:
+        if type(row[name]) not in (int, float) or not math.isfinite(row[name]) or row[name] < 0:
+            raise ValueError(name)

@@ -1,0 +1,71 @@
+"""Signals that end a run: it saves within one step, and the exit code says which signal it was."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}  # SIGUSR1: SLURM's warning before its limit
+_held = False
+_wanted: int | None = None
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end. Not an Exception: nothing that handles errors may swallow it.
+
+    where: of the run that it ended, to be said to the user.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.code, self.where = CODES[signal.Signals(number)], ""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread; a second SIGINT ends it all at once."""
+    global _held, _wanted
+    _held, _wanted = False, None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _take) for number in CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _held, _wanted = False, None
+
+
+def hold() -> None:
+    """From here on a signal waits, until `release`."""
+    global _held
+    _held = True
+
+
+def release() -> None:
+    """Signals take effect again. Raises Stopped where one has waited."""
+    global _held
+    _held = False
+    if _wanted is not None:
+        raise Stopped(_wanted)
+
+
+def stop_wanted() -> bool:
+    """Whether a signal waits."""
+    return _wanted is not None
+
+
+def _take(number: int, frame: FrameType | None) -> None:
+    global _wanted
+    if _wanted is not None:  # it is ending already
+        if number == signal.SIGINT and _wanted == signal.SIGINT:
+            os._exit(CODES[signal.SIGINT])
+        _wanted = number if number == signal.SIGINT and _held else _wanted
+        return
+    _wanted = number
+    if not _held:
+        raise Stopped(number)

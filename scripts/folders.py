@@ -1,0 +1,125 @@
+"""A run as the scripts make it: its folder, its lock, its rows, and a fit that continues from its checkpoints."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from launch import make
+from omegaconf import DictConfig, OmegaConf
+
+from oneshot.checkpoints import Checkpointing, Checkpoints
+from oneshot.fitting import Fit
+from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_result, read_settings
+
+FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
+WANDB_TIMEOUT = 20  # seconds
+
+
+@contextmanager
+def recording(run: Run, config: DictConfig) -> Iterator["Recording"]:
+    """What takes rows and writes them to the run's files and to the configured logger, if any."""
+    record = Recording(run, config)
+    try:
+        yield record
+    finally:
+        record.close()
+
+
+class Recording:
+    """Called with each row; `begin` with those that a run which continues has already."""
+
+    def __init__(self, run: Run, config: DictConfig) -> None:
+        self.run = run
+        self.logger = logger_for(config, run) if config.logger else None
+        if self.logger:
+            self.logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+
+    def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
+        self.run.record(row, seconds)
+        self._log(row)
+
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.run.begin(rows)
+        for row in rows:
+            self._log(row)
+
+    def close(self) -> None:
+        if self.logger:
+            self.logger.finalize("success")
+            wandb.finish()
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        if self.logger:
+            self.logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
+
+
+def logger_for(config: DictConfig, run: Run) -> Any:
+    """The configured logger. W&B that cannot be reached, or has no key, is a warning, and logs offline."""
+    save_dir = str(run.path)
+    online = "wandb" in str(config.logger._target_).lower() and not config.logger.get("offline")
+    if not online or "WANDB_MODE" in os.environ:
+        return make(config.logger, save_dir=save_dir)
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            raise wandb.Error("not logged in")
+        logger = make(config.logger, save_dir=save_dir, settings=wandb.Settings(init_timeout=WANDB_TIMEOUT))
+        assert logger.experiment  # connects
+        return logger
+    except (wandb.Error, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+    print(f"warning: W&B: {reason}; logs offline, to {run.path}/wandb", file=sys.stderr)
+    return make(OmegaConf.create({**config.logger, "offline": True, "mode": "offline"}), save_dir=save_dir)
+
+
+def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig) -> None:
+    """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
+    checkpoints = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr))
+    newest = checkpoints.newest()
+    if newest:
+        print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
+    with recording(run, config) as record:
+        module.record = record
+        trainer.strategy.checkpoint_io = checkpoints
+        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
+        trainer.fit(module, ckpt_path=newest)
+
+
+def run_folder(config: DictConfig, kind: str) -> Path:
+    """out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
+
+    Jobs of one --multirun get folders of their own below out=DIR. Without out= the newest folder of the same
+    configuration that has not finished is taken up, in a --multirun one that has finished too; resume=false: a new one.
+    """
+    multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    if config.out is not None:
+        return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
+    settings = parse_settings(OmegaConf.to_yaml(config, resolve=True))
+    settings = {key: value for key, value in settings.items() if key.partition(".")[0] not in FREE}
+    digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
+    root = Path("outputs", kind)
+    for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
+        open_still = read_result(path) is None or multirun
+        if open_still and (path / CONFIG).is_file() and not is_locked(path):
+            if not differences(read_settings(path / CONFIG), settings, FREE):
+                return path
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{digest}"
+    path, number = root / name, 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{name}-{number}")
+    return path
+
+
+def open_run(config: DictConfig, path: Path) -> Run:
+    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml."""
+    return Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREE)

@@ -1,0 +1,230 @@
+"""Kill runs at random instants, give the same command again, and compare with the uninterrupted run byte for byte."""
+
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from folders import run_folder
+from hydra.core.global_hydra import GlobalHydra
+from launch import script
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from screen import say
+
+from oneshot.checkpoints import is_whole
+from oneshot.errors import InputError, check_integer, unknown
+from oneshot.runs import write_text
+
+TINY = ["threads=1", "log_every=2", "checkpoint.every=3", "space.cells=3", "space.channels=4", "space.nodes=2"]
+DATA = ["data.train_size=256", "data.batch_size=16"]
+SEARCH = ["search", *TINY, *DATA, "epochs=4"]
+JOBS = {
+    **{name: [*SEARCH, f"architect={name}"] for name in ("darts", "snas", "proxyless")},
+    "darts_second": [*SEARCH, "architect=darts_second", "epochs=2"],
+    "enas": [
+        *SEARCH,
+        "architect=enas",
+        "schedule.warmup_epochs=1",
+        "schedule.weight_steps=3",
+        "schedule.architecture_steps=4",
+    ],
+    "warm_up": [*SEARCH, "architect=darts", "schedule.warmup_epochs=3"],
+    "uniform": [*SEARCH, "architect=uniform", "selection.samples=5", "epochs=8"],
+    "path_dropout": [*SEARCH, "architect=path_dropout", "selection.samples=5"],
+    "retrain": ["retrain", *TINY, *DATA, "architecture=random", "epochs=6", "drop_path=0.3"],
+    "evolution": ["baseline", *TINY, *DATA, "strategy=evolution", "epochs=4", "budget.queries=60"],
+    "tree_search": ["baseline", *TINY, *DATA, "strategy=tree_search", "epochs=2", "budget.queries=60"],
+    "hyperband": [
+        *["baseline", *TINY, "data.train_size=96", "data.batch_size=16", "strategy=hyperband", "estimator=training"],
+        *["estimator.cells=3", "estimator.channels=2", "estimator.epochs=3", "budget.queries=12"],
+    ],
+}
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
+COMPARED = (".safetensors", ".jsonl", "architecture.json", "scores.json", "result.json")
+CLOCKS = ("seconds", "search_seconds", "supernet_seconds", "peak_memory_bytes")  # of result.json
+LIMIT = 600.0  # seconds of one process
+
+
+class Ended(NamedTuple):
+    """How a process ended: its code, negative for a signal; the signal it was sent while it lived; its seconds."""
+
+    code: int
+    sent: int | None
+    seconds: float
+
+
+@script("torture")
+def main(config: DictConfig) -> None:
+    console = Console()
+    check_integer("kills", config.kills, 1, 1_000_000)
+    check_integer("per_run", config.per_run, 1)
+    names = list(JOBS) if config.jobs is None else list(config.jobs)
+    for name in names:
+        if name not in JOBS:
+            raise unknown("job", name, JOBS)
+    folder = run_folder(config, "torture")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"out={folder}: the folder is not empty; name a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    torture = Torture(config, folder, console)
+    for name in names:
+        torture.reference(name)
+    while sum(torture.kills.values()) < config.kills:
+        for name in names:
+            if sum(torture.kills.values()) < config.kills:
+                torture.run(name)
+    result = torture.result()
+    write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    console.print(torture.table(names))
+    say(console, [f"{result['kills']} kills, {result['runs']} runs, {len(result['unequal'])} not equal", str(folder)])
+    sys.exit(1 if result["unequal"] else 0)
+
+
+class Torture:
+    """Counts what was done to each job, and what came out unequal."""
+
+    def __init__(self, config: DictConfig, folder: Path, console: Console) -> None:
+        self.config, self.folder, self.console = config, folder, console
+        self.rng = random.Random(config.seed)
+        self.seconds: dict[str, float] = {}
+        self.kills: Counter[str] = Counter()
+        self.signals: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
+        self.unequal: list[str] = []
+
+    def reference(self, name: str) -> None:
+        """The job left alone."""
+        ended = process(JOBS[name], self.folder / "reference" / name, None, None)
+        if ended.code:
+            raise InputError(f"{name}: ends with code {ended.code} when nobody disturbs it; see {self.folder}")
+        self.seconds[name] = ended.seconds
+        say(self.console, [f"{name}: {ended.seconds:.1f} s undisturbed"])
+
+    def run(self, name: str) -> None:
+        """One run of the job, killed until it finishes, and its comparison."""
+        number = sum(self.runs.values())
+        out = self.folder / "killed" / f"{name}-{number}"
+        tmp = self.config.other_tmp if number % 2 else None
+        left = min(self.config.per_run, self.config.kills - sum(self.kills.values()))
+        while True:
+            delay = self.rng.uniform(0.0, 0.8 * self.seconds[name]) if left else None
+            sent = self.rng.choice(SIGNALS)
+            ended = process(JOBS[name], out, tmp, None if delay is None else (delay, sent))
+            broken = [str(path) for path in out.rglob("*.ckpt") if not is_whole(path)]
+            self.unequal += [f"{path}: not whole" for path in broken]
+            if ended.sent is None or ended.code == 0:
+                break
+            self.kills[name] += 1
+            self.signals[signal.Signals(sent).name] += 1
+            left -= 1
+            expected = ENDED.get(sent, -sent)
+            if ended.code not in (expected, -sent):  # -sent: before our handlers were there
+                self.unequal.append(f"{out}: ended with {ended.code} after {signal.Signals(sent).name}")
+        self.runs[name] += 1
+        if ended.code:
+            self.unequal.append(f"{out}: ended with code {ended.code}")
+        different = compare(self.folder / "reference" / name, out)
+        self.unequal += [f"{out}: {file}" for file in different]
+        say(self.console, [f"{sum(self.kills.values())} kills: {name} {'not equal' if different else 'equal'}"])
+        if not different and not ended.code:
+            shutil.rmtree(out)
+
+    def result(self) -> dict[str, Any]:
+        return {
+            "kills": sum(self.kills.values()),
+            "runs": sum(self.runs.values()),
+            "signals": dict(self.signals),
+            "jobs": {name: {"kills": self.kills[name], "runs": self.runs[name]} for name in self.seconds},
+            "unequal": self.unequal,
+        }
+
+    def table(self, names: Sequence[str]) -> Table:
+        table = Table("job", "kills", "runs")
+        for name in names:
+            table.add_row(name, str(self.kills[name]), str(self.runs[name]))
+        return table
+
+
+def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, int] | None) -> Ended:
+    """Run the job's command in a process forked from this one, which has imported what it needs; perhaps kill it."""
+    script_name, *arguments = job
+    module = importlib.import_module(script_name)
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _become(module, [f"{script_name}.py", *arguments, f"out={out}"], out.with_suffix(".log"), tmp)
+    sent = None
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        now = time.monotonic() - start
+        if done:
+            return Ended(os.waitstatus_to_exitcode(status), sent, now)
+        if kill is not None and sent is None and now >= kill[0]:
+            sent = kill[1]
+            os.kill(child, sent)
+        if now > LIMIT:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def _become(module: Any, arguments: list[str], log: Path, tmp: str | None) -> None:
+    """In the forked process: be the command, and nothing of the parent."""
+    code = 1
+    try:
+        for number in ENDED:
+            signal.signal(number, signal.SIG_DFL)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        if tmp:
+            os.environ["TMPDIR"], tempfile.tempdir = tmp, None
+        GlobalHydra.instance().clear()
+        sys.argv = arguments
+        module.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def compare(reference: Path, killed: Path) -> list[str]:
+    """The files that the seed determines and that are not the same bytes, or not in both."""
+    names = {
+        path.relative_to(folder)
+        for folder in (reference, killed)
+        for path in folder.rglob("*")
+        if path.name.endswith(COMPARED) and not path.name.endswith("timings.jsonl")
+    }
+    return [str(name) for name in sorted(names) if content(reference / name) != content(killed / name)]
+
+
+def content(path: Path) -> bytes | None:
+    """The file's bytes; of a result without its clocks; None where there is none."""
+    if not path.is_file():
+        return None
+    if path.name != "result.json":
+        return path.read_bytes()
+    return repr([(k, v) for k, v in json.loads(path.read_text()).items() if k not in CLOCKS]).encode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Signals, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from oneshot.stopping import Stopped, hold, release, stop_wanted, stoppable
+
+PROGRAM = """
+import sys, time
+from oneshot.stopping import Stopped, hold, release, stoppable
+try:
+    with stoppable():
+        hold() if "held" in sys.argv else None
+        print("ready", flush=True)
+        end = time.monotonic() + float(sys.argv[1])
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        print("step done", flush=True)
+        release()
+        time.sleep(20)
+except Stopped as stop:
+    print(stop, flush=True)
+    sys.exit(stop.code)
+"""
+
+
+def started(*arguments):
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 143)])
+def test_codes(name, code):
+    process = started("20")
+    process.send_signal(getattr(signal, name))
+    assert process.communicate(timeout=20)[0] == f"stopped by {name}\n" and process.returncode == code
+
+
+def test_a_held_signal_waits_for_the_step():
+    process = started("1", "held")
+    process.terminate()
+    assert process.communicate(timeout=20)[0] == "step done\nstopped by SIGTERM\n" and process.returncode == 143
+
+
+def test_a_second_interrupt_ends_it_at_once():
+    process = started("20", "held")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0] == "" and process.returncode == 130
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    with pytest.raises(Stopped, match="SIGUSR1"), stoppable():
+        hold()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop_wanted()
+        release()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
+    assert not stop_wanted()
