@@ -19,8 +19,7 @@ from oneshot.baseline import Baseline, Budget, check_needs
 from oneshot.callbacks import QueryBar
 from oneshot.cost import network_cost
 from oneshot.errors import InputError
-from oneshot.estimators import Recorded, Tabular
-from oneshot.estimators.priced import Priced
+from oneshot.estimators import Priced, Recorded, Tabular
 from oneshot.runs import Run
 
 LOG = "queries.jsonl"
@@ -93,7 +92,7 @@ def leave(
             "notation": space.notation(best),
             f"best_{metric}": baseline.best_score,
             "queries": len(rows),
-            "failed_queries": sum("error" in row for row in rows),
+            "failed_queries": len(baseline.answers.failed),
             "search_seconds": rows[-1]["elapsed"],
             **found,
             **network_cost(space, best, image_shape),

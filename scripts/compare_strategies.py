@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from estimates import Parts, known_scores
+from estimates import Parts, known_scores, wanted
 from launch import CONF, continue_run, make, prepare, run_folder, script, trainer_for
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -17,9 +17,8 @@ from oneshot import plots
 from oneshot.analysis import mean_interval
 from oneshot.baseline import Baseline, Budget, check_needs
 from oneshot.callbacks import QueryBar
-from oneshot.errors import InputError, check_integer, unknown
-from oneshot.estimators import Recorded, Tabular
-from oneshot.estimators.priced import Priced
+from oneshot.errors import InputError, check_integer, check_range, unknown
+from oneshot.estimators import Priced, Recorded, Tabular
 from oneshot.runs import Run, read_result, write_text
 from oneshot.spaces import SearchSpace
 
@@ -33,6 +32,8 @@ def main(config: DictConfig) -> None:
     estimated = config.get("estimator") or config.reference
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    if wanted(config.reference) - {"space"}:
+        raise InputError(f"reference: is {config.reference._target_}; must be a table, estimator@reference=tabular")
     table = make(config.reference, space=space)
     cost = make(config.cost, space=space) if config.cost else None
     for node in nodes.values():
@@ -41,9 +42,8 @@ def main(config: DictConfig) -> None:
     trainer_for(config, console)
     path = run_folder(config, "compare_strategies")
     parts = Parts(config, space, data, path)
-    estimator = parts.estimator(estimated)
+    estimator = parts.estimator(config.estimator) if config.get("estimator") else table
     answering = Priced(estimator, space, cost) if cost else estimator
-    Recorded(answering, space, failures=config.failures)
     run = continue_run(config, path)
     more = parts.train(run, console)
     results = []
@@ -68,6 +68,7 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
             raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
     check_integer("seeds", config.seeds, 1, 100_000)
     check_integer("queries", config.queries, 1)
+    check_range("failures", config.failures, 0.0, 1.0)
     known = sorted(path.stem for path in (CONF / "strategy").glob("*.yaml"))
     for name in config.strategies:
         if name not in known:

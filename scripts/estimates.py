@@ -17,7 +17,7 @@ from torch import nn
 
 from oneshot.data import ImageData, TrainAndTest
 from oneshot.errors import InputError
-from oneshot.estimators.priced import Priced
+from oneshot.estimators import Priced
 from oneshot.retrain import Retrain
 from oneshot.runs import Run, read_result
 from oneshot.spaces import SearchSpace
@@ -63,7 +63,7 @@ class Parts:
             result = read_result(Path(given)) or {}
         else:
             result = train(self.supernet, self.config, self.space, self.data, run, console)
-        return {"supernet_seconds": result["seconds"]}
+        return {"supernet_seconds": result["seconds"]} if "seconds" in result else {}
 
     def _supernet(self) -> nn.Module:
         if self.supernet is None:

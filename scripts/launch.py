@@ -121,9 +121,17 @@ def _no_choice() -> str | None:
     for override in sys.argv[1:]:
         group, _, choice = override.partition("=")
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        if known and choice not in known:
+        if known and (choice in ("", "null") or _is_number(choice)):
             return f"{override}: must name a choice for {group}; known: {', '.join(known)}"
     return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _explain_override(error: ConfigCompositionException, config_name: str) -> str:

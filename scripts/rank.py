@@ -92,6 +92,9 @@ def leave(
     """Compare what neither side failed on; write picture and result."""
     metric = config.metric
     pairs = [p for p in zip(rows["estimator"], rows["reference"], strict=True) if all("scores" in row for row in p)]
+    if not pairs:
+        reason = next(row["error"] for side in rows.values() for row in side if "error" in row)
+        raise InputError(f"none of {len(rows['estimator'])} architectures could be scored: {reason}")
     scores, reference = ([row["scores"][metric] for row in side] for side in zip(*pairs, strict=True))
     costs = [network_cost(space, space.architecture(row["architecture"]), image_shape) for row, _ in pairs]
     sides = {"estimator": scores, **{name: [cost[name] for cost in costs] for name in costs[0]}}

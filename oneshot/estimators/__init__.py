@@ -2,8 +2,9 @@
 
 from oneshot.estimators.base import Estimator
 from oneshot.estimators.one_shot import OneShot
+from oneshot.estimators.priced import Priced
 from oneshot.estimators.recorded import Recorded
 from oneshot.estimators.tabular import Tabular
 from oneshot.estimators.training import Training
 
-__all__ = ["Estimator", "OneShot", "Recorded", "Tabular", "Training"]
+__all__ = ["Estimator", "OneShot", "Priced", "Recorded", "Tabular", "Training"]

@@ -42,14 +42,15 @@ class OneShot:
         self.supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.part = part.sample(images) if images else part
         self.part.to(device)
+        self.shares = {len(self.part): self.part}  # by number of images
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         return [self._score(query) for query in queries]
 
     def _score(self, query: Query) -> Mapping[str, float]:
-        part = self.part
-        if query.fidelity < 1:
-            part = part.sample(max(2, round(query.fidelity * len(part))))
+        images = max(2, round(query.fidelity * len(self.part)))
+        if images not in self.shares:
+            self.shares[images] = self.part.sample(images)
         gates = path(self.space, query.architecture, self.device)
-        means = evaluate(self.supernet, self.criterion, part.passes(self.batch_size), lambda _: gates)
+        means = evaluate(self.supernet, self.criterion, self.shares[images].passes(self.batch_size), lambda _: gates)
         return {"accuracy": means["accuracy"], "negative_loss": -means["loss"]}

@@ -42,6 +42,7 @@ class Recorded:
         self.known: dict[Query, dict[str, Any]] = {}
         self.logged = _read(path, space) if path is not None and path.exists() else []
         self.base, self.started = 0.0, math.nan
+        self.failed: list[str] = []  # the reasons
 
     @property
     def elapsed(self) -> float:
@@ -105,14 +106,15 @@ class Recorded:
 
     def _keep(self, query: Query, row: dict[str, Any]) -> None:
         self.rows.append(row)
+        if "error" in row:
+            self.failed.append(row["error"])
         self.known.setdefault(query, {key: row[key] for key in ("scores", "error") if key in row})
 
     def _check_failures(self) -> None:
-        failed = [row["error"] for row in self.rows if "error" in row]
-        if len(self.rows) >= FEWEST and len(failed) > self.failures * len(self.rows):
+        if len(self.rows) >= FEWEST and len(self.failed) > self.failures * len(self.rows):
             raise InputError(
-                f"{len(failed)} of {len(self.rows)} queries failed, more than failures={self.failures}; "
-                f"the last: {failed[-1]}"
+                f"{len(self.failed)} of {len(self.rows)} queries failed, more than failures={self.failures}; "
+                f"the last: {self.failed[-1]}"
             )
 
 

@@ -243,6 +243,20 @@ def test_rank_against_trainings(run, tmp_path):
     assert [row["scores"]["accuracy"] for row in rows(tmp_path / "rank" / "reference.jsonl")]
 
 
+def test_rank_of_what_cannot_be_scored(run, table, tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "class Broken:\n"
+        "    metrics = ('accuracy',)\n"
+        "    def __init__(self, images, batch_size):\n"
+        "        pass\n"
+        "    def __call__(self, queries):\n"
+        "        raise ValueError('no weights')\n"
+    )
+    settings = ["space=nasbench201", f"reference.table={table}", "reference.dataset=own", "architectures=4"]
+    code, _, err = run(rank, *settings, "estimator._target_=broken.Broken", "out=rank")
+    assert code == 2 and "none of 4 architectures could be scored: ValueError: no weights" in err
+
+
 def test_compare_strategies(run, supernet, table, tmp_path):
     settings = [f"reference.table={table}", "reference.dataset=own", "seeds=2", "queries=20"]
     settings += ["regret_at=[10,20]", "strategies=[random_search,evolution]", f"runs=[{supernet}]"]
@@ -267,6 +281,7 @@ def test_compare_strategies(run, supernet, table, tmp_path):
     for setting, message in (
         ("strategies=[random]", "did you mean 'random_search'"),
         ("strategies=[]", "must hold at least one"),
+        ("failures=2", "failures=2"),
         ("seeds=0", "seeds=0"),
         ("queries=0", "queries=0"),
         ("runs=[nowhere]", "nowhere is no finished run"),
@@ -275,3 +290,5 @@ def test_compare_strategies(run, supernet, table, tmp_path):
         code, _, err = run(compare_strategies, *settings, setting, "out=d")
         assert code == 2 and message in err, err
     assert not (tmp_path / "d").exists()
+    code, _, err = run(compare_strategies, "estimator@reference=one_shot", "out=d")
+    assert code == 2 and "must be a table, estimator@reference=tabular" in err
