@@ -34,12 +34,12 @@ def targets(node):
 
 
 def test_count():
-    assert len(FILES) == 2 + 7 + 4 + 3 + 3 + 3 + 6 + 13 + 3
-    assert len(TUNING) == 8
+    assert len(FILES) == 2 + 7 + 4 + 3 + 3 + 3 + 7 + 13 + 3
+    assert len(TUNING) == 16
     sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
-    assert len(sizes) == 7
+    assert len(sizes) == 8
     sizes += (CONF / "sizes").glob("*.yaml")
-    assert len(sizes) == 20
+    assert len(sizes) == 22
     assert len(list(CONF.rglob("*.yaml"))) == 8 + len(FILES) + len(TUNING) + len(sizes)
 
 
@@ -66,7 +66,7 @@ def test_benchmark_composes(sizes):
 
 @pytest.mark.parametrize("name", TUNING)
 def test_tuning_is_of_an_experiment_and_an_architect(name):
-    experiment = next(e for e in ("cifar10_cpu", "digits") if name.startswith(f"{e}_"))
+    experiment = next(e for e in ("cifar10_cpu", "digits", "nb201_cifar10", "rank_nb201") if name.startswith(f"{e}_"))
     architect = name.removeprefix(f"{experiment}_")
     published = composed("search", "experiment=darts_cifar10", f"architect={architect}")
     tuned = composed("search", f"experiment={experiment}", f"architect={architect}")
@@ -127,4 +127,5 @@ def test_experiments_of_strategies():
     assert (config.seeds, config.queries, config.space._target_) == (20, 200, "oneshot.spaces.NASBench201")
     config = composed("rank", "experiment=rank_nb201", *TABLE)
     assert (config.space.cells, config.space.channels, config.architectures) == (1, 16, 200)
+    assert config.architect.fairness and config.epochs == 33 and config.estimator.batch_size == 250
     assert config.architect._target_ == "oneshot.architects.uniform.Uniform"
