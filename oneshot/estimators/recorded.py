@@ -149,13 +149,11 @@ def _read(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     rows = _lines(path, lambda row, number: _check_row(row, number, space), "query of this space")
     file = timings_of(path)
     timings = _lines(file, _check_timing, "clock of a query")[: len(rows)] if file.exists() else []
-    write_text(file, "".join(json.dumps(timing) + "\n" for timing in timings))
     last = timings[-1]["elapsed"] if timings else 0.0
-    without = [{"seconds": 0.0, "elapsed": last}] * (len(rows) - len(timings))
-    return [
-        {**row, **{name: timing[name] for name in CLOCKS}}
-        for row, timing in zip(rows, [*timings, *without], strict=True)
-    ]
+    lost = range(len(timings) + 1, len(rows) + 1)
+    timings += [{"query": number, "seconds": 0.0, "elapsed": last} for number in lost]
+    write_text(file, "".join(json.dumps(timing) + "\n" for timing in timings))
+    return [{**row, **{name: timing[name] for name in CLOCKS}} for row, timing in zip(rows, timings, strict=True)]
 
 
 def _lines(path: Path, check: Callable[[Any, int], None], what: str) -> list[dict[str, Any]]:

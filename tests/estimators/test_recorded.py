@@ -47,11 +47,13 @@ def test_equal_queries_are_answered_from_the_log(tmp_path):
     assert estimator.asked == [2]
     answers([second._replace(fidelity=0.5), second._replace(parent=first.architecture)])
     assert estimator.asked == [2, 2]  # another fidelity or parent is another query
-    written = rows(tmp_path / "q.jsonl")
+    written, clocks = rows(tmp_path / "q.jsonl"), rows(tmp_path / "q.timings.jsonl")
     assert [row["query"] for row in written] == [1, 2, 3, 4, 5, 6]
-    assert written[0]["seconds"] > 0 and written[2]["seconds"] == written[3]["seconds"] == 0
+    assert [row["query"] for row in clocks] == [1, 2, 3, 4, 5, 6]
+    assert clocks[0]["seconds"] > 0 and clocks[2]["seconds"] == clocks[3]["seconds"] == 0
     assert written[0]["notation"] == SPACE.notation(first.architecture)
-    assert all(a["elapsed"] <= b["elapsed"] for a, b in zip(written, written[1:], strict=False))
+    assert all(a["elapsed"] <= b["elapsed"] for a, b in zip(clocks, clocks[1:], strict=False))
+    assert not {"seconds", "elapsed"} & set(written[0])
 
 
 def test_a_restart_answers_from_the_file_and_goes_on(tmp_path):
@@ -64,11 +66,40 @@ def test_a_restart_answers_from_the_file_and_goes_on(tmp_path):
     assert path.read_bytes() == whole
     assert answers(QUERIES[:2]) == [{"accuracy": 0.0}, {"accuracy": 0.05}]
     before = answers.elapsed
-    assert before == rows(path)[1]["elapsed"] and path.read_bytes() == whole and not estimator.asked
+    clocks = rows(tmp_path / "q.timings.jsonl")
+    assert before == clocks[1]["elapsed"] and path.read_bytes() == whole and not estimator.asked
     assert answers(QUERIES[2:7]) == [{"accuracy": n / 20} for n in range(2, 7)]  # three logged, two new
     assert estimator.asked == [2] and len(rows(path)) == 7
     assert answers([QUERIES[1]]) == [{"accuracy": 0.05}] and estimator.asked == [2]
-    assert answers.elapsed >= rows(path)[4]["elapsed"]
+    assert answers.elapsed >= clocks[4]["elapsed"]
+    whole = Recorded(Counting(), SPACE, tmp_path / "whole.jsonl")
+    for part in (QUERIES[:5], QUERIES[5:7], [QUERIES[1]]):
+        whole(part)
+    assert (tmp_path / "whole.jsonl").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change", [{"query": 7}, {"seconds": -1}, {"elapsed": math.nan}, {"elapsed": "1"}, {"seconds": None}]
+)
+def test_foreign_clocks_are_refused(change, tmp_path):
+    path = tmp_path / "q.jsonl"
+    Recorded(Counting(), SPACE, path)(QUERIES[:2])
+    first, second = rows(tmp_path / "q.timings.jsonl")
+    (tmp_path / "q.timings.jsonl").write_text(json.dumps(first) + "\n" + json.dumps({**second, **change}) + "\n")
+    with pytest.raises(InputError, match="line 2: not a clock of a query"):
+        Recorded(Counting(), SPACE, path)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_lost_clocks_count_as_no_time(left, tmp_path):
+    path = tmp_path / "q.jsonl"
+    Recorded(Counting(), SPACE, path)(QUERIES[:3])
+    lines = (tmp_path / "q.timings.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "q.timings.jsonl").write_text("".join(lines[:left]))
+    answers = Recorded(Counting(), SPACE, path)
+    answers(QUERIES[:4])
+    assert len(answers.rows) == 4 and len(rows(path)) == 4
+    assert len(rows(tmp_path / "q.timings.jsonl")) == 4
 
 
 def test_another_sequence_is_refused(tmp_path):
@@ -83,7 +114,7 @@ def test_another_sequence_is_refused(tmp_path):
     "change",
     [
         {"query": 7}, {"architecture": [0, 0]}, {"architecture": None}, {"notation": "x"}, {"fidelity": "1"},
-        {"seconds": -1}, {"elapsed": math.nan}, {"scores": {"accuracy": "high"}}, {"scores": {"accuracy": math.inf}},
+        {"fidelity": math.nan}, {"fidelity": -1}, {"scores": {"accuracy": "high"}}, {"scores": {"accuracy": math.inf}},
         {"error": "both"}, {"scores": None},
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ SMALL = ["epochs=1", "space.cells=1", "space.channels=4", "data.train_size=256",
 NB201 = ["space=nasbench201", *SMALL]
 LEFT = {
     "anytime.png", "anytime.svg", "architecture.json", "cells.png", "cells.svg", "config.yaml", "metrics.jsonl",
-    "queries.jsonl", "result.json", "timings.jsonl",
+    "queries.jsonl", "queries.timings.jsonl", "result.json", "timings.jsonl", "status.json", ".lock",
 }  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_a_cut_run_continues_to_the_same_end(run, supernet, table, tmp_path):
     code, out, _ = run(baseline, *settings, "out=cut")
     assert code == 0 and "finished before" in out
     code, _, err = run(baseline, *settings, "strategy.tournament=2", "out=cut")
-    assert code == 2 and "was started with strategy.tournament=10, not 2; name a new folder" in err
+    assert code == 2 and "was started with strategy.tournament=10 and not 2; name a new folder" in err
 
 
 def test_trainings_with_fidelities(run, tmp_path):

@@ -23,6 +23,7 @@ TINY = [
     "data.batch_size=32",
 ]
 LEFT = {
+    ".lock", "status.json", "checkpoints",
     "architect.safetensors", "architecture.json", "cells.png", "cells.svg", "config.yaml", "curves.png", "curves.svg",
     "metrics.jsonl", "result.json", "scores.json", "scores.png", "scores.svg", "supernet.safetensors", "timings.jsonl",
 }  # fmt: skip
