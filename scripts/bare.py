@@ -1,6 +1,7 @@
-"""What Lightning, logging and the progress bar take: a search under them, and a bare loop of the same updates."""
+"""What stands around the updates: Lightning, logging and progress bar, against a bare loop; a checkpoint."""
 
 import io
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch.nn import functional
 from oneshot.architects import DARTS
 from oneshot.architects.base import Step
 from oneshot.callbacks import ProgressBar
+from oneshot.checkpoints import Checkpointing, Checkpoints
 from oneshot.data import digits
 from oneshot.draws import seed_of
 from oneshot.runs import Run
@@ -24,6 +26,7 @@ from oneshot.spaces import DARTSCells
 from oneshot.updates import Parts, architecture_step, weight_step
 
 UPDATES = 60
+SAVES = 7
 
 
 def milliseconds_an_update(device: torch.device) -> tuple[float, float]:
@@ -32,19 +35,47 @@ def milliseconds_an_update(device: torch.device) -> tuple[float, float]:
         run = Run(Path(folder, "run"))
         clock = Clock()
         screen = ProgressBar(Console(file=io.StringIO(), force_terminal=True))
-        trainer = pl.Trainer(
-            max_epochs=1,
-            limit_train_batches=UPDATES,
-            accelerator="cpu" if device.type == "cpu" else "auto",
-            devices=1,
-            callbacks=[screen, clock],
-            logger=False,
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
+        trainer = trainer_of(device, UPDATES, [screen, clock])
         trainer.fit(tiny_search(run.record))
     return clock.milliseconds(), bare_loop(tiny_search(), device)
+
+
+def milliseconds_a_checkpoint(search: Search) -> float:
+    """The median of some checkpoints of this search: written, synced and renamed, with both optimizers' states."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = TimedCheckpoints(Path(folder))
+        trainer = trainer_of(search.device, SAVES + 2, [Checkpointing(checkpoints, 1)])
+        trainer.strategy.checkpoint_io = checkpoints
+        trainer.fit(search)
+        return 1000 * statistics.median(checkpoints.seconds[2:])  # behind the first steps optimizers have states
+
+
+class TimedCheckpoints(Checkpoints):
+    """Keeps how long each took."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seconds: list[float] = []
+
+    def save(self, trainer: pl.Trainer, done: int) -> None:
+        start = time.perf_counter()
+        super().save(trainer, done)
+        self.seconds.append(time.perf_counter() - start)
+
+
+def trainer_of(device: torch.device, updates: int, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """A trainer of so many updates that shows and keeps nothing of its own."""
+    return pl.Trainer(
+        max_epochs=1,
+        limit_train_batches=updates,
+        accelerator="cpu" if device.type == "cpu" else "auto",
+        devices=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
 
 
 def tiny_search(record: Callable[..., None] | None = None) -> Search:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import hydra
 import torch
-from bare import milliseconds_an_update
+from bare import milliseconds_a_checkpoint, milliseconds_an_update
 from launch import make, new_file, prepare, read_device, script
 from naive import naive
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -37,7 +37,7 @@ from oneshot.data import Augmentation, ImageData, LabelledImages, Splits, digits
 from oneshot.errors import InputError, check_integer
 from oneshot.profiling import Operations, saved_bytes
 from oneshot.runs import write_text
-from oneshot.search import Schedule
+from oneshot.search import Schedule, Search
 from oneshot.spaces import NASBench201, SearchSpace
 from oneshot.updates import Parts, architecture_step, joint_step, weight_step
 
@@ -128,7 +128,7 @@ class Benchmark:
         ):
             with console.status(what):
                 yield from measure()
-        with console.status("batches, Lightning"):
+        with console.status("batches, Lightning, checkpoints"):
             yield from self.around(update_ms)
 
     def steps(self, name: str) -> Iterator[Figure]:
@@ -316,6 +316,13 @@ class Benchmark:
         fit, bare = medians([milliseconds_an_update(self.device) for _ in range(self.config.rounds)])
         yield beside("tiny update, against a bare loop", "ms", fit, bare)
         yield Figure("Lightning, logs, bar, of an update", "%", 100 * (fit - bare) / update_ms)
+        settings = hydra.compose("search", ["architect=darts"])
+        criterion = make(settings.criterion)
+        architect = make(settings.architect, space=self.space, criterion=criterion, cost=None)
+        data = enlarged_digits(self.config.size, self.config.batch)
+        save = milliseconds_a_checkpoint(Search(self.space, architect, data, criterion=criterion).to(self.device))
+        yield Figure("checkpoint", "ms", save)
+        yield Figure("checkpoint each 50 updates, of an update", "%", 100 * save / (50 * update_ms))
 
 
 def medians(rows: Sequence[tuple[float, float]]) -> tuple[float, float]:
