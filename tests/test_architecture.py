@@ -107,3 +107,26 @@ def test_mutated_files_raise_only_our_error(tmp_path_factory, position, characte
     except InputError:
         return
     assert SPACE.is_valid(found.decisions)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["format", "version", "space", "settings", "decisions", "notation", "__class__"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(FIELDS), JSON, st.booleans(), st.integers(0, 100))
+def test_other_values_raise_only_our_error(tmp_path_factory, field, value, inside, which):
+    """A field, or one decision, that is anything."""
+    content = json.loads(TEXT)
+    target = content["decisions"] if inside else content
+    target[list(target)[which % len(target)] if inside else field] = value
+    try:
+        found = load(tmp_path_factory.mktemp("mutated"), json.dumps(content))
+    except InputError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
+        return
+    assert SPACE.is_valid(found.decisions)

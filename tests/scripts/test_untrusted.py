@@ -1,0 +1,112 @@
+"""Files from strangers: a planted pickle, or YAML that would call something, in each kind of file that is read."""
+
+import contextlib
+import hashlib
+import pickle
+import shutil
+import sys
+
+import baseline
+import pytest
+import retrain
+import search
+from hydra.core.global_hydra import GlobalHydra
+
+TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
+
+
+class Planted:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A finished search, a training and a baseline over the search's supernet."""
+    folder = tmp_path_factory.mktemp("found")
+    jobs = [
+        (search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
+        (retrain, [*TINY, "architecture=search", "out=retrain"]),
+        (baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
+    ]
+    before = sys.argv, [*sys.path]
+    with contextlib.chdir(folder):
+        for module, arguments in jobs:
+            GlobalHydra.instance().clear()
+            sys.argv = [module.__name__, *arguments]
+            module.main()
+    sys.argv, sys.path[:] = before
+    return folder
+
+
+READ = [  # the file that is planted, and what reads it
+    ("search/architecture.json", retrain, [*TINY, "architecture=search"]),
+    ("search/config.yaml", baseline, ["supernet=search", "budget.queries=3"]),
+    ("search/supernet.safetensors", baseline, ["supernet=search", "budget.queries=3"]),
+    ("search/result.json", baseline, ["supernet=search", "budget.queries=3"]),
+    ("search/config.yaml", search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
+    ("search/checkpoints", search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
+    ("retrain/checkpoints", retrain, [*TINY, "architecture=search", "out=retrain"]),
+    ("baseline/queries.jsonl", baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
+    ("baseline/queries.timings.jsonl", baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
+    ("latency.json", search, [*TINY, "cost=latency", "cost.table=latency.json"]),
+    ("table.csv", baseline, ["space=nasbench201", "estimator=tabular", "estimator.table=table.csv"]),
+]
+
+
+def contents(planted):
+    """A pickle, in binary and in text, and YAML that calls."""
+    yield "pickle", pickle.dumps(planted)
+    yield "text", pickle.dumps(planted, protocol=0)
+    yield "yaml", f'!!python/object/apply:builtins.open ["{planted.path}", "w"]\n'.encode()
+    yield (
+        "target",
+        f'space: {{_target_: builtins.open, file: "{planted.path}", mode: w}}\ndata: {{_target_: x}}\n'.encode(),
+    )
+
+
+@pytest.mark.parametrize("kind", ["pickle", "text", "yaml", "target"])
+@pytest.mark.parametrize(("file", "module", "arguments"), READ, ids=[f"{f}-{m.__name__}" for f, m, _ in READ])
+def test_it_is_not_executed(run, found, tmp_path, file, module, arguments, kind):
+    shutil.copytree(found, tmp_path, dirs_exist_ok=True)
+    planted = Planted(tmp_path / "executed")
+    content = dict(contents(planted))[kind]
+    for result in ("search", "retrain", "baseline"):  # of what continues
+        if f"out={result}" in arguments:
+            (tmp_path / result / "result.json").unlink()
+    if file.endswith("checkpoints"):
+        for path in (tmp_path / file).iterdir():
+            path.unlink()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        (tmp_path / file / f"000000000001-{digest}.ckpt").write_bytes(content)
+    else:
+        (tmp_path / file).write_bytes(content)
+    code, _, err = run(module, *arguments)
+    if b"\n" not in content and "queries" in file:  # a line that a kill has cut off: taken out, and asked again
+        assert code == 0
+    else:
+        named = {"search/result.json": "is no finished run", "target": "builtins.open"}
+        expected = (
+            named.get(file) or (named.get(kind) if "config" in file else None) or file.replace("points", "points/")
+        )
+        assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err
+        assert expected in err
+    assert not planted.path.exists()
+
+
+@pytest.mark.parametrize("name", ["status.json", "metrics.jsonl", "timings.jsonl", "scores.json"])
+def test_what_is_only_written_is_not_read(run, found, tmp_path, name):
+    """A run that continues takes these from its checkpoint, or not at all."""
+    shutil.copytree(found, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "search" / "result.json").unlink()
+    planted = Planted(tmp_path / "executed")
+    (tmp_path / "search" / name).write_bytes(pickle.dumps(planted))
+    arguments = [*TINY, "architect=uniform", "selection.samples=2", "out=search"]
+    out = tmp_path / "search"
+    code, _, err = run(search, *arguments)
+    assert (code, err) == (0, "") and not planted.path.exists()
+    assert (out / "scores.json").read_bytes() == (found / "search" / "scores.json").read_bytes()
+    assert (out / "metrics.jsonl").read_bytes() == (found / "search" / "metrics.jsonl").read_bytes()
