@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import torch
 import yaml
@@ -47,9 +47,7 @@ class Run:
             self._lock = open(path / LOCK, "a")
         except OSError as error:
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(self._lock):
             process = read_json(path / STATUS).get("process", "another")
             raise InputError(f"out={path}: process {process} writes there now; name another folder") from None
         _check_folder(path, settings, resume, free)  # again: nobody else writes now
@@ -137,12 +135,19 @@ def _check_folder(path: Path, settings: str, resume: bool, free: Collection[str]
 
 def is_locked(path: Path) -> bool:
     """Whether a process writes this folder now."""
+    with open(path / LOCK, "a") as file:
+        return not _lock(file)
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock it until it is closed; False where another process has. A file system without locks gives none."""
     try:
-        with open(path / LOCK, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError:
-        return True
-    return False
+        pass
+    return True
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:

@@ -61,6 +61,8 @@ def main(config: DictConfig) -> None:
 
 def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> Architecture:
     """Spend the budget; rows go to the run's files, the screen shows the best so far."""
+    if baseline.answers.logged:
+        say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
     with QueryBar(console, baseline.total) as bar, recording(run, config) as record:
         record.begin([])  # all rows are written again from the log: none is lost or doubled
 

@@ -18,6 +18,7 @@ from launch import make
 from omegaconf import DictConfig, OmegaConf
 
 from oneshot.checkpoints import Checkpointing, Checkpoints
+from oneshot.errors import InputError
 from oneshot.fitting import Fit
 from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_result, read_settings
 
@@ -91,7 +92,12 @@ def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig) -> None:
         module.record = record
         trainer.strategy.checkpoint_io = checkpoints
         trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
-        trainer.fit(module, ckpt_path=newest)
+        try:
+            trainer.fit(module, ckpt_path=newest)
+        except InputError as error:
+            if newest and module.fresh:  # it was not loaded
+                raise InputError(f"{newest}: {error}") from None
+            raise
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
@@ -108,9 +114,8 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
-        open_still = read_result(path) is None or multirun
-        if open_still and (path / CONFIG).is_file() and not is_locked(path):
-            if not differences(read_settings(path / CONFIG), settings, FREE):
+        if (path / CONFIG).is_file() and not differences(read_settings(path / CONFIG), settings, FREE):
+            if (read_result(path) is None or multirun) and not is_locked(path):
                 return path
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{digest}"
     path, number = root / name, 1
