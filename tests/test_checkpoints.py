@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import random
+import signal
+import time
 import zipfile
 
 import pytest
@@ -129,3 +132,26 @@ def test_interval(every, expected):
 def test_no_interval(every):
     with pytest.raises(InputError, match="checkpoint.every="):
         interval(every)
+
+
+def test_a_kill_in_a_write_leaves_a_whole_one(tmp_path):
+    """A process that does nothing but save, killed at 20 instants; behind the first save there is always one."""
+    state, rng, cut = {"weights": torch.zeros(1 << 19)}, random.Random(0), 0
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        child = os.fork()
+        if child == 0:
+            checkpoints, done = Checkpoints(folder), 0
+            while True:
+                done += 1
+                checkpoints.save_checkpoint(state, folder / f"{done:012}")
+        said = []
+        while not any(folder.glob("*.ckpt")):
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        cut += any(path.name.endswith(".tmp") for path in folder.iterdir())
+        assert Checkpoints(folder, said.append).newest() is not None and not said
+        assert not any(path.name.endswith(".tmp") for path in folder.iterdir())
+    assert cut  # some of them were in the middle of a write
