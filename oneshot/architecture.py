@@ -126,6 +126,8 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
 def read_text(path: Path) -> str:
     """The text of a small file from the user. Raises InputError when it is missing, too large or not text."""
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
         return path.read_text(encoding="utf-8")

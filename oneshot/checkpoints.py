@@ -40,9 +40,7 @@ class Checkpoints(CheckpointIO):
         trainer.save_checkpoint(self.folder / f"{done:012}")
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole. What a kill has left of a write is removed."""
-        for temporary in self.folder.glob(".*.tmp"):
-            temporary.unlink(missing_ok=True)
+        """The newest checkpoint that is whole."""
         for path in reversed(list(self._files())):
             if is_whole(path):
                 return path

@@ -13,10 +13,17 @@ class Diverged(InputError):
     """A number that is not finite: nothing that follows would mean anything."""
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold, and no bool."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     """Raise InputError unless `value` is a finite number in [low, high] (in (low, high] with `open_low`)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and low <= value <= high and not (open_low and value == low):
+    if is_number(value) and low <= value <= high and not (open_low and value == low):
         return
     above = f"above {low}" if open_low else f"at least {low}"
     allowed = above if high == math.inf else f"{above} and at most {high}"

@@ -1,6 +1,6 @@
 """What the two LightningModules share: an own count of updates, rows, and a state that a fit resumes from exactly."""
 
-import math
+import operator
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from oneshot.errors import InputError, check_integer
+from oneshot.errors import InputError, check_integer, is_number
 from oneshot.metrics import Means, Watch
 
 MAX_ROWS = 10_000_000
@@ -74,7 +74,13 @@ class Fit(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.watch.settle()
-        progress = {"done": self.done, "ended": self.ended, "rows": self.rows, "means": self.means.state()}
+        progress = {
+            "seed": self.seed,
+            "done": self.done,
+            "ended": self.ended,
+            "rows": self.rows,
+            "means": self.means.state(),
+        }
         checkpoint["fit"] = {**progress, **self.state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -82,6 +88,8 @@ class Fit(pl.LightningModule):
         checkpoint.pop("loops", None)
         try:
             state = checkpoint["fit"]
+            if state["seed"] != self.seed:
+                raise ValueError(f"seed is {state['seed']!r:.40}, here {self.seed}")
             for name in ("done", "ended"):
                 if type(state[name]) is not int or state[name] < 0:
                     raise ValueError(f"{name} is {state[name]!r:.40}")
@@ -96,7 +104,7 @@ class Fit(pl.LightningModule):
             for optimizer, loaded in zip(optimizers, checkpoint["optimizer_states"], strict=True):
                 _check_optimizer(optimizer, loaded)
             _check_alike("lr_schedulers", [schedule.state_dict()], checkpoint["lr_schedulers"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit this run ({_line(error)})") from None
         self.fresh = False
 
@@ -135,24 +143,25 @@ def _check_rows(rows: Any) -> None:
         raise ValueError("rows")
     for row in rows:
         for name, value in row.items():
-            if not isinstance(name, str) or type(value) not in (int, float) or not math.isfinite(value):
+            if not isinstance(name, str) or not is_number(value):
                 raise ValueError(f"rows: {name!r:.40}")
+        if "step" not in row:
+            raise ValueError("rows: one has no step")
 
 
 def _check_weights(own: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> None:
     for name in {**own, **loaded}:
-        shapes = [tuple(w[name].shape) if name in w else None for w in (own, loaded)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"{name:.80} is {shapes[1]}, here {shapes[0]}")
+        kinds = [(tuple(w[name].shape), w[name].dtype) if name in w else None for w in (own, loaded)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{name:.80} is {kinds[1]}, here {kinds[0]}")
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, loaded: Mapping[str, Any]) -> None:
-    """Raise unless `loaded` is a state of this optimizer; the optimizer, which is to be thrown away, has it then."""
+    """Raise unless `loaded` can be a state of this optimizer."""
     _check_alike("param_groups", optimizer.state_dict()["param_groups"], loaded["param_groups"])
-    optimizer.load_state_dict({"state": loaded["state"], "param_groups": loaded["param_groups"]})
-    for parameter, state in optimizer.state.items():
-        if not isinstance(parameter, Tensor):
-            raise ValueError(f"the optimizer's state has {parameter!r:.40}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for i, state in loaded["state"].items():
+        parameter = parameters[operator.index(i)]
         for name, value in state.items():
             if isinstance(value, Tensor) and value.numel() != 1 and value.shape != parameter.shape:
                 raise ValueError(f"{name!r:.40} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
@@ -170,7 +179,7 @@ def _check_alike(name: str, own: Any, loaded: Any) -> None:
             raise ValueError(f"{name} has another length")
         for i, value in enumerate(own):
             _check_alike(f"{name}.{i}", value, loaded[i])
-    elif not (type(loaded) is type(own) or {type(own), type(loaded)} <= {int, float}):
+    elif not (type(loaded) is type(own) or is_number(own) and is_number(loaded)):
         raise ValueError(f"{name} is {loaded!r:.40}, here {own!r:.40}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oneshot.errors import Diverged, InputError
+from oneshot.errors import Diverged, InputError, is_number
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Means:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Raises ValueError or TypeError for anything that `state` does not give."""
         for name, (total, count) in state.items():
-            if type(total) is not float or type(count) is not int or count < 1 or not isinstance(name, str):
+            if not is_number(total) or type(count) is not int or count < 1 or not isinstance(name, str):
                 raise ValueError(f"means: {name!r:.40}")
         self.sums = {name: torch.tensor(total, dtype=torch.float32) for name, (total, _) in state.items()}
         self.counts = {name: count for name, (_, count) in state.items()}

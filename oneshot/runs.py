@@ -1,5 +1,6 @@
 """A run's folder: what it holds, who writes it, and how, so that nothing in it is ever half there."""
 
+import errno
 import fcntl
 import json
 import os
@@ -17,7 +18,7 @@ import yaml
 from safetensors.torch import save
 from torch import nn
 
-from oneshot.errors import Diverged, InputError
+from oneshot.errors import Diverged, InputError, is_number
 from oneshot.stopping import Stopped
 
 FINISHED = "finished"
@@ -25,6 +26,7 @@ CONFIG, STATUS, RESULT, LOCK = "config.yaml", "status.json", "result.json", ".lo
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 SHOWN = 5  # settings that differ
 MAX_BYTES = 1 << 26  # of a file of ours that is read whole
+MAX_SETTINGS = 1 << 18
 
 
 class Run:
@@ -51,7 +53,7 @@ class Run:
             process = read_json(path / STATUS).get("process", "another")
             raise InputError(f"out={path}: process {process} writes there now; name another folder") from None
         _check_folder(path, settings, resume, free)  # again: nobody else writes now
-        for temporary in path.glob(".*.tmp"):
+        for temporary in path.rglob(".*.tmp"):  # what a kill has left of a write
             temporary.unlink(missing_ok=True)
         self.started = time.monotonic()
         if settings and not (path / CONFIG).is_file():
@@ -83,11 +85,12 @@ class Run:
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take up the run behind these rows: metrics.jsonl holds them and no other, the clock goes on from there."""
-        timings = _lines(self.path / TIMINGS)[: len(rows)]
+        timings = read_rows(self.path / TIMINGS)[: len(rows)]
         self.write(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
         self.write(TIMINGS, "".join(json.dumps(row) + "\n" for row in timings))
         if timings:
-            self.started = time.monotonic() - timings[-1].get("seconds", 0.0)
+            before: Any = timings[-1].get("seconds")
+            self.started = time.monotonic() - (before if is_number(before) else 0.0)
 
     def record(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         """Append a row to metrics.jsonl, and when it happened (now, or at these seconds) to timings.jsonl."""
@@ -201,8 +204,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings in a config.yaml, as data. Raises InputError where it cannot be one."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        if path.stat().st_size > MAX_SETTINGS:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SETTINGS} are read")
         return parse_settings(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -263,8 +266,8 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a JSON-lines file of ours, up to the first that is not."""
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines of ours, up to the first that is none."""
     rows = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -272,6 +275,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             if not isinstance(row, dict):
                 break
             rows.append(row)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     return rows
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether it says that there is no space left, or that a file may not get larger."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -10,6 +10,7 @@ from types import FrameType
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}  # SIGUSR1: SLURM's warning before its limit
 _held = False
 _wanted: int | None = None
+_interrupts = 0
 
 
 class Stopped(BaseException):
@@ -26,8 +27,8 @@ class Stopped(BaseException):
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Inside, SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread; a second SIGINT ends it all at once."""
-    global _held, _wanted
-    _held, _wanted = False, None
+    global _held, _wanted, _interrupts
+    _held, _wanted, _interrupts = False, None, 0
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -60,12 +61,10 @@ def stop_wanted() -> bool:
 
 
 def _take(number: int, frame: FrameType | None) -> None:
-    global _wanted
-    if _wanted is not None:  # it is ending already
-        if number == signal.SIGINT and _wanted == signal.SIGINT:
-            os._exit(CODES[signal.SIGINT])
-        _wanted = number if number == signal.SIGINT and _held else _wanted
-        return
-    _wanted = number
-    if not _held:
-        raise Stopped(number)
+    global _wanted, _interrupts
+    _interrupts += number == signal.SIGINT
+    if _interrupts > 1:
+        os._exit(CODES[signal.SIGINT])
+    _wanted = _wanted or number
+    if not _held:  # each time: an exception that came at a bad moment may have been dropped
+        raise Stopped(_wanted)

@@ -61,6 +61,7 @@ def main(config: DictConfig) -> None:
 
 def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> Architecture:
     """Spend the budget; rows go to the run's files, the screen shows the best so far."""
+    baseline.answers.open()
     if baseline.answers.logged:
         say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
     with QueryBar(console, baseline.total) as bar, recording(run, config) as record:

@@ -1,15 +1,18 @@
 """Compare architects: search and retrain with each and every seed, one table and one picture."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faults import CONF, FULL_ERROR
-from folders import run_folder
+from faults import BAD_INPUT, CONF, FULL_ERROR
+from folders import FREE, run_folder
 from launch import script
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -18,9 +21,11 @@ from screen import say
 from oneshot import plots
 from oneshot.analysis import mean_interval
 from oneshot.errors import InputError, check_integer, unknown
-from oneshot.runs import read_result, write_text
+from oneshot.runs import Run, is_locked, read_result
 
 RANDOM = "random"
+PATIENCE = 60.0  # seconds
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SETTINGS = ("settings", "search_settings", "retrain_settings")
 COLUMNS = {  # of the table: name -> (result, scale, format)
     "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
@@ -34,17 +39,17 @@ COLUMNS = {  # of the table: name -> (result, scale, format)
 def main(config: DictConfig) -> None:
     check(config)
     console = Console()
-    folder = run_folder(config, "compare")
-    keep_settings(config, folder)
-    results = []
-    for seed in config.seeds:
-        for name in config.architects:
-            results.append(compare_one(name, seed, config, folder, console))
-    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    text = table(results)
-    write_text(folder / "table.md", text)
-    written = plots.save(plots.comparison(columns(results)), folder / "comparison")
-    say(console, [text, f"written to {folder}: results.json, table.md, {', '.join(p.name for p in written)}"])
+    settings = OmegaConf.to_yaml(config, resolve=True)
+    with Run(run_folder(config, "compare"), settings, config.resume, (*FREE, "architects", "seeds")) as run:
+        results = [
+            compare_one(name, seed, config, run.path, console) for seed in config.seeds for name in config.architects
+        ]
+        run.write("results.json", json.dumps(results, indent=2) + "\n")
+        text = table(results)
+        run.write("table.md", text)
+        run.finish({"jobs": len(results)})
+        written = plots.save(plots.comparison(columns(results)), run.path / "comparison")
+    say(console, [text, f"written to {run.path}: results.json, table.md, {', '.join(p.name for p in written)}"])
 
 
 def check(config: DictConfig) -> None:
@@ -69,22 +74,6 @@ def check(config: DictConfig) -> None:
         for setting in config[key]:
             if not isinstance(setting, str) or "=" not in setting:
                 raise InputError(f"{key}: {setting!r} is no setting; as \"{key}=['epochs=2']\"")
-
-
-def keep_settings(config: DictConfig, folder: Path) -> None:
-    """Write the jobs' settings into the folder, or raise InputError where it holds others: jobs would not compare."""
-    settings = {key: list(config[key]) for key in SETTINGS}
-    path = folder / "settings.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key in SETTINGS:
-            if before.get(key) != settings[key]:
-                raise InputError(f"{key}={settings[key]}: {folder} has {before.get(key)}; name another folder by out=")
-    elif folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out={folder}: the folder is not empty and holds no comparison; name a new one")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console: Console) -> dict[str, Any]:
@@ -112,20 +101,40 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
 def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> dict[str, Any]:
     """Run a script in a process of its own, so that its peak memory is its own; returns its result.json.
 
-    One that was cut off is continued, one that has finished is read.
+    One that was cut off is continued, one that has finished is read. The process ends with this one, and one that
+    fails ends this one with its line and its code.
     """
+    patience = time.monotonic() + PATIENCE  # with the process of a comparison that was killed
+    while out.is_dir() and is_locked(out) and time.monotonic() < patience:
+        time.sleep(0.2)
     if read_result(out) is None:
         say(console, [" ".join([script, *arguments])])
         command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
         environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if done.returncode:
-            reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise InputError(f"{script} {' '.join(arguments)}: {reason[-1].removeprefix('error: ')}")
+        pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=environment, preexec_fn=_ends_with_parent, **pipes) as process:
+            try:
+                lines = process.communicate()[1].strip().splitlines() or ["no reason given"]
+            except BaseException:
+                process.terminate()  # it saves
+                process.wait()
+                raise
+        if process.returncode:
+            reason = f"{script} {' '.join(arguments)}: {lines[-1].removeprefix('error: ')}"
+            if process.returncode == BAD_INPUT:
+                raise InputError(reason)
+            print(f"error: {reason}", file=sys.stderr)
+            sys.exit(abs(process.returncode))
     result = read_result(out)
     if result is None:
         raise InputError(f"{out}: holds no result")
     return result
+
+
+def _ends_with_parent() -> None:
+    """Linux: ask for SIGTERM when the parent is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:

@@ -21,8 +21,10 @@ from oneshot.baseline import Baseline, Budget, check_needs
 from oneshot.callbacks import QueryBar
 from oneshot.errors import InputError, check_integer, check_range, unknown
 from oneshot.estimators import Priced, Recorded, Tabular
-from oneshot.runs import Run, read_result, write_text
+from oneshot.runs import Run, read_json, read_result, write_text
 from oneshot.spaces import SearchSpace
+
+KEYS = {"strategy", "seed", "seconds", "test_accuracy", "test_regret", "regret"}  # of a search's file
 
 
 @script("compare_strategies")
@@ -47,17 +49,20 @@ def main(config: DictConfig) -> None:
     estimator = parts.estimator(config.estimator) if config.get("estimator") else table
     answering = Priced(estimator, space, cost) if cost else estimator
     with open_run(config, path) as run:
+        if run.result() is not None:
+            say(console, [f"finished before: {run.path}", (run.path / "table.md").read_text(encoding="utf-8")])
+            return
         more = parts.train(run, console)
         results = []
         for name, node in nodes.items():
             for seed in range(config.seeds):
                 file = run.path / name / f"{seed}.json"
-                if not file.is_file():
+                if not set(read_json(file)) >= KEYS:
                     strategy = make(node, space=space, seed=seed, metric=config.metric)
                     file.parent.mkdir(exist_ok=True)
                     answers = Recorded(answering, space, file.with_suffix(".jsonl"), config.failures)
                     search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
-                results.append(json.loads(file.read_text(encoding="utf-8")))
+                results.append(read_json(file))
             last = _numbers([row["regret"][-1] for row in results[-config.seeds :]])
             say(console, [f"{name}: {config.seeds} seeds, validation regret {interval(last)}"])
         leave(results, found, more, config, run, console)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from folders import WEIGHTS
 from hydra.utils import instantiate
 from launch import make, read_device, trainer_for
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from screen import say
-from supernets import WEIGHTS, load, train
+from supernets import load, train
 from torch import nn
 
 from oneshot.data import ImageData, TrainAndTest

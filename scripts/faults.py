@@ -1,7 +1,6 @@
 """What can go wrong with a script, as one line and an exit code; anything else shows its trace."""
 
 import difflib
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -19,13 +18,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
 from oneshot.errors import Diverged, InputError, unknown
+from oneshot.runs import is_full_disk
 from oneshot.stopping import Stopped
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
 BAD_INPUT, DIVERGED, OUT_OF_MEMORY, FULL_DISK = 2, 3, 4, 5  # exit codes
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 
 
@@ -53,9 +52,13 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
     """One line and the exit code; no line for an error that is none of these."""
     if isinstance(error, Diverged):
         return _line(error), DIVERGED
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        where = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{where}; checkpoints are intact: make space and give the same command again", FULL_DISK
+    if is_full_disk(error):
+        return (
+            f"the disk is full ({_line(error)}); what was kept is intact: make space, give the command again",
+            FULL_DISK,
+        )
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) and error.filename:
+        return f"{error.filename}: {error.strerror}", BAD_INPUT
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY):
         size = OmegaConf.select(config, "data.batch_size") if config else None
         return f"out of memory with data.batch_size={size}; lower it, or space.channels or space.cells", OUT_OF_MEMORY

@@ -1,12 +1,12 @@
 """A run as the scripts make it: its folder, its lock, its rows, and a fit that continues from its checkpoints."""
 
+import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from oneshot.checkpoints import Checkpointing, Checkpoints
 from oneshot.errors import InputError
 from oneshot.fitting import Fit
-from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_result, read_settings
+from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_json, read_result, read_settings
 
+INPUTS = "inputs.json"
+WEIGHTS = "supernet.safetensors"
 FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
 WANDB_TIMEOUT = 20  # seconds
 
@@ -111,7 +113,7 @@ def run_folder(config: DictConfig, kind: str) -> Path:
         return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
     settings = parse_settings(OmegaConf.to_yaml(config, resolve=True))
     settings = {key: value for key, value in settings.items() if key.partition(".")[0] not in FREE}
-    digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
         if (path / CONFIG).is_file() and not differences(read_settings(path / CONFIG), settings, FREE):
@@ -126,5 +128,28 @@ def run_folder(config: DictConfig, kind: str) -> Path:
 
 
 def open_run(config: DictConfig, path: Path) -> Run:
-    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml."""
-    return Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREE)
+    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml.
+
+    Raises InputError where a file that the run reads has changed since it began.
+    """
+    now, before = digests(config), read_json(path / INPUTS)
+    for name, digest in now.items():
+        if read_result(path) is None and before.get(name, digest) != digest:
+            raise InputError(f"{name}: has changed since {path} began to read it; name a new folder")
+    run = Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREE)
+    if now and not before:
+        run.write(INPUTS, json.dumps(now, indent=2) + "\n")
+    return run
+
+
+def digests(config: DictConfig) -> dict[str, str]:
+    """What the files that a configuration names hold: tables, and the weights of a supernet."""
+    names = [OmegaConf.select(config, key) for key in ("estimator.table", "reference.table", "cost.table")]
+    if config.get("supernet"):
+        names.append(str(Path(config.supernet, WEIGHTS)))
+    found = {}
+    for name in names:
+        if isinstance(name, str) and Path(name).is_file():
+            with open(name, "rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

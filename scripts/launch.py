@@ -15,7 +15,7 @@ from typing import Any
 import hydra
 import pytorch_lightning as pl
 import torch
-from faults import CONF, FULL_ERROR, SHOW_TRACE, faults_end
+from faults import CONF, DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -38,10 +38,19 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        codes: list[int] = []  # of the jobs of a sweep that failed alone
+
         @functools.wraps(task)
         def guarded(config: DictConfig) -> Any:
-            with faults_end(config_name, config):  # here too: Hydra prints lines of its own about what leaves a task
-                return task(config)
+            try:
+                with faults_end(
+                    config_name, config
+                ):  # here too: Hydra prints lines of its own about what leaves a task
+                    return task(config)
+            except SystemExit as end:
+                if HydraConfig.get().mode != RunMode.MULTIRUN or end.code not in (DIVERGED, OUT_OF_MEMORY):
+                    raise
+                codes.append(end.code)
 
         entry = hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)
 
@@ -49,7 +58,10 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
             keep_freed_memory()
             sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
             with faults_end(config_name), hydra_raises(), stoppable():
+                codes.clear()
                 entry()
+            if codes:
+                sys.exit(max(codes))
 
         return main
 
@@ -102,7 +114,9 @@ def prepare(config: DictConfig) -> None:
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)
     if "resume" in config:
         check_boolean("resume", config.resume)
-        interval(OmegaConf.select(config, "checkpoint.every"))
+        if not isinstance(config.checkpoint, DictConfig) or "every" not in config.checkpoint:
+            raise InputError(f"checkpoint={config.checkpoint}: must be given as checkpoint.every=VALUE")
+        interval(config.checkpoint.every)
     if config.out is not None and not (isinstance(config.out, str) and config.out):
         raise InputError(f"out={config.out!r}: must be a path")
     if config.trainer.precision not in PRECISIONS:

@@ -53,6 +53,8 @@ def main(config: DictConfig) -> None:
             found = parts.train(run, console)
             rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
             result = leave(rows, space, data.image_shape, config, run, found)
+        elif not {"architectures", "failed", "agreement"} <= set(result):
+            raise InputError(f"{run.path}: its result.json is none of scripts/rank.py")
         else:
             say(console, [f"finished before: {run.path}"])
     say(console, [*lines(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])
@@ -77,7 +79,7 @@ def answered(
     with QueryBar(console, len(architectures)) as bar:
         for start in range(0, len(architectures), AT_ONCE):
             scores = answers([Query(a) for a in architectures[start : start + AT_ONCE]])
-            best = [max([*best, *(s[metric] for s in scores if s)])] if best or any(scores) else []
+            best = sorted([*best, *(s[metric] for s in scores if metric in s)])[-1:]
             bar.show(len(answers.rows), len(answers.rows), metric, best[0] if best else None)
     return answers.rows
 
@@ -92,9 +94,11 @@ def leave(
 ) -> dict[str, Any]:
     """Compare what neither side failed on; write picture and result."""
     metric = config.metric
-    pairs = [p for p in zip(rows["estimator"], rows["reference"], strict=True) if all("scores" in row for row in p)]
+    both = zip(rows["estimator"], rows["reference"], strict=True)
+    pairs = [pair for pair in both if all(metric in row.get("scores", {}) for row in pair)]
     if not pairs:
-        reason = next(row["error"] for side in rows.values() for row in side if "error" in row)
+        errors = (row["error"] for side in rows.values() for row in side if "error" in row)
+        reason = next(errors, f"the logs have no {metric}")
         raise InputError(f"none of {len(rows['estimator'])} architectures could be scored: {reason}")
     scores, reference = ([row["scores"][metric] for row in side] for side in zip(*pairs, strict=True))
     costs = [network_cost(space, space.architecture(row["architecture"]), image_shape) for row, _ in pairs]

@@ -98,9 +98,12 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
 
 def held(config: DictConfig) -> str | None:
     """What was the latest architecture when the run in out= began."""
-    if not isinstance(config.out, str) or not Path(config.out, CONFIG).is_file():
+    if config.out is None:
         return None
-    architecture = read_settings(Path(config.out, CONFIG)).get("architecture")
+    kept = run_folder(config, "retrain") / CONFIG
+    if not kept.is_file():
+        return None
+    architecture = read_settings(kept).get("architecture")
     return architecture if isinstance(architecture, str) else None
 
 

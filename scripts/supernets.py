@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from folders import fit, open_run
+from folders import WEIGHTS, fit, open_run
 from hydra.core.hydra_config import HydraConfig
 from launch import trainer_for
 from omegaconf import DictConfig, open_dict
@@ -19,7 +19,6 @@ from oneshot.runs import CONFIG, Run, read_result, read_settings, write_weights
 from oneshot.search import by_scores
 from oneshot.spaces import SearchSpace
 
-WEIGHTS = "supernet.safetensors"
 FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # need not be as in the run
 
 
@@ -49,7 +48,8 @@ def adopt(config: DictConfig) -> list[str]:
             raise InputError(
                 f"{name}={config[group].get(key)}: the supernet of {config.supernet} was trained with {value!s:.80}"
             )
-        if isinstance(value, bool | int | float | str | list | None):
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(one, bool | int | float | str | None) for one in values):  # no mapping: it could name a call
             with open_dict(config):
                 config[group][key] = value
             changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))

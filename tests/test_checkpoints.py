@@ -15,6 +15,7 @@ from support import QUIET, configured
 from oneshot.checkpoints import Checkpointing, Checkpoints, interval, is_whole
 from oneshot.data import digits
 from oneshot.errors import InputError
+from oneshot.runs import Run
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_kill_in_a_write_leaves_a_whole_one(tmp_path):
     """A process that does nothing but save, killed at 20 instants; behind the first save there is always one."""
     state, rng, cut = {"weights": torch.zeros(1 << 19)}, random.Random(0), 0
     for attempt in range(20):
-        folder = tmp_path / str(attempt)
+        folder = tmp_path / str(attempt) / "checkpoints"
         child = os.fork()
         if child == 0:
             checkpoints, done = Checkpoints(folder), 0
@@ -153,5 +154,6 @@ def test_a_kill_in_a_write_leaves_a_whole_one(tmp_path):
         os.waitpid(child, 0)
         cut += any(path.name.endswith(".tmp") for path in folder.iterdir())
         assert Checkpoints(folder, said.append).newest() is not None and not said
+        Run(tmp_path / str(attempt), "a: 1")
         assert not any(path.name.endswith(".tmp") for path in folder.iterdir())
     assert cut  # some of them were in the middle of a write

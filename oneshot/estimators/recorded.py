@@ -4,16 +4,16 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from oneshot.architecture import Architecture, Query
-from oneshot.errors import InputError, check_range
+from oneshot.errors import InputError, check_range, is_number
 from oneshot.estimators.base import Estimator
-from oneshot.runs import append, write_text
+from oneshot.runs import append, is_full_disk, read_rows, write_text
 from oneshot.spaces.base import SearchSpace
 
 CLOCKS = ("seconds", "elapsed")
@@ -43,9 +43,16 @@ class Recorded:
         self.estimator, self.space, self.path, self.failures = estimator, space, path, failures
         self.rows: list[dict[str, Any]] = []
         self.known: dict[Query, dict[str, Any]] = {}
-        self.logged = _read(path, space) if path is not None and path.exists() else []
+        self.logged: list[dict[str, Any]] = []
+        self.opened = False
         self.base, self.started = 0.0, math.nan
         self.failed: list[str] = []  # the reasons
+
+    def open(self) -> None:
+        """Read the log, where there is one; the first call does, which is soon enough to own the file."""
+        if not self.opened and self.path is not None and self.path.exists():
+            self.logged = _read(self.path, self.space)
+        self.opened = True
 
     @property
     def elapsed(self) -> float:
@@ -55,6 +62,7 @@ class Recorded:
         return self.base + time.monotonic() - self.started
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        self.open()
         if math.isnan(self.started):
             self.started = time.monotonic()
         logged = max(0, len(self.logged) - len(self.rows))
@@ -81,6 +89,8 @@ class Recorded:
             if len(answers) != len(queries):
                 raise ValueError(f"{len(answers)} answers to {len(queries)} queries")
         except Exception as error:  # whatever an architecture provokes: recorded, and the search goes on
+            if is_full_disk(error):
+                raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             if len(queries) > 1:
@@ -145,19 +155,21 @@ def timings_of(path: Path) -> Path:
 
 
 def _read(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
-    """The rows of a log with their clocks. A last line that was cut off is taken out of the file."""
-    rows = _lines(path, lambda row, number: _check_row(row, number, space), "query of this space")
-    file = timings_of(path)
-    timings = _lines(file, _check_timing, "clock of a query")[: len(rows)] if file.exists() else []
+    """The rows of a log with their clocks, none where these are lost. A last line that was cut off is taken out."""
+    rows = _queries(path, space)
+    timings: list[dict[str, Any]] = []
+    for row in read_rows(timings_of(path))[: len(rows)]:
+        if not (row.get("query") == len(timings) + 1 and all(is_number(row.get(name)) for name in CLOCKS)):
+            break
+        timings.append(row)
     last = timings[-1]["elapsed"] if timings else 0.0
     lost = range(len(timings) + 1, len(rows) + 1)
     timings += [{"query": number, "seconds": 0.0, "elapsed": last} for number in lost]
-    write_text(file, "".join(json.dumps(timing) + "\n" for timing in timings))
+    write_text(timings_of(path), "".join(json.dumps(timing) + "\n" for timing in timings))
     return [{**row, **{name: timing[name] for name in CLOCKS}} for row, timing in zip(rows, timings, strict=True)]
 
 
-def _lines(path: Path, check: Callable[[Any, int], None], what: str) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, each checked."""
+def _queries(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
@@ -169,9 +181,9 @@ def _lines(path: Path, check: Callable[[Any, int], None], what: str) -> list[dic
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
             row = json.loads(line)
-            check(row, number)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not a {what} ({str(error)[:80]})") from None
+            _check_row(row, number, space)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: not a query of this space ({str(error)[:80]})") from None
         rows.append(row)
     if whole < len(content):
         os.truncate(path, whole)
@@ -187,21 +199,10 @@ def _check_row(row: Any, number: int, space: SearchSpace) -> None:
         raise ValueError("architecture")
     if row["notation"] != space.notation(architecture):
         raise ValueError("notation")
-    _check_positive(row, "fidelity")
+    if not is_number(row["fidelity"]) or row["fidelity"] < 0:
+        raise ValueError("fidelity")
     if ("error" in row) == ("scores" in row) or not isinstance(row.get("error", ""), str):
         raise ValueError("one of scores and error")
-    for name, value in dict(row.get("scores", {})).items():
-        if type(value) not in (int, float) or not math.isfinite(value):
+    for name, value in row.get("scores", {}).items():
+        if not is_number(value):
             raise ValueError(f"scores: {name[:40]}")
-
-
-def _check_timing(row: Any, number: int) -> None:
-    if row["query"] != number:
-        raise ValueError(f"query is {row['query']!r}")
-    _check_positive(row, *CLOCKS)
-
-
-def _check_positive(row: Any, *names: str) -> None:
-    for name in names:
-        if type(row[name]) not in (int, float) or not math.isfinite(row[name]) or row[name] < 0:
-            raise ValueError(name)

@@ -63,7 +63,7 @@ def test_a_restart_answers_from_the_file_and_goes_on(tmp_path):
     path.write_bytes(whole + b'{"query": 6, "nota')  # cut off by a kill
     estimator = Counting()
     answers = Recorded(estimator, SPACE, path)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() != whole  # another process may own the file, until the first query
     assert answers(QUERIES[:2]) == [{"accuracy": 0.0}, {"accuracy": 0.05}]
     before = answers.elapsed
     clocks = rows(tmp_path / "q.timings.jsonl")
@@ -78,16 +78,15 @@ def test_a_restart_answers_from_the_file_and_goes_on(tmp_path):
     assert (tmp_path / "whole.jsonl").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "change", [{"query": 7}, {"seconds": -1}, {"elapsed": math.nan}, {"elapsed": "1"}, {"seconds": None}]
-)
-def test_foreign_clocks_are_refused(change, tmp_path):
+@pytest.mark.parametrize("change", [{"query": 7}, {"seconds": "x"}, {"elapsed": math.nan}, {"elapsed": 10**400}])
+def test_damaged_clocks_count_as_no_time(change, tmp_path):
     path = tmp_path / "q.jsonl"
     Recorded(Counting(), SPACE, path)(QUERIES[:2])
     first, second = rows(tmp_path / "q.timings.jsonl")
     (tmp_path / "q.timings.jsonl").write_text(json.dumps(first) + "\n" + json.dumps({**second, **change}) + "\n")
-    with pytest.raises(InputError, match="line 2: not a clock of a query"):
-        Recorded(Counting(), SPACE, path)
+    answers = Recorded(Counting(), SPACE, path)
+    answers(QUERIES[:3])
+    assert rows(tmp_path / "q.timings.jsonl")[:2] == [first, {"query": 2, "seconds": 0.0, "elapsed": first["elapsed"]}]
 
 
 @pytest.mark.parametrize("left", [0, 1, 2])
@@ -114,7 +113,8 @@ def test_another_sequence_is_refused(tmp_path):
     "change",
     [
         {"query": 7}, {"architecture": [0, 0]}, {"architecture": None}, {"notation": "x"}, {"fidelity": "1"},
-        {"fidelity": math.nan}, {"fidelity": -1}, {"scores": {"accuracy": "high"}}, {"scores": {"accuracy": math.inf}},
+        {"fidelity": math.nan}, {"fidelity": -1}, {"scores": {"accuracy": 10**400}},
+        {"scores": [["accuracy", 1]]}, {"scores": {"accuracy": "high"}}, {"scores": {"accuracy": math.inf}},
         {"error": "both"}, {"scores": None},
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_foreign_rows_are_refused(change, tmp_path):
     first, second = rows(path)
     path.write_text(json.dumps(first) + "\n" + json.dumps({**second, **change}) + "\n")
     with pytest.raises(InputError, match="line 2: not a query of this space"):
-        Recorded(Counting(), SPACE, path)
+        Recorded(Counting(), SPACE, path).open()
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", "null", "nonsense", '{"query": 1}', "[" * 100_000])
@@ -132,7 +132,7 @@ def test_what_is_no_row_is_refused(line, tmp_path):
     path = tmp_path / "q.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(InputError, match="line 1: not a query"):
-        Recorded(Counting(), SPACE, path)
+        Recorded(Counting(), SPACE, path).open()
 
 
 def test_faults_are_recorded_and_the_others_scored(tmp_path):
