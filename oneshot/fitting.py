@@ -179,7 +179,7 @@ def _check_alike(name: str, own: Any, loaded: Any) -> None:
             raise ValueError(f"{name} has another length")
         for i, value in enumerate(own):
             _check_alike(f"{name}.{i}", value, loaded[i])
-    elif not (type(loaded) is type(own) or is_number(own) and is_number(loaded)):
+    elif not (is_number(loaded) if is_number(own) else type(loaded) is type(own)):
         raise ValueError(f"{name} is {loaded!r:.40}, here {own!r:.40}")
 
 

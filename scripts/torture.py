@@ -51,8 +51,8 @@ JOBS = {
         *["reference.cells=3", "reference.channels=2"],
     ],
     "compare": [
-        *["compare", "architects=[uniform,random]", "seeds=[0]", "search_settings=[selection.samples=2]"],
-        *["retrain_settings=[epochs=1]", f"settings=[{','.join([*TINY, *DATA])},epochs=2]"],
+        *["compare", "architects=[uniform,random]", "seeds=[0]", "search_settings=['selection.samples=2']"],
+        *["retrain_settings=['epochs=1']", f"settings={[*TINY, *DATA, 'epochs=2']}"],
     ],
     "hyperband": [
         *["baseline", *TINY, "data.train_size=96", "data.batch_size=16", "strategy=hyperband", "estimator=training"],
@@ -62,7 +62,7 @@ JOBS = {
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
 COMPARED = (".safetensors", ".jsonl", "architecture.json", "scores.json", "result.json")
-CLOCKS = ("seconds", "search_seconds", "supernet_seconds", "peak_memory_bytes")  # of result.json
+CLOCKS = ("seconds", "peak_memory_bytes")  # how the names of what result.json holds besides end
 LIMIT = 600.0  # seconds of one process
 EARLY = 0.3
 
@@ -233,7 +233,7 @@ def content(path: Path) -> bytes | None:
         return None
     if path.name != "result.json":
         return path.read_bytes()
-    return repr([(k, v) for k, v in json.loads(path.read_text()).items() if k not in CLOCKS]).encode()
+    return repr([(k, v) for k, v in json.loads(path.read_text()).items() if not k.endswith(CLOCKS)]).encode()
 
 
 if __name__ == "__main__":

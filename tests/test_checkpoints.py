@@ -140,6 +140,8 @@ def test_a_kill_in_a_write_leaves_a_whole_one(tmp_path):
     state, rng, cut = {"weights": torch.zeros(1 << 19)}, random.Random(0), 0
     for attempt in range(20):
         folder = tmp_path / str(attempt) / "checkpoints"
+        with Run(folder.parent, "a: 1"):
+            pass
         child = os.fork()
         if child == 0:
             checkpoints, done = Checkpoints(folder), 0

@@ -57,6 +57,35 @@ def test_a_second_interrupt_ends_it_at_once():
     assert process.communicate(timeout=10)[0] == "" and process.returncode == 130
 
 
+DROPPED = """
+import os, signal, sys, time
+from oneshot.stopping import Stopped, stoppable
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+try:
+    with stoppable():
+        deaf = Deaf()
+        del deaf  # Python prints what is raised here, and goes on
+        print("ready", flush=True)
+        time.sleep(20)
+except Stopped as stop:
+    sys.exit(stop.code)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 143)])
+def test_a_signal_whose_exception_was_dropped_counts_when_it_comes_again(name, code):
+    command = [sys.executable, "-c", DROPPED]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    assert process.wait(timeout=10) == code
+
+
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     with pytest.raises(Stopped, match="SIGUSR1"), stoppable():

@@ -1,6 +1,7 @@
 """A run that was ended, by whom- or whatever, and the same command again."""
 
 import fcntl
+import itertools
 import json
 import os
 import resource
@@ -10,12 +11,16 @@ import subprocess
 import sys
 import time
 
+import baseline
 import pytest
 import retrain
 import search
 import torch
 import torture
 from support import ROOT
+
+from oneshot.runs import is_locked
+from oneshot.spaces import NASBench201
 
 TINY = [
     "epochs=3",
@@ -281,3 +286,103 @@ def test_torture_notices_what_differs(tmp_path):
     (tmp_path / "b" / "queries.jsonl").write_text("")
     (tmp_path / "b" / "result.json").write_text(json.dumps({"seconds": 1, "accuracy": 2}))
     assert torture.compare(tmp_path / "a", tmp_path / "b") == ["queries.jsonl", "result.json", "supernet/metrics.jsonl"]
+
+
+TABLE = ["space=nasbench201", "estimator=tabular", "estimator.table=table.csv", "budget.queries=30"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of the whole space, with an accuracy that is any function of the cell."""
+    space = NASBench201((3, 32, 32), 10, 1, 4)
+    lines = ["arch,cifar10-val,cifar10-test"]
+    for decisions in itertools.product(range(5), repeat=6):
+        value = 20 + sum(k * w for k, w in zip(decisions, (3, 1, 4, 1, 5, 2), strict=True))
+        lines.append(f"{space.notation(space.architecture(decisions))},{value},{value - 1}")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "table.csv"
+
+
+def test_a_refused_command_changes_nothing(run, table, tmp_path):
+    """A folder of somebody else, other settings, another process: the log there is not even read."""
+    assert run(baseline, *TABLE, "out=run")[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    with open(tmp_path / "run" / "queries.jsonl", "a") as file:
+        file.write('{"query": 31')
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "queries.jsonl").write_text("cut off")
+
+    def content():
+        files = [p for p in tmp_path.rglob("*") if p.is_file() and p.name not in (".lock", "status.json")]
+        return {p: p.read_bytes() for p in files}
+
+    before = content()
+    assert run(baseline, *TABLE, "out=foreign")[0] == 2
+    assert run(baseline, *TABLE, "out=run", "seed=5")[0] == 2
+    with open(tmp_path / "run" / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, _, err = run(baseline, *TABLE, "out=run")
+        assert code == 2 and "writes there now" in err
+    assert content() == before
+    code, out, _ = run(baseline, *TABLE, "out=run")
+    assert code == 0 and "continues run behind query 30" in out
+
+
+def test_a_table_that_has_changed_is_refused(run, table, tmp_path):
+    assert run(baseline, *TABLE, "out=run")[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    table.write_text(table.read_text().replace(",30,29", ",31,29"))
+    code, _, err = run(baseline, *TABLE, "out=run")
+    assert code == 2 and "table.csv: has changed since run began to read it" in err
+
+
+def test_a_full_disk_is_no_fault_of_an_architecture(tmp_path):
+    """Weights that children inherit do not fit: the run ends, and no query is logged as failed."""
+    arguments = [
+        "strategy=evolution", "strategy.inherit=true", "strategy.population=3", "strategy.tournament=2", "out=run",
+        "estimator=training", "estimator.epochs=1", "estimator.cells=3", "estimator.channels=4", "budget.queries=4",
+        "data.train_size=128", "data.batch_size=16", "space.nodes=2",
+    ]  # fmt: skip
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 13, 1 << 13))
+
+    done = subprocess.run(
+        command("baseline.py", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
+    )
+    assert done.returncode == 5 and "the disk is full" in done.stderr, done.stderr
+    log = tmp_path / "run" / "queries.jsonl"
+    assert not log.exists() or "error" not in log.read_text()
+
+
+def test_a_sweep_goes_on_behind_a_job_that_diverged(run, tmp_path):
+    sweep = ["--multirun", *TINY, "weights.optimizer.lr=1e30,0.02", "architect=uniform", "selection.samples=2", "out=s"]
+    code, _, err = run(search, *sweep)
+    assert code == 3 and err.count("has diverged") == 1
+    assert status(tmp_path / "s" / "0")["status"] == "diverged" and status(tmp_path / "s" / "1")["status"] == "finished"
+
+
+def test_a_comparison_that_is_killed(tmp_path):
+    """Its job ends with it, saves, and is taken up by the same command, without out= too."""
+    sizes = [*TINY, "experiment=digits", "checkpoint.every=1"]
+    arguments = ["architects=[darts]", "seeds=[0]", f"settings={sizes}", "search_settings=['epochs=300']"]
+    process = subprocess.Popen(command("compare.py", *arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not any(tmp_path.glob("outputs/compare/*/darts/0/search/checkpoints/*.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (folder,) = tmp_path.glob("outputs/compare/*")
+    job = folder / "darts" / "0" / "search"
+    patience = time.monotonic() + 30
+    while is_locked(job) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert status(job)["status"] == "interrupted" and not (job / "result.json").exists()
+    process = subprocess.Popen(command("compare.py", *arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while status(job)["status"] != "running":
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert "the same command continues outputs/compare" in process.communicate(timeout=30)[1]
+    assert process.returncode == 143 and len(list(tmp_path.glob("outputs/compare/*"))) == 1
+    assert status(folder)["status"] == status(job)["status"] == "interrupted"

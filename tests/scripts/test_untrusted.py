@@ -10,6 +10,7 @@ import baseline
 import pytest
 import retrain
 import search
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
@@ -110,3 +111,34 @@ def test_what_is_only_written_is_not_read(run, found, tmp_path, name):
     assert (code, err) == (0, "") and not planted.path.exists()
     assert (out / "scores.json").read_bytes() == (found / "search" / "scores.json").read_bytes()
     assert (out / "metrics.jsonl").read_bytes() == (found / "search" / "metrics.jsonl").read_bytes()
+
+
+CALLS = [
+    "{_target_: builtins.open, file: executed, mode: w}",
+    "{_target_: shutil.copy, src: search/result.json, dst: executed}",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("setting", ["space.candidates", "space.cells", "data.train_size", "space.operations"])
+def test_a_supernets_settings_call_nothing(run, found, tmp_path, setting, call):
+    """Not even inside a list, where OmegaConf would find a mapping with _target_."""
+    shutil.copytree(found, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "search" / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    group, key = setting.split(".")
+    config[group][key] = [yaml.safe_load(call)]
+    file.write_text(yaml.safe_dump(config))
+    run(baseline, "supernet=search", "budget.queries=3", "out=again")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_large_and_endless_files_are_refused(run, found, tmp_path):
+    shutil.copytree(found, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    code, _, err = run(retrain, *TINY, "architecture=endless")
+    assert code == 2 and "endless: is no file" in err
+    with open(tmp_path / "search" / "config.yaml", "a") as file:
+        file.write("".join(f"x{i}: 1\n" for i in range(100_000)))
+    code, _, err = run(baseline, "supernet=search", "budget.queries=3")
+    assert code == 2 and "at most 262144 are read" in err
