@@ -116,15 +116,22 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
-        if (path / CONFIG).is_file() and not differences(read_settings(path / CONFIG), settings, FREE):
-            if (read_result(path) is None or multirun) and not is_locked(path):
-                return path
+        if (read_result(path) is None or multirun) and _holds(path, settings) and not is_locked(path):
+            return path
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{digest}"
     path, number = root / name, 1
     while path.exists():
         number += 1
         path = path.with_name(f"{name}-{number}")
     return path
+
+
+def _holds(path: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a run with these settings began there."""
+    try:
+        return not differences(read_settings(path / CONFIG), settings, FREE)
+    except InputError:
+        return False
 
 
 def open_run(config: DictConfig, path: Path) -> Run:

@@ -86,7 +86,7 @@ def test_it_is_not_executed(run, found, tmp_path, file, module, arguments, kind)
     else:
         (tmp_path / file).write_bytes(content)
     code, _, err = run(module, *arguments)
-    if b"\n" not in content and "queries" in file:  # a line that a kill has cut off: taken out, and asked again
+    if "timings" in file or (b"\n" not in content and "queries" in file):  # lost clocks; a line that a kill has cut off
         assert code == 0
     else:
         named = {"search/result.json": "is no finished run", "target": "builtins.open"}
