@@ -10,7 +10,7 @@ from folders import open_run, recording, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import answered, architecture_table, next_command, say, summary
+from screen import answered, architecture_table, next_command, say, summary, written
 from supernets import adopt
 
 from oneshot import plots
@@ -54,8 +54,7 @@ def main(config: DictConfig) -> None:
             found |= estimator.report(best)
         result = leave(baseline, best, run, data.image_shape, found)
     console.print(architecture_table(space, best))
-    written = ", ".join(sorted(p.name for p in run.path.iterdir()))
-    say(console, [summary(result), f"written to {run.path}: {written}"])
+    say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('retrain.py', run.path, adopted)}"])
 
 

@@ -12,7 +12,7 @@ from folders import open_run, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
-from screen import say
+from screen import say, written
 from supernets import adopt
 
 from oneshot import plots
@@ -138,7 +138,7 @@ def leave(
     quantity = "validation regret, percentage points"
     plots.save(plots.anytime(curves, quantity, logarithmic=True), run.path / "regret")
     run.finish({"results": [{k: v for k, v in result.items() if k != "regret"} for result in results], **more})
-    say(console, [text, f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])
+    say(console, [text, written(run)])
 
 
 def table_of(

@@ -8,7 +8,7 @@ from folders import open_run, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import say
+from screen import say, written
 from supernets import adopt
 
 from oneshot import plots
@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
             raise InputError(f"{run.path}: its result.json is none of scripts/rank.py")
         else:
             say(console, [f"finished before: {run.path}"])
-    say(console, [*lines(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"])
+    say(console, [*lines(result), written(run)])
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:

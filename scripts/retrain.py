@@ -8,7 +8,7 @@ from folders import fit, open_run, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import answered, architecture_table, say, summary
+from screen import answered, architecture_table, say, summary, written
 
 from oneshot import plots
 from oneshot.architecture import Architecture
@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
     console.print(architecture_table(space, architecture))
     say(
         console,
-        [summary(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"],
+        [summary(result), written(run)],
     )
 
 

@@ -67,6 +67,11 @@ def answered(run: Run, console: Console) -> bool:
     return result is not None
 
 
+def written(run: Run) -> str:
+    """The run's folder and what is in it for the eye."""
+    return f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir() if p.name[0] != '.'))}"
+
+
 def next_command(script: str, architecture: Path, adopted: Sequence[str] = ()) -> str:
     """The command that goes on from here, with those of this run's settings that it shares.
 

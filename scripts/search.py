@@ -6,7 +6,7 @@ from folders import fit, open_run, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
-from screen import answered, architecture_table, next_command, say, summary
+from screen import answered, architecture_table, next_command, say, summary, written
 
 from oneshot import plots
 from oneshot.cost import ExpectedCost, network_cost
@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
     console.print(architecture_table(space, search.found))
     say(
         console,
-        [summary(result), f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir()))}"],
+        [summary(result), written(run)],
     )
     say(console, [f"next: {next_command('retrain.py', run.path)}"])
 
