@@ -213,9 +213,9 @@ def test_a_diverged_run_says_so_and_keeps_its_last_checkpoint(run, tmp_path, mon
 
 def test_out_of_memory(tmp_path):
     def limited():
-        resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
-    arguments = ["space.channels=256", "space.cells=8", "data.batch_size=512", "out=run", "threads=1"]
+    arguments = ["space.channels=128", "space.cells=3", "data.batch_size=512", "out=run", "threads=1"]
     done = subprocess.run(
         command("search.py", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
     )
@@ -263,15 +263,13 @@ def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
 
 def test_torture_in_short(tmp_path):
     """The full one: scripts/torture.py kills=200."""
-    jobs = "jobs=[enas,darts_second,retrain,evolution]"
+    jobs = "jobs=[enas,retrain,evolution]"
     done = subprocess.run(
-        command("torture.py", "kills=8", "per_run=2", jobs, "out=torture"), cwd=tmp_path, capture_output=True, text=True
+        command("torture.py", "kills=8", "per_run=3", jobs, "out=torture"), cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     result = json.loads((tmp_path / "torture" / "result.json").read_text())
-    assert result["kills"] == 8 and result["unequal"] == [] and set(result["jobs"]) == {
-        "enas", "darts_second", "retrain", "evolution"
-    }  # fmt: skip
+    assert result["kills"] == 8 and result["unequal"] == [] and set(result["jobs"]) == {"enas", "retrain", "evolution"}
 
 
 def test_torture_notices_what_differs(tmp_path):
