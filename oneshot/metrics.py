@@ -1,4 +1,4 @@
-"""Means that accumulate on the device and are read in one transfer."""
+"""What a fit measures without waiting for the device: means, norms, and whether they are finite."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -51,7 +51,7 @@ class Run:
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
         if not _lock(self._lock):
             process = read_json(path / STATUS).get("process", "another")
-            raise InputError(f"out={path}: process {process} writes there now; name another folder") from None
+            raise InputError(f"out={path}: process {process} writes there now; name another folder")
         _check_folder(path, settings, resume, free)  # again: nobody else writes now
         for temporary in path.rglob(".*.tmp"):  # what a kill has left of a write
             temporary.unlink(missing_ok=True)

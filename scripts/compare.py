@@ -47,8 +47,8 @@ def main(config: DictConfig) -> None:
         run.write("results.json", json.dumps(results, indent=2) + "\n")
         text = table(results)
         run.write("table.md", text)
-        run.finish({"jobs": len(results)})
         written = plots.save(plots.comparison(columns(results)), run.path / "comparison")
+        run.finish({"jobs": len(results)})
     say(console, [text, f"written to {run.path}: results.json, table.md, {', '.join(p.name for p in written)}"])
 
 

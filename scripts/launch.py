@@ -42,10 +42,8 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
 
         @functools.wraps(task)
         def guarded(config: DictConfig) -> Any:
-            try:
-                with faults_end(
-                    config_name, config
-                ):  # here too: Hydra prints lines of its own about what leaves a task
+            try:  # here too: Hydra prints lines of its own about what leaves a task
+                with faults_end(config_name, config):
                     return task(config)
             except SystemExit as end:
                 if HydraConfig.get().mode != RunMode.MULTIRUN or end.code not in (DIVERGED, OUT_OF_MEMORY):
