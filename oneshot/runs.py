@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from oneshot.errors import Diverged, InputError, is_number
-from oneshot.stopping import Stopped
+from oneshot.stopping import Stopped, stop_of
 
 FINISHED = "finished"
 CONFIG, STATUS, RESULT, LOCK = "config.yaml", "status.json", "result.json", ".lock"
@@ -68,8 +68,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Stopped):
-            error.where = error.where or str(self.path)
+        if stop := stop_of(error):
+            stop.where = stop.where or str(self.path)
+            error, cause = stop, error
         if error is not None and self.result() is None:
             names = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
             name = names.get(type(error), "failed")
@@ -78,6 +79,8 @@ class Run:
             except OSError:  # a full disk: it stays at running, of a process that is gone
                 pass
         self._lock.close()
+        if stop and stop is not cause:
+            raise stop from cause
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file: it has the old content or the new, never a part."""

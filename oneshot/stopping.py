@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}  # SIGUSR1: SLURM's warning before its limit
 _held = False
 _wanted: int | None = None
+_raised = False
 _interrupts = 0
 
 
@@ -27,18 +29,22 @@ class Stopped(BaseException):
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Inside, SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread; a second SIGINT ends it all at once."""
-    global _held, _wanted, _interrupts
-    _held, _wanted, _interrupts = False, None, 0
+    global _held, _wanted, _raised, _interrupts
+    _held, _wanted, _raised, _interrupts = False, None, False, 0
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, _take) for number in CODES}
     try:
         yield
+    except Exception as error:
+        if stop := stop_of(error):
+            raise stop from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _held, _wanted = False, None
+        _held, _wanted, _raised = False, None, False
 
 
 def hold() -> None:
@@ -52,12 +58,19 @@ def release() -> None:
     global _held
     _held = False
     if _wanted is not None:
-        raise Stopped(_wanted)
+        _raise(_wanted)
 
 
 def stop_wanted() -> bool:
     """Whether a signal waits."""
     return _wanted is not None
+
+
+def stop_of(error: BaseException | None) -> Stopped | None:
+    """The Stopped that an exception is, or comes from: C code hands on what is raised in it as an error of its own."""
+    if isinstance(error, Stopped):
+        return error
+    return Stopped(_wanted) if _raised and _wanted is not None and isinstance(error, Exception) else None
 
 
 def _take(number: int, frame: FrameType | None) -> None:
@@ -67,4 +80,10 @@ def _take(number: int, frame: FrameType | None) -> None:
         os._exit(CODES[signal.SIGINT])
     _wanted = _wanted or number
     if not _held:  # each time: an exception that came at a bad moment may have been dropped
-        raise Stopped(_wanted)
+        _raise(_wanted)
+
+
+def _raise(number: int) -> NoReturn:
+    global _raised
+    _raised = True
+    raise Stopped(number)

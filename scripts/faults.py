@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from oneshot.errors import Diverged, InputError, unknown
 from oneshot.runs import is_full_disk
-from oneshot.stopping import Stopped
+from oneshot.stopping import Stopped, stop_of
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -33,13 +33,14 @@ def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[N
     """Inside, what is not a fault of ours ends the process with one line and a code of its own."""
     try:
         yield
-    except Stopped as stop:
-        print(f"{stop}{f'; the same command continues {stop.where}' if stop.where else ''}", file=sys.stderr)
-        sys.exit(stop.code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:
+    except (Exception, Stopped) as error:
+        if stop := stop_of(error):
+            print(f"{stop}{f'; the same command continues {stop.where}' if stop.where else ''}", file=sys.stderr)
+            sys.exit(stop.code)
+        assert isinstance(error, Exception)
         trace = SHOW_TRACE or any(a in ("debug=true", "debug=True") for a in sys.argv)
         line, code = (None, 1) if trace else fault(error, config_name, config)
         if line is None:

@@ -98,6 +98,7 @@ def main(config: DictConfig) -> None:
     result = torture.result()
     write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     console.print(torture.table(names))
+    say(console, torture.unequal)
     say(console, [f"{result['kills']} kills, {result['runs']} runs, {len(result['unequal'])} not equal", str(folder)])
     sys.exit(1 if result["unequal"] else 0)
 
@@ -141,7 +142,8 @@ class Torture:
             left -= 1
             early = delay is not None and delay < EARLY  # before our handlers were there
             if ended.code != ENDED.get(sent, -sent) and not (early and ended.code == -sent):
-                self.unequal.append(f"{out}: ended with {ended.code} after {signal.Signals(sent).name}")
+                line = out.with_suffix(".log").read_text(errors="replace").strip().rpartition("\n")[2]
+                self.unequal.append(f"{out}: ended with {ended.code} after {signal.Signals(sent).name}: {line[:200]}")
         self.runs[name] += 1
         if ended.code:
             self.unequal.append(f"{out}: ended with code {ended.code}")

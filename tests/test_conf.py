@@ -40,7 +40,7 @@ def test_count():
     assert len(sizes) == 8
     sizes += (CONF / "sizes").glob("*.yaml")
     assert len(sizes) == 22
-    assert len(list(CONF.rglob("*.yaml"))) == 9 + len(FILES) + len(TUNING) + len(sizes)
+    assert len(list(CONF.rglob("*.yaml"))) == 10 + len(FILES) + len(TUNING) + len(sizes)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,5 +1,6 @@
 """Signals, in processes of their own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,8 @@ import time
 
 import pytest
 
-from oneshot.stopping import Stopped, hold, release, stop_wanted, stoppable
+from oneshot.runs import Run
+from oneshot.stopping import Stopped, hold, release, stop_of, stop_wanted, stoppable
 
 PROGRAM = """
 import sys, time
@@ -95,3 +97,39 @@ def test_handlers_are_put_back():
         release()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
     assert not stop_wanted()
+
+
+class HandsOn:
+    """A conversion to int in which a signal arrives; what calls it hands another exception on, as C code does."""
+
+    def __int__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def converted():
+    try:
+        int(HandsOn())
+    except Stopped:
+        raise ValueError("Invalid affine transformation matrix") from None
+
+
+def test_an_error_that_a_signal_was_turned_into_is_that_signal():
+    """As matplotlib does with whatever is raised while it converts an array."""
+    with pytest.raises(Stopped, match="SIGTERM"), stoppable():
+        converted()
+    assert stop_of(ValueError()) is None
+    with pytest.raises(ValueError), stoppable():
+        raise ValueError
+    with stoppable():
+        hold()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop_of(ValueError()) is None and isinstance(stop_of(Stopped(signal.SIGTERM)), Stopped)
+
+
+def test_a_run_notes_the_signal_and_not_the_error_it_was_turned_into(tmp_path):
+    with pytest.raises(Stopped) as raised, stoppable(), Run(tmp_path / "run"):
+        converted()
+    assert raised.value.where == str(tmp_path / "run") and raised.value.code == 143
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "interrupted" and "SIGTERM" in status["reason"]

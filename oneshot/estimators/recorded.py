@@ -15,6 +15,7 @@ from oneshot.errors import InputError, check_range, is_number
 from oneshot.estimators.base import Estimator
 from oneshot.runs import append, is_full_disk, read_rows, write_text
 from oneshot.spaces.base import SearchSpace
+from oneshot.stopping import stop_of
 
 CLOCKS = ("seconds", "elapsed")
 FEWEST = 10  # queries before the share of failures counts
@@ -89,6 +90,8 @@ class Recorded:
             if len(answers) != len(queries):
                 raise ValueError(f"{len(answers)} answers to {len(queries)} queries")
         except Exception as error:  # whatever an architecture provokes: recorded, and the search goes on
+            if stop := stop_of(error):
+                raise stop from error
             if is_full_disk(error):
                 raise
             if torch.cuda.is_available():

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import random
+import signal
+import time
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from support import small_space
 from oneshot.architecture import Query
 from oneshot.errors import InputError
 from oneshot.estimators import Recorded
+from oneshot.stopping import Stopped, stoppable
 
 SPACE = small_space()
 QUERIES = [Query(SPACE.sample(random.Random(seed))) for seed in range(12)]
@@ -187,3 +191,18 @@ def test_the_clock_starts_with_the_first_query(monkeypatch):
 def test_an_interruption_is_no_fault():
     with pytest.raises(KeyboardInterrupt):
         Recorded(Counting({QUERIES[0]: KeyboardInterrupt()}), SPACE)(QUERIES[:1])
+
+
+def test_a_signal_is_no_failed_query(tmp_path):
+    """Not even where C code has turned its exception into another."""
+
+    def estimator(queries):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except Stopped:
+            raise ValueError("Invalid bounding box") from None
+
+    with pytest.raises(Stopped), stoppable():
+        Recorded(estimator, SPACE, tmp_path / "q.jsonl")(QUERIES[:1])
+    assert not (tmp_path / "q.jsonl").exists()
