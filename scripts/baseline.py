@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimates import Parts, known_scores
-from folders import open_run, recording, run_folder
+from folders import Recording, open_run, recording, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
@@ -49,21 +49,23 @@ def main(config: DictConfig) -> None:
         if answered(run, console):
             return
         found = parts.train(run, console)
-        best = search(baseline, run, config, console)
-        if isinstance(estimator, Tabular):
-            found |= estimator.report(best)
-        result = leave(baseline, best, run, data.image_shape, found)
+        with recording(run, config, "baseline") as record:
+            best = search(baseline, run, record, console)
+            if isinstance(estimator, Tabular):
+                found |= estimator.report(best)
+            result = leave(baseline, best, run, data.image_shape, found)
+            record.finish({"valid_accuracy": result.get("best_accuracy"), **result})
     console.print(architecture_table(space, best))
     say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('retrain.py', run.path, adopted)}"])
 
 
-def search(baseline: Baseline, run: Run, config: DictConfig, console: Console) -> Architecture:
+def search(baseline: Baseline, run: Run, record: Recording, console: Console) -> Architecture:
     """Spend the budget; rows go to the run's files, the screen shows the best so far."""
     baseline.answers.open()
     if baseline.answers.logged:
         say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
-    with QueryBar(console, baseline.total) as bar, recording(run, config) as record:
+    with QueryBar(console, baseline.total) as bar:
         record.begin([])  # all rows are written again from the log: none is lost or doubled
 
         def keep(row: Mapping[str, Any]) -> None:

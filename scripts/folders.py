@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,41 +10,55 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from launch import make
+from loggers import Lightning, Logger, Tables
 from omegaconf import DictConfig, OmegaConf
 
 from oneshot.checkpoints import Checkpointing, Checkpoints
 from oneshot.errors import InputError
 from oneshot.fitting import Fit
 from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_json, read_result, read_settings
+from oneshot.stopping import stop_of
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
 FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
-WANDB_TIMEOUT = 20  # seconds
+TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
+WANDB = "loggers.WandB"
+INPUTS_OF = {  # setting -> the files of the run that it names
+    "architecture": ("architecture.json",),
+    "supernet": (WEIGHTS,),
+    "run": ("architecture.json", "network.safetensors"),
+}
 
 
 @contextmanager
-def recording(run: Run, config: DictConfig) -> Iterator["Recording"]:
-    """What takes rows and writes them to the run's files and to the configured logger, if any."""
-    record = Recording(run, config)
+def recording(run: Run, config: DictConfig, job: str) -> Iterator["Recording"]:
+    """What takes rows and writes them to the run's files and to the configured logger, if any; job: its kind."""
+    record = Recording(run, config, job)
     try:
         yield record
-    finally:
-        record.close()
+    except BaseException:
+        record.close(failed=True)
+        raise
+    record.close(failed=False)
 
 
 class Recording:
-    """Called with each row; `begin` with those that a run which continues has already."""
+    """Called with each row; `begin` with those that a run which continues has already; `finish` with the result.
 
-    def __init__(self, run: Run, config: DictConfig) -> None:
-        self.run = run
-        self.logger = logger_for(config, run) if config.logger else None
-        if self.logger:
-            self.logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+    A logger that fails is a warning: the run goes on without it.
+    """
+
+    def __init__(self, run: Run, config: DictConfig, job: str) -> None:
+        self.run, self.number = run, 0
+        self.logger = logger_for(config, run.path)
+        chosen = HydraConfig.get().runtime.choices
+        tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
+        settings = OmegaConf.to_container(config, resolve=True)
+        self._tell("begin", run, settings, job, tags, inputs(config))
 
     def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         self.run.record(row, seconds)
@@ -53,53 +66,74 @@ class Recording:
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.run.begin(rows)
+        self.number = 0
         for row in rows:
             self._log(row)
 
-    def close(self) -> None:
-        if self.logger:
-            self.logger.finalize("success")
-            wandb.finish()
+    def finish(self, result: Mapping[str, Any], tables: Tables | None = None) -> None:
+        pictures = {path.stem: path for path in sorted(self.run.path.glob("*.png"))}
+        self._tell("finish", result, pictures, tables or {})
+
+    def close(self, failed: bool) -> None:
+        line = self._tell("close", failed)
+        if line:
+            print(line)
 
     def _log(self, row: Mapping[str, Any]) -> None:
-        if self.logger:
-            self.logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=row["step"])
+        self._tell("log", self.number, row)
+        self.number += 1
+
+    def _tell(self, method: str, *arguments: Any) -> Any:
+        if self.logger is None:
+            return None
+        try:
+            return getattr(self.logger, method)(*arguments)
+        except Exception as error:  # whatever a logger raises, the run is worth more
+            if stop := stop_of(error):
+                raise stop from error
+            self.logger = None
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            print(f"warning: logger: {reason}; the run goes on without it", file=sys.stderr)
+        return None
 
 
-def logger_for(config: DictConfig, run: Run) -> Any:
-    """The configured logger. W&B that cannot be reached, or has no key, is a warning, and logs offline."""
-    save_dir = str(run.path)
-    online = "wandb" in str(config.logger._target_).lower() and not config.logger.get("offline")
-    if not online or "WANDB_MODE" in os.environ:
-        return make(config.logger, save_dir=save_dir)
+def logger_for(config: DictConfig, path: Path) -> Logger | None:
+    """The configured logger: W&B, any of Lightning's, which keep their files in the run's folder, or none."""
+    if not config.get("logger"):
+        return None
+    if config.logger.get("_target_") == WANDB:
+        return make(config.logger)
     try:
-        if not wandb.login(prompt=False, verify=False):
-            raise wandb.Error("not logged in")
-        logger = make(config.logger, save_dir=save_dir, settings=wandb.Settings(init_timeout=WANDB_TIMEOUT))
-        assert logger.experiment  # connects
-        return logger
-    except (wandb.Error, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-    print(f"warning: W&B: {reason}; logs offline, to {run.path}/wandb", file=sys.stderr)
-    return make(OmegaConf.create({**config.logger, "offline": True, "mode": "offline"}), save_dir=save_dir)
+        return Lightning(make(config.logger, save_dir=str(path)))
+    except ModuleNotFoundError as error:
+        raise InputError(f"logger: {' '.join(str(error).split())[:200]}") from None
 
 
-def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig) -> None:
+def inputs(config: DictConfig) -> list[Path]:
+    """The files of other runs that this one reads: an architecture, weights."""
+    found = []
+    for key, names in INPUTS_OF.items():
+        folder = config.get(key)
+        if isinstance(folder, str):
+            found += [path for name in names if (path := Path(folder, name)).is_file()] or [Path(folder)]
+    return [path for path in found if path.is_file()]
+
+
+def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recording) -> None:
     """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
     checkpoints = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr))
     newest = checkpoints.newest()
     if newest:
         print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
-    with recording(run, config) as record:
-        module.record = record
-        trainer.strategy.checkpoint_io = checkpoints
-        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
-        try:
-            trainer.fit(module, ckpt_path=newest)
-        except InputError as error:
-            if newest and module.fresh:  # it was not loaded
-                raise InputError(f"{newest}: {error}") from None
-            raise
+    module.record = record
+    trainer.strategy.checkpoint_io = checkpoints
+    trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
+    try:
+        trainer.fit(module, ckpt_path=newest)
+    except InputError as error:
+        if newest and module.fresh:  # it was not loaded
+            raise InputError(f"{newest}: {error}") from None
+        raise
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
@@ -139,6 +173,7 @@ def open_run(config: DictConfig, path: Path) -> Run:
 
     Raises InputError where a file that the run reads has changed since it began.
     """
+    logger_for(config, path)  # its settings are checked before anything is written
     now, before = digests(config), read_json(path / INPUTS)
     for name, digest in now.items():
         if read_result(path) is None and before.get(name, digest) != digest:

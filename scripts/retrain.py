@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from folders import fit, open_run, run_folder
+from folders import fit, open_run, recording, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
@@ -52,8 +52,10 @@ def main(config: DictConfig) -> None:
             raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
         say(console, [f"architecture: {origin}"])
         run.write(ARCHITECTURE, space.to_json(architecture))
-        fit(trainer, retrain, run, config)
-        result = leave(run, retrain, space, architecture, data.image_shape)
+        with recording(run, config, "retrain") as record:
+            fit(trainer, retrain, run, config, record)
+            result = leave(run, retrain, space, architecture, data.image_shape)
+            record.finish(result)
     console.print(architecture_table(space, architecture))
     say(
         console,

@@ -2,7 +2,7 @@
 
 import json
 
-from folders import fit, open_run, run_folder
+from folders import fit, open_run, recording, run_folder
 from launch import make, prepare, script, trainer_for
 from omegaconf import DictConfig
 from rich.console import Console
@@ -27,8 +27,10 @@ def main(config: DictConfig) -> None:
     with open_run(config, run_folder(config, "search")) as run:
         if answered(run, console):
             return
-        fit(trainer, search, run, config)
-        result = leave(run, search, data.image_shape)
+        with recording(run, config, "search") as record:
+            fit(trainer, search, run, config, record)
+            result = leave(run, search, data.image_shape)
+            record.finish(result, {"scores": score_rows(search)})
     console.print(architecture_table(space, search.found))
     say(
         console,
@@ -83,6 +85,16 @@ def leave(run: Run, search: Search, image_shape: tuple[int, int, int]) -> dict[s
             **candidates_cost(search),
         }
     )
+
+
+def score_rows(search: Search) -> list[dict[str, object]]:
+    """The architect's probabilities: a row for each epoch's end (0: the start), choice and candidate."""
+    return [
+        {"epoch": epoch, "choice": choice.name, "candidate": name, "probability": probability}
+        for epoch, scores in enumerate(search.scores)
+        for choice, row in zip(search.space.choices, scores, strict=True)
+        for name, probability in zip(choice.candidates, row, strict=False)
+    ]
 
 
 def candidates_cost(search: Search) -> dict[str, float]:

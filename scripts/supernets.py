@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from folders import WEIGHTS, fit, open_run
+from folders import WEIGHTS, fit, open_run, recording
 from hydra.core.hydra_config import HydraConfig
 from launch import trainer_for
 from omegaconf import DictConfig, open_dict
@@ -67,9 +67,11 @@ def train(
         search.selection = by_scores
         say(console, [f"training a supernet: {folder}"])
         with open_run(config, folder) as inner:  # whose config.yaml lets supernet=RUN/supernet name it
-            fit(trainer_for(config, console), search, inner, config)
-            write_weights(folder / WEIGHTS, search.supernet)
-            result = inner.finish({"valid_accuracy": search.valid_accuracy})
+            with recording(inner, config, "supernet") as record:
+                fit(trainer_for(config, console), search, inner, config, record)
+                write_weights(folder / WEIGHTS, search.supernet)
+                result = inner.finish({"valid_accuracy": search.valid_accuracy})
+                record.finish(result)
     load(supernet, folder / WEIGHTS)
     return result
 

@@ -27,7 +27,7 @@ from oneshot.checkpoints import is_whole
 from oneshot.errors import InputError, check_integer, unknown
 from oneshot.runs import write_text
 
-TINY = ["threads=1", "log_every=2", "checkpoint.every=3", "space.cells=3", "space.channels=4", "space.nodes=2"]
+TINY = ["threads=1", "logger=none", "log_every=2", "checkpoint.every=3", "space.cells=3", "space.channels=4", "space.nodes=2"]
 DATA = ["data.train_size=256", "data.batch_size=16"]
 SEARCH = ["search", *TINY, *DATA, "epochs=4"]
 JOBS = {
@@ -40,6 +40,7 @@ JOBS = {
         "schedule.weight_steps=3",
         "schedule.architecture_steps=4",
     ],
+    "logged": [*SEARCH, "architect=darts", "logger=wandb", "logger.mode=offline"],
     "warm_up": [*SEARCH, "architect=darts", "schedule.warmup_epochs=3"],
     "uniform": [*SEARCH, "architect=uniform", "selection.samples=5", "epochs=8"],
     "path_dropout": [*SEARCH, "architect=path_dropout", "selection.samples=5"],

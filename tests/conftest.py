@@ -1,11 +1,14 @@
 """Fixtures."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from oneshot.data import ImageData, digits
+
+os.environ["WANDB_MODE"] = "disabled"  # here and in the processes that tests start, but for those about W&B
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -248,10 +248,10 @@ def test_a_full_disk(run, whole, tmp_path):
 @pytest.mark.parametrize("key", ["", "0" * 40])
 def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    environment |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "HOME": str(tmp_path), "WANDB_SILENT": "true"}
+    environment |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "HOME": str(tmp_path)}
     if key:
         environment["WANDB_API_KEY"] = key
-    arguments = [*TINY, "out=run", "logger=wandb", "logger.offline=false"]
+    arguments = [*TINY, "out=run", "logger=wandb", "logger.mode=online"]
     done = subprocess.run(
         command("search.py", *arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
     )

@@ -117,13 +117,6 @@ def test_cost_is_in_the_result(run, tmp_path):
     assert result["discretized_cost"] == discretized > 0 and discretized != pytest.approx(expected, rel=1e-2)
 
 
-@pytest.mark.parametrize("logger", ["csv", "wandb"])
-def test_loggers(run, tmp_path, monkeypatch, logger):
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    assert run(search, *TINY, "out=logged", f"logger={logger}")[0] == 0
-    assert any(logger in p.name for p in (tmp_path / "logged").iterdir())
-
-
 BAD = [
     (search, ["architct=darts"], "unknown setting 'architct'; did you mean 'architect'?"),
     (search, ["epohcs=3"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
