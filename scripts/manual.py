@@ -104,7 +104,7 @@ def _screen(console: Console, script: str, composed: Composed) -> None:
     console.print(said.title, markup=False)
     if said.notes:
         console.print(f"\n{said.notes}", markup=False)
-    console.print(f"\n[bold]usage[/]  {(said.usage or usage).replace('[', chr(92) + '[')}")
+    console.print(Text.assemble("\n", ("usage", "bold"), f"  {said.usage or usage}"), soft_wrap=True)
     if composed.choices:
         console.print()
         console.print(_choices(script, composed))

@@ -1,7 +1,7 @@
 """What the files of conf/ say about their settings: each key with its value and the comment beside it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +55,9 @@ def read(path: Path, package: str | None = None) -> File:
     return File(path, about, own, tuple(s for s in found if not s.key.endswith(MACHINERY)))
 
 
-def group(name: str, folders: tuple[Path, ...] = (CONF,)) -> list[Path]:
-    """The files of a group, sorted by name."""
-    paths = {path.stem: path for folder in reversed(folders) for path in (folder / name).glob("*.yaml")}
+def group(name: str, folders: Iterable[Path] = ()) -> list[Path]:
+    """The files of a group, of conf/ and of these folders, sorted by name."""
+    paths = {path.stem: path for folder in (CONF, *folders) for path in (folder / name).glob("*.yaml")}
     return [paths[stem] for stem in sorted(paths)]
 
 
@@ -69,9 +69,11 @@ def _walk(node: Node, prefix: str, lines: list[str], head: int) -> Iterator[Sett
     assert isinstance(node, MappingNode)
     for key, value in node.value:
         name = f"{prefix}{key.value}"
-        if isinstance(value, MappingNode) and value.value and not (name in NOT_SETTINGS and not value.flow_style):
+        if name in NOT_SETTINGS:
+            continue
+        if isinstance(value, MappingNode) and value.value:
             yield from _walk(value, f"{name}.", lines, head)
-        elif name not in NOT_SETTINGS:
+        else:
             mark = key.end_mark if isinstance(value, SequenceNode) and not value.flow_style else value.end_mark
             yield Setting(name, _written(value), _comment(lines, mark.line, mark.column, key.start_mark.line, head))
 
