@@ -1,4 +1,15 @@
-"""Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings."""
+"""Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings.
+
+Examples:
+    python scripts/baseline.py strategy=tpe budget.queries=200
+    python scripts/baseline.py supernet=RUN strategy=hill_climbing
+    python scripts/baseline.py space=nasbench201 estimator=tabular estimator.table=FILE
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import json
 import math

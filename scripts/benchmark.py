@@ -1,7 +1,16 @@
 """Time a supernet against the papers' loops (naive.py): the steps of every architect, memory, operations, overheads.
 
 --quick is short for sizes=benchmark_quick.
+
+Examples:
+    python scripts/benchmark.py --quick
+    python scripts/benchmark.py 'architects=[darts,snas]' threads=2 out=FILE.json
 """
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import copy
 import json

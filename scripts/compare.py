@@ -1,4 +1,14 @@
-"""Compare architects: search and retrain with each and every seed, one table and one picture."""
+"""Compare architects: search and retrain with each and every seed, one table and one picture.
+
+Examples:
+    python scripts/compare.py 'architects=[darts,snas,random]' seeds=[0,1,2]
+    python scripts/compare.py "settings=['space.channels=8']" out=FOLDER
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import ctypes
 import json

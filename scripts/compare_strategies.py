@@ -1,4 +1,14 @@
-"""Every strategy with every seed over one estimator: a table, and a plot of regret over queries."""
+"""Every strategy with every seed over one estimator: a table, and a plot of regret over queries.
+
+Examples:
+    python scripts/compare_strategies.py experiment=nb201_strategies reference.table=FILE
+    python scripts/compare_strategies.py 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import json
 import math

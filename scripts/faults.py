@@ -116,13 +116,11 @@ def _explain_override(error: ConfigCompositionException, config_name: str) -> st
                 return f"setting {key!r} exists: {override.lstrip('+')} changes it"
             group = key.partition(".")[0]
             if (CONF / group).is_dir() and key == group:
-                return f"unknown setting {key!r}: this script does not have it; --help lists all settings"
+                return f"unknown setting {key!r}: this script does not have it; --help all lists them"
             if key in known:
-                return f"unknown setting {key!r}: the chosen {group} does not have it; --help lists all settings"
+                return f"unknown setting {key!r}: the chosen {group} does not have it; --help all lists them"
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            return f"unknown setting {key!r}; " + (
-                f"did you mean {near[0]!r}?" if near else "--help lists all settings"
-            )
+            return f"unknown setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else "--help all lists them")
     return _line(error)
 
 

@@ -1,4 +1,14 @@
-"""Measure what every candidate of a space takes on this device, for cost=latency."""
+"""Measure what every candidate of a space takes on this device, for cost=latency.
+
+Examples:
+    python scripts/latency.py batch=1 dtype=float32
+    python scripts/latency.py device=cuda space=nasbench201 out=FILE.json
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 from launch import make, new_file, prepare, read_device, script
 from omegaconf import DictConfig

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import manual
 import pytorch_lightning as pl
 import torch
 from faults import CONF, DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
@@ -57,6 +58,8 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
             sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
             with faults_end(config_name), hydra_raises(), stoppable():
                 codes.clear()
+                if manual.asked():
+                    return manual.show(config_name)
                 entry()
             if codes:
                 sys.exit(max(codes))

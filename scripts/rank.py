@@ -1,4 +1,14 @@
-"""How well an estimator ranks architectures: its order of random ones against a reference's."""
+"""How well an estimator ranks architectures: its order of random ones against a reference's.
+
+Examples:
+    python scripts/rank.py experiment=rank_nb201 reference.table=FILE
+    python scripts/rank.py supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import random
 from typing import Any

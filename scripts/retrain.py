@@ -1,4 +1,15 @@
-"""Train a found architecture from scratch and test it once."""
+"""Train a found architecture from scratch and test it once.
+
+Examples:
+    python scripts/retrain.py architecture=latest seed=1
+    python scripts/retrain.py architecture=random
+    python scripts/retrain.py experiment=darts_cifar10 trainer=gpu architecture=RUN
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import json
 import random

@@ -1,4 +1,15 @@
-"""Search an architecture, discretize it and show it."""
+"""Search an architecture, discretize it and show it.
+
+Examples:
+    python scripts/search.py architect=snas seed=1
+    python scripts/search.py experiment=darts_cifar10 trainer=gpu out=FOLDER
+    python scripts/search.py cost=latency cost.table=FILE
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import json
 

@@ -1,4 +1,13 @@
-"""Kill runs at random instants, give the same command again, and compare with the uninterrupted run byte for byte."""
+"""Kill runs at random instants, give the same command again, and compare with the uninterrupted run byte for byte.
+
+Examples:
+    python scripts/torture.py kills=20 'jobs=[darts,evolution]'
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import importlib
 import json

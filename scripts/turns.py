@@ -1,4 +1,13 @@
-"""Time commands on a shared machine: they take turns, so that what else runs slows all of them alike."""
+"""Time commands on a shared machine: they take turns, so that what else runs slows all of them alike.
+
+Examples:
+    python scripts/turns.py commands=FILE slice=20
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
 
 import json
 import os

@@ -1,0 +1,106 @@
+"""What the files of conf/ say about their settings: each key with its value and the comment beside it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from yaml.nodes import MappingNode, Node, SequenceNode
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+NOT_SETTINGS = ("defaults", "hydra")
+MACHINERY = ("_target_", "_partial_")  # what Hydra calls, and how
+MUST_BE_GIVEN = "must be given"
+
+
+class Setting(NamedTuple):
+    """A key (dotted, as on the command line), its value as the file writes it, and what the file says it means."""
+
+    key: str
+    value: str
+    meaning: str
+
+
+class File(NamedTuple):
+    """A file of conf/. about: its first comment. target: what it makes, if that is one thing."""
+
+    path: Path
+    about: str
+    target: str
+    settings: tuple[Setting, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def read(path: Path, package: str | None = None) -> File:
+    """The file's settings. package: where its keys stand, for a file that does not say so itself."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    head = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        head.append(line.lstrip("# "))
+    said = [line.removeprefix("@package ") for line in head if line.startswith("@package ")]
+    package = said[0] if said else package if package is not None else _package(path)
+    prefix = "" if package == "_global_" else f"{package}." if package else ""
+    root = yaml.compose(text, yaml.SafeLoader)
+    found = list(_walk(root, prefix, lines, len(head))) if root else []
+    targets = [setting for setting in found if setting.key.rpartition(".")[2] == "_target_"]
+    own = next((s.value for s in targets if s.key in (f"{prefix}_target_", f"{path.parent.name}._target_")), "")
+    about = " ".join(line for line in head if not line.startswith("@package "))
+    return File(path, about, own, tuple(s for s in found if not s.key.endswith(MACHINERY)))
+
+
+def group(name: str, folders: Iterable[Path] = ()) -> list[Path]:
+    """The files of a group, of conf/ and of these folders, sorted by name."""
+    paths = {path.stem: path for folder in (CONF, *folders) for path in (folder / name).glob("*.yaml")}
+    return [paths[stem] for stem in sorted(paths)]
+
+
+def _package(path: Path) -> str:
+    return "" if path.parent == CONF else path.parent.name
+
+
+def _walk(node: Node, prefix: str, lines: list[str], head: int) -> Iterator[Setting]:
+    assert isinstance(node, MappingNode)
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if name in NOT_SETTINGS:
+            continue
+        if isinstance(value, MappingNode) and value.value:
+            yield from _walk(value, f"{name}.", lines, head)
+        else:
+            mark = key.end_mark if isinstance(value, SequenceNode) and not value.flow_style else value.end_mark
+            yield Setting(name, _written(value), _comment(lines, mark.line, mark.column, key.start_mark.line, head))
+
+
+def _written(value: Node) -> str:
+    """As the file writes it; a list of one item a line in brackets."""
+    if isinstance(value, SequenceNode) and not value.flow_style:
+        return f"[{', '.join(item.value for item in value.value)}]"
+    start, end = value.start_mark, value.end_mark
+    assert start.buffer is not None
+    text = start.buffer[start.pointer : end.pointer]
+    return MUST_BE_GIVEN if text == "???" else " ".join(text.split())
+
+
+def _comment(lines: list[str], line: int, column: int, first: int, head: int) -> str:
+    """The comment behind the value, with the lines that go on below it, or else the comment above the key."""
+    behind = re.match(r"[:\s]*#\s*(.*)", lines[line][column:])
+    if behind:
+        parts, start = [behind[1]], lines[line].index("#", column)
+        for below in lines[line + 1 :]:
+            if not below.startswith(" " * start + "#"):
+                break
+            parts.append(below.lstrip(" #"))
+        return " ".join(parts).strip()
+    above: list[str] = []
+    for before in reversed(lines[head:first]):
+        if not re.match(r"\s*#", before) or before.index("#") > len(lines[first]) - len(lines[first].lstrip()):
+            break
+        above.insert(0, before.lstrip(" #"))
+    return " ".join(above).strip()
