@@ -244,7 +244,9 @@ def test_confusion_shows_every_count_and_class():
     shown = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in axes.texts}
     assert shown == {(i, j): str(n) for i, row in enumerate(counts) for j, n in enumerate(row) if n}
     np.testing.assert_allclose(axes.images[0].get_array(), [[5 / 6, 0, 1 / 6], [0, 0, 0], [2 / 32, 0, 30 / 32]])
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # puts what the axes are called in its place
+    renderer = canvas.get_renderer()
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["a cat", "a_$dog$", "a very long name of a class"]
     texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, bar.yaxis.label]

@@ -9,7 +9,7 @@ from oneshot.plots.cell_layout import FONT, text_width
 from oneshot.plots.figure import SMALL
 
 CELL = 0.36  # inches
-AROUND = 0.7  # inches, beside the names of the classes: their distance, and what the axis is called
+AROUND = 0.55  # inches, beside the names of the classes: their distance, and what the axis is called
 MOST_NUMBERS = 30  # classes; beyond that the colours alone are shown
 
 
