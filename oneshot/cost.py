@@ -3,9 +3,9 @@
 import json
 import math
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from oneshot.architecture import Architecture, read_text
 from oneshot.errors import InputError, check_integer, check_range, unknown
 from oneshot.spaces.base import SearchSpace
+from oneshot.timing import LARGEST, check_timing, device_name, times
 
 FORMAT = "oneshot/latency"
 VERSION = 1
-DTYPES = ("float32", "float64", "bfloat16", "float16")
 FORMS = ("additive", "multiplicative")
 CALLS = 10  # timed together on an accelerator, so that one wait for it is shared
 SMALLEST = 1e-6  # of the reference: the least that a multiplicative cost multiplies with
@@ -250,11 +250,8 @@ def measure_latency(
     its spread the difference of their quartiles; both are summed over the places that share the measurement.
     Raises InputError for an unknown dtype and numbers out of range.
     """
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
-    check_integer("batch", batch, 1, 1 << 20)
-    check_integer("repeats", repeats, 2, 100_000)
-    check_integer("warmup", warmup, 0, 100_000)
+    check_timing(dtype, repeats, warmup)
+    check_integer("batch", batch, 1, LARGEST)
     places: dict[tuple[int, int], list[Place]] = {}
     modules: dict[Place, nn.Module] = {}
     with device, torch.no_grad():
@@ -273,42 +270,19 @@ def measure_latency(
             rows[choice.name][name] = {"median_ms": medians, "spread_ms": spreads}
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     settings, sizes = space.settings, tuple(image_shape)
-    return LatencyTable(space.fingerprint, _name(device), dtype, batch, sizes, settings, versions, rows)
+    return LatencyTable(space.fingerprint, device_name(device), dtype, batch, sizes, settings, versions, rows)
 
 
 def _times(
     modules: Mapping[Place, nn.Module], device: torch.device, dtype: torch.dtype, batch: int, repeats: int, warmup: int
 ) -> dict[Place, list[float]]:
-    """Milliseconds of a call, `repeats` of each module, in rounds over all of them: a drift meets all alike."""
+    """Milliseconds of a call, `repeats` of each module."""
     like: Any = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
     inputs = {shape: torch.randn(batch, *shape).to(**like) for _, shape, _ in modules}
-    jobs = [(place, module.to(**like), inputs[place[1]]) for place, module in modules.items()]
-    times: dict[Place, list[float]] = {place: [] for place in modules}
-    calls = 1 if device.type == "cpu" else CALLS
-    with torch.no_grad():
-        for n in range(warmup + repeats):
-            for place, module, x in jobs:
-                _wait(device)
-                start = time.perf_counter()
-                for _ in range(calls):
-                    module(x)
-                _wait(device)
-                if n >= warmup:
-                    times[place].append(1e3 * (time.perf_counter() - start) / calls)
-    return times
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+    calls = {place: partial(module.to(**like), inputs[place[1]]) for place, module in modules.items()}
+    return times(calls, device, repeats, warmup, 1 if device.type == "cpu" else CALLS)
 
 
 def _spread(values: Sequence[float]) -> float:
     low, _, high = quantiles(values, n=4)
     return high - low
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,9 +1,11 @@
-"""What a supernet says of architectures: loss and accuracy over examples, in eval mode."""
+"""What a supernet says of architectures, and a network of test images: loss and accuracy, in eval mode."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from oneshot.architects.base import Criterion, evaluating
 from oneshot.architecture import Architecture, Gates
@@ -23,6 +25,36 @@ def evaluate(
             means.add("loss", criterion(logits, y), len(y))
             means.add("accuracy", accuracy(logits, y), len(y))
     return means.read()
+
+
+class Classified(NamedTuple):
+    """accuracy: share of the images; loss: mean cross-entropy; confusion: images by (class, predicted class)."""
+
+    accuracy: float
+    loss: float
+    confusion: list[list[int]]
+
+    def class_accuracy(self) -> list[float | None]:
+        """The share of each class's images; None where it has none."""
+        totals = [sum(row) for row in self.confusion]
+        return [row[c] / n if n else None for c, (row, n) in enumerate(zip(self.confusion, totals, strict=True))]
+
+
+@torch.no_grad()
+def classify(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> Classified:
+    """What a network makes of all examples; the accuracy is summed as a retraining sums it, so it is the same number.
+
+    The loss is the plain cross-entropy, whatever the network was trained with. Raises Diverged where it is not finite.
+    """
+    means, pairs = Means(), []
+    with evaluating(network):
+        for x, y in batches:
+            logits = network(x)
+            means.add("loss", functional.cross_entropy(logits, y), len(y))
+            means.add("accuracy", accuracy(logits, y), len(y))
+            pairs.append(y * classes + logits.argmax(dim=1))
+    counts = torch.bincount(torch.cat(pairs), minlength=classes * classes).reshape(classes, classes)
+    return Classified(**means.read(), confusion=counts.tolist())
 
 
 def path(space: SearchSpace, architecture: Architecture, device: torch.device) -> Gates:

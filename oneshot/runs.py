@@ -247,16 +247,19 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collect
     return [(name, old, new) for name, old, new in pairs if old != new]
 
 
-def latest(root: Path) -> Path:
-    """The newest folder below `root` whose run finished with an architecture. Raises InputError if there is none."""
+def latest(root: Path, setting: str = "architecture", holds: str = "architecture.json") -> Path:
+    """The newest folder below `root` (outputs/<script>) whose run finished and left the file `holds`.
+
+    setting: what names a folder otherwise. Raises InputError if there is none.
+    """
     finished = []
     for result in root.glob("*/result.json"):
-        if read_result(result.parent) and (result.parent / "architecture.json").is_file():
+        if read_result(result.parent) and (result.parent / holds).is_file():
             finished.append((result.stat().st_mtime_ns, result.parent))
     if not finished:
         raise InputError(
-            f"architecture=latest: no finished search below {root}; run scripts/search.py first or give "
-            "architecture=PATH"
+            f"{setting}=latest: no finished {root.name} below {root}; run scripts/{root.name}.py first or give "
+            f"{setting}=PATH"
         )
     return max(finished)[1]
 

@@ -61,6 +61,8 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) and error.filename:
         return f"{error.filename}: {error.strerror}", BAD_INPUT
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY):
+        if config and "batches" in config:
+            return f"out of memory with batches={config.batches}; lower them, or give device=cpu", OUT_OF_MEMORY
         size = OmegaConf.select(config, "data.batch_size") if config else None
         return f"out of memory with data.batch_size={size}; lower it, or space.channels or space.cells", OUT_OF_MEMORY
     return explain(error, config_name), BAD_INPUT

@@ -115,6 +115,7 @@ def prepare(config: DictConfig) -> None:
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)
     if "resume" in config:
         check_boolean("resume", config.resume)
+    if "checkpoint" in config:
         if not isinstance(config.checkpoint, DictConfig) or "every" not in config.checkpoint:
             raise InputError(f"checkpoint={config.checkpoint}: must be given as checkpoint.every=VALUE")
         interval(config.checkpoint.every)

@@ -29,7 +29,7 @@ from oneshot.retrain import Retrain
 from oneshot.runs import CONFIG, Run, latest, read_settings, write_weights
 from oneshot.spaces import SearchSpace
 
-ARCHITECTURE = "architecture.json"
+ARCHITECTURE, NETWORK = "architecture.json", "network.safetensors"
 
 
 @script("retrain")
@@ -78,7 +78,7 @@ def leave(
     run: Run, retrain: Retrain, space: SearchSpace, architecture: Architecture, image_shape: tuple[int, int, int]
 ) -> dict[str, object]:
     """Write what was trained; result.json comes last and marks the run as finished."""
-    write_weights(run.path / "network.safetensors", retrain.network)
+    write_weights(run.path / NETWORK, retrain.network)
     plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
     plots.save(plots.curves(retrain.rows), run.path / "curves")
     return run.finish(
@@ -100,7 +100,7 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     if not isinstance(config.architecture, str) or not config.architecture:
         raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
     if config.architecture == "latest":
-        config.architecture = held(config) or str(latest(Path("outputs", "search")))
+        config.architecture = held(config, "retrain", "architecture") or str(latest(Path("outputs", "search")))
     path = Path(config.architecture)
     if not path.exists():
         raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
@@ -109,15 +109,15 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     return space.load(path), str(path)
 
 
-def held(config: DictConfig) -> str | None:
-    """What was the latest architecture when the run in out= began."""
+def held(config: DictConfig, kind: str, key: str) -> str | None:
+    """What this setting was when the run in out= began: what `latest` stood for then."""
     if config.out is None:
         return None
-    kept = run_folder(config, "retrain") / CONFIG
+    kept = run_folder(config, kind) / CONFIG
     if not kept.is_file():
         return None
-    architecture = read_settings(kept).get("architecture")
-    return architecture if isinstance(architecture, str) else None
+    value = read_settings(kept).get(key)
+    return value if isinstance(value, str) else None
 
 
 if __name__ == "__main__":

@@ -235,3 +235,26 @@ def test_comparison_draws_every_value_and_leaves_what_was_not_measured_empty():
     assert dots == [[(98.0, 99.0, 97.0), (97.5,)], [(10.0, 12.0, 11.0)]]
     means = [line.get_xdata()[0] for line in accuracy.lines if line.get_marker() == "|" and len(line.get_xdata()) == 1]
     assert 98.0 in means
+
+
+def test_confusion_shows_every_count_and_class():
+    counts = [[5, 0, 1], [0, 0, 0], [2, 0, 30]]
+    figure = plots.confusion(counts, ("a cat", "a_$dog$", "a very long name of a class"))
+    axes, bar = figure.axes
+    shown = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in axes.texts}
+    assert shown == {(i, j): str(n) for i, row in enumerate(counts) for j, n in enumerate(row) if n}
+    np.testing.assert_allclose(axes.images[0].get_array(), [[5 / 6, 0, 1 / 6], [0, 0, 0], [2 / 32, 0, 30 / 32]])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # puts what the axes are called in its place
+    renderer = canvas.get_renderer()
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["a cat", "a_$dog$", "a very long name of a class"]
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, bar.yaxis.label]
+    for box in (text.get_window_extent(renderer) for text in texts):
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+
+
+def test_confusion_of_many_classes_has_no_numbers():
+    figure = plots.confusion(np.eye(100, dtype=int).tolist(), [f"class {c}" for c in range(100)])
+    assert not figure.axes[0].texts and len(figure.axes[0].get_yticklabels()) == 100

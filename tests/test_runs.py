@@ -52,8 +52,12 @@ def test_weights_round_trip(tmp_path):
 
 
 def test_latest_is_the_newest_finished_search(tmp_path):
-    with pytest.raises(InputError, match="no finished search below"):
+    with pytest.raises(InputError, match="architecture=latest: no finished .* below"):
         latest(tmp_path)
+    with pytest.raises(
+        InputError, match="run=latest: no finished retrain below .*scripts/retrain.py first or give run"
+    ):
+        latest(tmp_path / "retrain", "run", "network.safetensors")
     for age, name in enumerate(("new", "old", "no_architecture", "failed", "broken")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text('{"status": "finished"}')
@@ -63,6 +67,8 @@ def test_latest_is_the_newest_finished_search(tmp_path):
     for name, text in (("failed", '{"status": "failed"}'), ("broken", '{"sta')):
         (tmp_path / name / "result.json").write_text(text)  # newest of all, and not finished
     assert latest(tmp_path) == tmp_path / "new"
+    (tmp_path / "old" / "network.safetensors").touch()
+    assert latest(tmp_path, "run", "network.safetensors") == tmp_path / "old"
 
 
 def test_peak_memory_counts_bytes():

@@ -2,6 +2,7 @@
 
 from oneshot.plots.cells import cells
 from oneshot.plots.comparison import anytime, bars, comparison, front, ranking
+from oneshot.plots.confusion import confusion
 from oneshot.plots.figure import save
 from oneshot.plots.progress import curves, heat_maps
 
@@ -10,6 +11,7 @@ __all__ = [
     "bars",
     "cells",
     "comparison",
+    "confusion",
     "curves",
     "front",
     "heat_maps",

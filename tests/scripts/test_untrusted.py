@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import baseline
+import evaluate
 import pytest
 import retrain
 import search
@@ -51,6 +52,10 @@ READ = [  # the file that is planted, and what reads it
     ("search/config.yaml", search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
     ("search/checkpoints", search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
     ("retrain/checkpoints", retrain, [*TINY, "architecture=search", "out=retrain"]),
+    ("retrain/config.yaml", evaluate, ["run=retrain"]),
+    ("retrain/architecture.json", evaluate, ["run=retrain"]),
+    ("retrain/network.safetensors", evaluate, ["run=retrain"]),
+    ("retrain/result.json", evaluate, ["run=retrain"]),
     ("baseline/queries.jsonl", baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
     ("baseline/queries.timings.jsonl", baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
     ("latency.json", search, [*TINY, "cost=latency", "cost.table=latency.json"]),
@@ -89,7 +94,8 @@ def test_it_is_not_executed(run, found, tmp_path, file, module, arguments, kind)
     if "timings" in file or (b"\n" not in content and "queries" in file):  # lost clocks; a line that a kill has cut off
         assert code == 0
     else:
-        named = {"search/result.json": "is no finished run", "target": "builtins.open"}
+        unfinished = "is no finished run"
+        named = {"search/result.json": unfinished, "retrain/result.json": unfinished, "target": "builtins.open"}
         expected = (
             named.get(file) or (named.get(kind) if "config" in file else None) or file.replace("points", "points/")
         )
