@@ -51,26 +51,29 @@ def main(config: DictConfig) -> None:
     with open_run(config, run_folder(config, "evaluate")) as run:
         if answered(run, console):
             return
-        classified = tested(network, test, numbers, device, data.classes)
-        with recording(run, config) as record:
+        with recording(run, config, "evaluate") as record:
+            classified = tested(network, test, numbers, device, data.classes)
             record.begin([])
             record({"step": 0, "test_accuracy": classified.accuracy, "test_loss": classified.loss})
-        times = network_latency(network, data.image_shape, device, config.dtype, batches, config.repeats, config.warmup)
-        exports = export(network, next(test.passes()).x, formats)
-        leave(run, config, data, classified, exports)
-        result = run.finish(
-            {
-                "run": str(folder),
-                "test_accuracy": classified.accuracy,
-                "test_loss": classified.loss,
-                **network_cost(space, architecture, data.image_shape),
-                "class_accuracy": dict(zip(data.splits.classes, classified.class_accuracy(), strict=True)),
-                "device": device_name(device),
-                "precision": precision(config),
-                "latency": {"dtype": config.dtype, "images": {n: t._asdict() for n, t in times.items()}},
-                "export": {name: account(name, made) for name, made in exports.items()},
-            }
-        )
+            times = network_latency(
+                network, data.image_shape, device, config.dtype, batches, config.repeats, config.warmup
+            )
+            exports = export(network, next(test.passes()).x, formats)
+            leave(run, config, data, classified, exports)
+            result = run.finish(
+                {
+                    "run": str(folder),
+                    "test_accuracy": classified.accuracy,
+                    "test_loss": classified.loss,
+                    **network_cost(space, architecture, data.image_shape),
+                    "class_accuracy": dict(zip(data.splits.classes, classified.class_accuracy(), strict=True)),
+                    "device": device_name(device),
+                    "precision": precision(config),
+                    "latency": {"dtype": config.dtype, "images": {n: t._asdict() for n, t in times.items()}},
+                    "export": {name: account(name, made) for name, made in exports.items()},
+                }
+            )
+            record.finish(result)
     console.print(class_table(classified, data.splits.classes), latency_table(times))
     say(console, [*remarks(result, exports, read_result(folder) or {}), summary(result), written(run)])
 

@@ -36,7 +36,15 @@ from oneshot.checkpoints import is_whole
 from oneshot.errors import InputError, check_integer, unknown
 from oneshot.runs import write_text
 
-TINY = ["threads=1", "logger=none", "log_every=2", "checkpoint.every=3", "space.cells=3", "space.channels=4", "space.nodes=2"]
+TINY = [
+    "threads=1",
+    "logger=none",
+    "log_every=2",
+    "checkpoint.every=3",
+    "space.cells=3",
+    "space.channels=4",
+    "space.nodes=2",
+]
 DATA = ["data.train_size=256", "data.batch_size=16"]
 SEARCH = ["search", *TINY, *DATA, "epochs=4"]
 JOBS = {
