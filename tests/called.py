@@ -37,21 +37,30 @@ def unsendable(_):
 
 
 class Marks:
-    """A line a call in a file of the item's name; the first `deaths` calls of the item `fatal` end their process."""
+    """A line a call in a file of the item's name; the first `deaths` calls of the item `fatal` end their process.
 
-    def __init__(self, folder, fatal=None, deaths=0, seconds=0.0):
+    The line is the process that started the worker: with Ray that of its node. Workers of the process `stuck` do not
+    come to an end.
+    """
+
+    def __init__(self, folder, fatal=None, deaths=0, seconds=0.0, stuck=None):
         self.folder, self.fatal, self.deaths, self.seconds = Path(folder), fatal, deaths, seconds
+        self.stuck = stuck
 
     def __call__(self, item):
         with open(self.folder / str(item), "a") as file:
-            file.write("x\n")
-        time.sleep(self.seconds)
+            file.write(f"{os.getppid()}\n")
+        time.sleep(600 if os.getppid() == self.stuck else self.seconds)
         if item == self.fatal and self.calls(item) <= self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         return item
 
     def calls(self, item):
-        return len((self.folder / str(item)).read_text().splitlines())
+        return len(self.parents(item))
+
+    def parents(self, item):
+        file = self.folder / str(item)
+        return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 class Recipe:
