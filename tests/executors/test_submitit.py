@@ -1,5 +1,7 @@
 """Jobs of submitit's local cluster: those that are killed, what they leave, and what cannot be asked for."""
 
+import signal
+
 import called
 import pytest
 
@@ -20,6 +22,14 @@ def test_jobs_that_are_killed_are_submitted_again(tmp_path):
     assert isinstance(found["b"], WorkerLost) and "ended without an answer, see" in str(found["b"])
     (folder,) = jobs.iterdir()
     assert len(list(folder.iterdir())) == 3
+
+
+def test_a_job_that_is_preempted_is_given_to_the_queue_again(tmp_path):
+    """SIGUSR2 is what submitit has SLURM send."""
+    calls = called.Marks(tmp_path, fatal="b", deaths=1, number=signal.SIGUSR2)
+    with Submitit(1, cluster="local", folder=str(tmp_path / "jobs")) as executor:
+        assert list(executor.map(calls, "b")) == [("b", "b")] and calls.calls("b") == 2
+    assert not (tmp_path / "jobs").exists() or not list((tmp_path / "jobs").iterdir())
 
 
 @pytest.mark.parametrize(
