@@ -24,7 +24,7 @@ from oneshot.stopping import stop_of
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
-FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
+FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor")  # a continued run may have others of these
 TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
 WANDB = "loggers.WandB"
 INPUTS_OF = {  # setting -> the files of the run that it names
