@@ -41,6 +41,7 @@ ALLOWED = {
         "stopping",
     },
     "selection": {"architecture", "architects.base", "spaces.base", "estimators.base"},
+    "executors": {"executors.base", "executors.calls", "executors.remote"},
     "cost": {"architecture", "spaces.base"},
     "callbacks": {"plots", "architecture"},
     "evaluation": {"architecture", "architects.base", "metrics", "spaces.base"},

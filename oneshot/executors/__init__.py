@@ -1,0 +1,7 @@
+"""Where calls run: in this process, in others of this machine, on a cluster."""
+
+from oneshot.executors.base import Executor, WorkerLost
+from oneshot.executors.inline import Inline
+from oneshot.executors.processes import Processes
+
+__all__ = ["Executor", "Inline", "Processes", "WorkerLost"]

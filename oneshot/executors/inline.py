@@ -1,0 +1,29 @@
+"""Calls in this process, one after the other."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from oneshot.executors.base import Executor, Item, Result
+
+
+class Inline(Executor):
+    """One worker, which is the caller: nothing is pickled, nothing can be lost."""
+
+    def __init__(self) -> None:
+        self.workers, self.threads = 1, os.cpu_count() or 1
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        for item in items:
+            yield item, _outcome(function, item)
+
+    def close(self) -> None:
+        pass
+
+
+def _outcome(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+    try:
+        return function(item)
+    except Exception as error:  # the caller's to judge
+        return error

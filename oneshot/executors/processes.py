@@ -1,0 +1,114 @@
+"""Calls in other processes of this machine."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Hashable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
+
+from oneshot.errors import check_integer
+from oneshot.executors.base import WorkerLost
+from oneshot.executors.calls import answer
+from oneshot.executors.remote import Remote
+
+SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads and the GPU, broken
+HANDLED = {signal.SIGINT, signal.SIGUSR1}  # come to all processes of a terminal or a job; the caller handles them
+GRACE = 5.0  # seconds
+MOST = 1024
+
+
+class Worker(NamedTuple):
+    process: BaseProcess
+    connection: Connection
+
+
+class Processes(Remote):
+    """Spawned processes, started when they are needed and kept; one that ends is noticed at once and replaced.
+
+    A pool of concurrent.futures would not do: there a process that ends takes the calls of all others with it.
+    workers: how many. They end with the caller, however it ends.
+    """
+
+    def __init__(self, workers: int = 2) -> None:
+        check_integer("executor.workers", workers, 1, MOST)
+        self.workers, self.threads = workers, max(1, (os.cpu_count() or 1) // workers)
+        self.idle: list[Worker] = []
+        self.busy: dict[Connection, Worker] = {}
+        atexit.register(self.close)  # multiprocessing's own comes later and would wait for them
+
+    def start(self, function: bytes, item: bytes) -> Hashable:
+        worker = self.idle.pop() if self.idle else _spawn()
+        self.busy[worker.connection] = worker
+        try:
+            worker.connection.send_bytes(function)
+            worker.connection.send_bytes(item)
+        except OSError:  # it has ended: `wait` sees that too
+            pass
+        return worker.connection
+
+    def wait(self) -> list[tuple[Hashable, bytes | WorkerLost]]:
+        over: list[tuple[Hashable, bytes | WorkerLost]] = []
+        for connection in wait(list(self.busy)):
+            assert isinstance(connection, Connection)
+            try:
+                over.append((connection, connection.recv_bytes()))
+                self.idle.append(self.busy.pop(connection))
+            except (EOFError, OSError):
+                over.append((connection, _lost(self.busy.pop(connection))))
+        return over
+
+    def close(self) -> None:
+        workers = [*self.idle, *self.busy.values()]
+        for worker in workers:
+            worker.connection.close()
+        for worker in self.busy.values():
+            worker.process.kill()
+        for worker in workers:  # an idle one ends by itself
+            worker.process.join(GRACE)
+            worker.process.kill()
+            worker.process.join()
+        self.idle, self.busy = [], {}
+
+
+def _spawn() -> Worker:
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(theirs,))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # inherited, so they are blocked there from the start
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()  # the process has the only other end: when it ends, ours can be read
+    return Worker(process, ours)
+
+
+def _serve(connection: Connection) -> None:
+    """The worker: answers calls until the caller closes its end, or is no more."""
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    while True:
+        try:
+            function, item = connection.recv_bytes(), connection.recv_bytes()
+            connection.send_bytes(answer(function, item))
+        except (EOFError, OSError):
+            return
+
+
+def _end_with_the_caller() -> None:
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+    wait([caller.sentinel])
+    os._exit(1)
+
+
+def _lost(worker: Worker) -> WorkerLost:
+    worker.connection.close()
+    worker.process.join(GRACE)
+    worker.process.kill()  # where it has closed its end and lives on
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return WorkerLost(f"the worker {how}")

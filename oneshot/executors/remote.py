@@ -1,0 +1,57 @@
+"""What executors share whose workers are other processes: who has which call, and what becomes of those lost."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic
+
+from oneshot.executors.base import Executor, Item, Result, WorkerLost
+from oneshot.executors.calls import pack, packed_function, unpack
+
+MOST_LOSSES = 3  # workers that one call may lose: by then it is likely that the call ends them
+
+
+@dataclass
+class Call(Generic[Item]):
+    item: Item
+    content: bytes
+    losses: int = 0
+
+
+class Remote(Executor):
+    """Calls are handed out as bytes and answered as bytes (see calls.py)."""
+
+    @abstractmethod
+    def start(self, function: bytes, item: bytes) -> Hashable:
+        """Hand a call to a free worker, of which there is one; returns what `wait` will name it by."""
+
+    @abstractmethod
+    def wait(self) -> list[tuple[Hashable, bytes | WorkerLost]]:
+        """The calls that are over since the last time, at least one: its answer, or how its worker was lost."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        head, source = packed_function(function), iter(items)
+        running: dict[Hashable, Call[Item]] = {}
+        try:
+            while True:
+                for item in islice(source, self.workers - len(running)):
+                    call = Call(item, pack(item))
+                    running[self.start(head, call.content)] = call
+                if not running:
+                    return
+                for handle, found in self.wait():
+                    call = running.pop(handle)
+                    if not isinstance(found, WorkerLost):
+                        yield call.item, unpack(found)
+                        continue
+                    call.losses += 1
+                    if call.losses < MOST_LOSSES:
+                        running[self.start(head, call.content)] = call
+                    else:
+                        yield call.item, WorkerLost(f"{found}, as {MOST_LOSSES - 1} before it")
+        finally:
+            if running:
+                self.close()

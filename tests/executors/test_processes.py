@@ -1,0 +1,90 @@
+"""Processes that are killed, that kill themselves, and that are left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import called
+import pytest
+from support import ROOT
+
+from oneshot.errors import InputError
+from oneshot.executors import Processes, WorkerLost
+
+
+def test_calls_of_a_killed_worker_are_made_again_and_no_other(tmp_path):
+    with Processes(2) as executor:
+        calls = called.Marks(tmp_path, seconds=0.2)
+        found, killed = {}, False
+        for item, result in executor.map(calls, map(str, range(6))):
+            found[item] = result
+            if not killed:
+                killed, victim = True, next(iter(executor.busy.values()))
+                os.kill(victim.process.pid, signal.SIGKILL)
+        assert found == {str(x): str(x) for x in range(6)}
+        assert sorted(calls.calls(item) for item in found) in ([1] * 6, [1] * 5 + [2])
+
+
+@pytest.mark.parametrize(("deaths", "lost"), [(2, False), (3, True)])
+def test_a_call_that_ends_its_worker_is_given_up_after_three(tmp_path, deaths, lost):
+    calls = called.Marks(tmp_path, fatal="b", deaths=deaths)
+    with Processes(2) as executor:
+        found = dict(executor.map(calls, "abc"))
+    assert (found["a"], found["c"]) == ("a", "c") and calls.calls("a") == calls.calls("c") == 1
+    assert calls.calls("b") == 3
+    if lost:
+        assert isinstance(found["b"], WorkerLost)
+        assert str(found["b"]) == "the worker was ended by SIGKILL, as 2 before it"
+    else:
+        assert found["b"] == "b"
+
+
+def test_workers_end_with_the_context():
+    with Processes(2) as executor:
+        list(executor.map(called.square, range(4)))
+        assert multiprocessing.active_children()
+    assert not multiprocessing.active_children()
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
+def test_workers_end_with_a_caller_that_is_killed(name, tmp_path):
+    """SIGINT comes to the group, as from a terminal: the workers neither show a trace nor stay."""
+    script = tmp_path / "caller.py"
+    script.write_text(
+        "import called\nfrom oneshot.executors import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    for item, _ in Processes(2).map(called.Marks('.', seconds=30), 'ab'):\n        pass\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    process = subprocess.Popen(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    children = [int(pid) for pid in open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()]
+    assert len(children) >= 2
+    (os.killpg if name == "SIGINT" else os.kill)(process.pid, getattr(signal, name))
+    err = process.communicate(timeout=10)[1].decode()
+    assert err.count("Traceback") == (name == "SIGINT"), err
+    patience = time.monotonic() + 10
+    while any(map(alive, children)):
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "two", True, 10**6])
+def test_bad_input(workers):
+    with pytest.raises(InputError, match="executor.workers="):
+        Processes(workers)
