@@ -68,5 +68,7 @@ def brackets(content: Any) -> Brackets | None:
         raise InputError("early_terminate: needs min_iter, or max_iter and s")
     reached = sorted({int(row) for row in rows if row >= 1})
     if not reached:
-        raise InputError(f"early_terminate.max_iter={content['max_iter']}: leaves no bracket; must be at least eta={eta}")
+        raise InputError(
+            f"early_terminate.max_iter={content['max_iter']}: leaves no bracket; must be at least eta={eta}"
+        )
     return Brackets(tuple(reached), eta, strict)

@@ -36,8 +36,8 @@ def run_script(
 ) -> tuple[int, str]:
     """Run a script with out=; returns its exit code and the last line of what it has to say about its end.
 
-    Each `every` seconds `ends` is asked whether the script is to end; it then gets SIGTERM, once, and saves. The process
-    ends with this one, and when an exception comes by.
+    Each `every` seconds `ends` is asked whether the script is to end; it then gets SIGTERM, once, and saves. It ends
+    with this process too, and when an exception comes by.
     """
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
     environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
@@ -81,7 +81,7 @@ class Children(Executor):
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
         ENDING.clear()
-        source, running = iter(items), {}
+        source, running = iter(items), dict[futures.Future[Result], Item]()
         pool = futures.ThreadPoolExecutor(self.workers)
         try:
             while True:

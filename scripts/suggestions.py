@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import optuna
 from distributions import Parameter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweep_file import Sweep
 
@@ -50,10 +51,10 @@ class Grid:
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.names = [parameter.name for parameter in parameters]
-        self.points: Iterable[tuple[Any, ...]] = [parameter.values or () for parameter in parameters]
+        self.values = [parameter.values or () for parameter in parameters]
 
     def ask(self, number: int) -> dict[str, Any]:
-        point = next(itertools.islice(itertools.product(*self.points), number, None))
+        point = next(itertools.islice(itertools.product(*self.values), number, None))
         return dict(zip(self.names, point, strict=True))
 
     def tell(self, number: int, metric: float | None) -> None:
@@ -64,14 +65,14 @@ class Sampled:
     """Random draws, or the tree-structured Parzen estimator (TPE), kept in an Optuna study in an SQLite file.
 
     A parameter is an index or a quantile to Optuna (see distributions.py); what the job was given stands in the trial's
-    user attributes. A draw is a function of the seed, the number and what was told before. A trial is written whole, in one
-    transaction, so that after a kill it is there with all its values or not at all. A job that failed and is asked
-    for again gets a second trial with the same values.
+    user attributes. A draw is a function of the seed, the number and what was told before. A trial is written whole, in
+    one transaction, so that after a kill it is there with all its values or not at all. A job that failed and is
+    asked for again gets a second trial with the same values.
     """
 
     def __init__(self, parameters: Sequence[Parameter], file: Path, bayes: bool, maximize: bool, seed: int) -> None:
         self.parameters, self.bayes, self.seed = parameters, bayes, seed
-        self.direction = "maximize" if maximize else "minimize"
+        self.direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             storage=f"sqlite:///{file}", study_name=STUDY, direction=self.direction, load_if_exists=True

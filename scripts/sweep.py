@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faults import CONF
+from faults import explain
 from folders import FREE, run_folder
 from hydra import compose
+from hydra.errors import HydraException
 from jobs import Children
 from launch import make, script
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -16,7 +17,7 @@ from rich.console import Console
 from screen import say
 from suggestions import count, digest, suggestions
 from sweep_file import Sweep, check_setting, read, settings_of
-from sweep_jobs import FAILED, Job, Outcome, execute
+from sweep_jobs import FAILED, Job, Outcome, execute, key, outcome
 
 from oneshot.errors import InputError, check_integer
 from oneshot.executors import Executor
@@ -47,11 +48,12 @@ def sweep(config: DictConfig) -> None:
     found = read(config.file)
     runs = count(found, config.runs)
     settings = [*found.settings, *config.settings]
+    check_composes(found, settings)
     with open_dict(config):  # from here on the file may change
         config.runs = runs
         config.sweep = {key: value for key, value in found.content.items() if key != "command"}
         config.settings = settings
-    executor = make(config.executor) if config.executor else Children(config.jobs)
+    executor = make(config.executor) if config.get("executor") else Children(config.jobs)
     try:
         with Run(run_folder(config, "sweep"), OmegaConf.to_yaml(config, resolve=True), config.resume, FREELY) as run:
             rows = run_jobs(found, run.path, config, executor, console)
@@ -74,7 +76,7 @@ def check(config: DictConfig) -> None:
     if config.out is not None and not (isinstance(config.out, str) and config.out):
         raise InputError(f"out={config.out!r}: must be the path of a folder")
     if not isinstance(config.settings, ListConfig):
-        raise InputError(f"settings={config.settings!r}: must be a list, as settings=[trainer=gpu]")
+        raise InputError(f"settings={config.settings!r}: must be a list, as \"settings=['trainer=gpu']\"")
     for setting in config.settings:
         check_setting(str(setting), "settings")
 
@@ -86,37 +88,43 @@ def run_jobs(
     asked = suggestions(sweep, folder, config.seed)
     rows: dict[int, dict[str, Any]] = {}
 
+    def take(job: Job, came: Outcome) -> None:
+        rows[job.number] = {"folder": job.folder.name, "parameters": job.parameters, **came._asdict()}
+        asked.tell(job.number, None if came.status == FAILED else came.metric)
+        say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
+
     def jobs() -> Iterator[Job]:
         for number in range(config.runs):
             if reached(sweep, rows.values()):
                 return
             job = job_of(number, asked.ask(number), sweep, folder, config)
-            if number == 0:
-                check_composes(job)
             say(console, [f"job {number + 1} of {config.runs}: {shown(sweep, job.parameters)}"])
-            yield job
+            if ended := outcome(job):
+                take(job, ended)
+            else:
+                yield job
 
     with executor:
         for job, answer in executor.map(execute, jobs()):
-            if isinstance(answer, InputError):
+            if isinstance(answer, InputError):  # it could not be called at all
                 raise answer
-            came = answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer))
-            rows[job.number] = {"job": job.number + 1, "folder": job.folder.name, "parameters": job.parameters}
-            rows[job.number] |= came._asdict()
-            asked.tell(job.number, None if came.status == FAILED else came.metric)
-            say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
+            take(job, answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer)))
     return [rows[number] for number in sorted(rows)]
+
+
+def check_composes(sweep: Sweep, settings: Sequence[str]) -> None:
+    """Raise InputError where the program has no such settings: before anything is written, and not once a job."""
+    example = {p.name: p.at(0.5) if p.at else (p.values or ())[0] for p in sweep.parameters}
+    try:
+        compose(sweep.program, [*settings, *settings_of(example)])
+    except HydraException as error:
+        raise InputError(f"scripts/{sweep.program}.py: {explain(error, sweep.program)}") from None
 
 
 def job_of(number: int, parameters: Mapping[str, Any], sweep: Sweep, folder: Path, config: DictConfig) -> Job:
     settings = (*config.settings, *settings_of(parameters))
     path = folder / f"{number + 1}-{digest(settings)}"
     return Job(number, parameters, sweep.program, settings, path, sweep.metric, sweep.maximize, sweep.brackets)
-
-
-def check_composes(job: Job) -> None:
-    """Raise what Hydra raises where the program has no such settings: before anything runs, not once a job."""
-    compose(job.program, list(job.settings))
 
 
 def reached(sweep: Sweep, rows: Any) -> bool:
@@ -137,6 +145,49 @@ def leave(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Conso
     failed = [row for row in rows if row["status"] == FAILED]
     if failed:
         raise JobsFailed(
-            f"{len(failed)} of {len(rows)} jobs failed, {run.path / 'table.md'} says why; the same command tries them again"
+            f"{len(failed)} of {len(rows)} jobs failed, {run.path}/table.md says why; the same command tries them again"
         )
-    run.finish({"jobs": len(rows), "best": ranked[0]["folder"], key(sweep): ranked[0]["metric"]})
+    run.finish({"jobs": len(rows), "best": ranked[0]["folder"], key(sweep.metric): ranked[0]["metric"]})
+
+
+def _rank(row: Mapping[str, Any], sweep: Sweep) -> tuple[bool, float]:
+    """Smaller is better; jobs without a metric come last."""
+    metric = row["metric"]
+    return (metric is None, 0.0 if metric is None else -metric if sweep.maximize else metric)
+
+
+def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
+    """A Markdown table: a row a job."""
+    heads = ["job", "parameters", sweep.metric, "seconds", "status"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for row in rows:
+        numbers = [
+            "" if row[name] is None else f"{row[name]:{form}}" for name, form in (("metric", ".6g"), ("seconds", ".0f"))
+        ]
+        status = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        texts = [row["folder"], shown(sweep, row["parameters"]), *numbers, status]
+        cells = [text.replace("|", r"\|") for text in texts]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(sweep: Sweep, parameters: Mapping[str, Any]) -> str:
+    """The parameters that differ between jobs, numbers to four digits."""
+    constant = {
+        parameter.name for parameter in sweep.parameters if parameter.at is None and len(parameter.values or ()) == 1
+    }
+    varied = {name: value for name, value in parameters.items() if name not in constant} or parameters
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in varied.items()
+    )
+
+
+def said(outcome: Outcome, sweep: Sweep) -> str:
+    """What came of a job, in a line."""
+    metric = [] if outcome.metric is None else [f"{sweep.metric} {outcome.metric:.6g}"]
+    spent = [] if outcome.seconds is None else [f"{outcome.seconds:.0f} s"]
+    return ", ".join([f"{outcome.status}{f': {outcome.reason}' if outcome.reason else ''}", *metric, *spent])
+
+
+if __name__ == "__main__":
+    main()

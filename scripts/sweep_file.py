@@ -21,7 +21,7 @@ KEYS = (*REQUIRED, "early_terminate", "run_cap", "name", "description", "project
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, by W&B's schema
 BEFORE, PROGRAM, SETTINGS = ("${env}", "${interpreter}"), "${program}", "${args_no_hyphens}"
 COMMAND = f"[{', '.join((*BEFORE, PROGRAM, SETTINGS))}]"
-MAX_BYTES = 1 << 18
+MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
