@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from screen import answered, architecture_table, next_command, say, summary, written
 from supernets import adopt
+from workers import Portable
 
 from oneshot import plots
 from oneshot.analysis import pareto
@@ -39,16 +40,20 @@ def main(config: DictConfig) -> None:
     strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
     cost = make(config.cost, space=space) if config.cost else None
     check_needs(strategy, known_scores(config, config.estimator))
+    executor = make(config.executor)
     trainer_for(config, console)
     path = run_folder(config, "baseline")
     parts = Parts(config, space, data, path)
     estimator = parts.estimator(config.estimator)
-    priced = Priced(estimator, space, cost) if cost else estimator
-    baseline = Baseline(strategy, Recorded(priced, space, path / LOG, config.failures), budget, config.batch)
-    with open_run(config, path) as run:
+    portable = Portable(Priced(estimator, space, cost) if cost else estimator, config, "estimator", path, executor)
+    answers = Recorded(portable, space, path / LOG, config.failures, executor)
+    baseline = Baseline(strategy, answers, budget, config.batch)
+    with open_run(config, path) as run, executor:
         if answered(run, console):
             return
         found = parts.train(run, console)
+        if executor.workers > config.batch:
+            say(console, [f"batch={config.batch}: no more than that of {executor.workers} workers are used at a time"])
         best = search(baseline, run, config, console)
         if isinstance(estimator, Tabular):
             found |= estimator.report(best)

@@ -24,7 +24,7 @@ from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, re
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
-FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
+FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor")  # a continued run may have others of these
 WANDB_TIMEOUT = 20  # seconds
 
 

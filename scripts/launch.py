@@ -119,11 +119,16 @@ def prepare(config: DictConfig) -> None:
         raise InputError(f"out={config.out!r}: must be a path")
     if config.trainer.precision not in PRECISIONS:
         raise unknown("trainer.precision", config.trainer.precision, PRECISIONS)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    settle(config.seed, config.threads)
+
+
+def settle(seed: int, threads: int) -> None:
+    """What every process of ours begins with. threads: 0 leaves it to torch."""
+    if threads:
+        torch.set_num_threads(threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 with torch 2.13
-    torch.manual_seed(config.seed)
+    torch.manual_seed(seed)
 
 
 def trainer_for(config: DictConfig, console: Console | None, epochs: int | None = None) -> pl.Trainer:

@@ -1,6 +1,7 @@
 """Fixtures."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,16 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of one worker's node; one for all tests, as it takes seconds to start."""
+    utils = pytest.importorskip("ray.cluster_utils", reason="the extra ray is not installed")
+    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.add_node(num_cpus=2)
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture

@@ -3,5 +3,6 @@
 from oneshot.executors.base import Executor, WorkerLost
 from oneshot.executors.inline import Inline
 from oneshot.executors.processes import Processes
+from oneshot.executors.ray import Ray
 
-__all__ = ["Executor", "Inline", "Processes", "WorkerLost"]
+__all__ = ["Executor", "Inline", "Processes", "Ray", "WorkerLost"]

@@ -33,7 +33,7 @@ class Executor(ABC):
         unfinished call again, elsewhere, and after some times the call gives a WorkerLost; a call whose answer has
         arrived is never repeated. Where workers are other processes, function, items and results are pickled: the
         function is loaded once a worker, with the caller's working folder and import path. A map that is not read to
-        its end ends its workers. Raises InputError where something cannot be sent or loaded.
+        its end ends those that are busy. Raises InputError where something cannot be sent or loaded.
         """
 
     @abstractmethod

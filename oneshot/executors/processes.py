@@ -61,17 +61,17 @@ class Processes(Remote):
                 over.append((connection, _lost(self.busy.pop(connection))))
         return over
 
-    def close(self) -> None:
-        workers = [*self.idle, *self.busy.values()]
-        for worker in workers:
-            worker.connection.close()
+    def cancel(self) -> None:
         for worker in self.busy.values():
             worker.process.kill()
-        for worker in workers:  # an idle one ends by itself
-            worker.process.join(GRACE)
-            worker.process.kill()
-            worker.process.join()
-        self.idle, self.busy = [], {}
+            _end(worker)
+        self.busy = {}
+
+    def close(self) -> None:
+        self.cancel()
+        for worker in self.idle:
+            _end(worker)
+        self.idle = []
 
 
 def _spawn() -> Worker:
@@ -104,11 +104,16 @@ def _end_with_the_caller() -> None:
     os._exit(1)
 
 
-def _lost(worker: Worker) -> WorkerLost:
+def _end(worker: Worker) -> None:
+    """It ends by itself when it is idle and our end is closed, else by force."""
     worker.connection.close()
     worker.process.join(GRACE)
-    worker.process.kill()  # where it has closed its end and lives on
+    worker.process.kill()
     worker.process.join()
+
+
+def _lost(worker: Worker) -> WorkerLost:
+    _end(worker)
     code = worker.process.exitcode or 0
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     return WorkerLost(f"the worker {how}")

@@ -1,11 +1,13 @@
 """What executors share whose workers are other processes: who has which call, and what becomes of those lost."""
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic
+from typing import Any, Generic
 
+from oneshot.errors import InputError
 from oneshot.executors.base import Executor, Item, Result, WorkerLost
 from oneshot.executors.calls import pack, packed_function, unpack
 
@@ -29,6 +31,10 @@ class Remote(Executor):
     @abstractmethod
     def wait(self) -> list[tuple[Hashable, bytes | WorkerLost]]:
         """The calls that are over since the last time, at least one: its answer, or how its worker was lost."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End the calls that are not over, and their workers."""
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -54,4 +60,12 @@ class Remote(Executor):
                         yield call.item, WorkerLost(f"{found}, as {MOST_LOSSES - 1} before it")
         finally:
             if running:
-                self.close()
+                self.cancel()
+
+
+def needed(package: str) -> Any:
+    """A package of the extra of its name. Raises InputError where it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(f"executor={package}: needs {package}, pip install 'oneshot[{package}]' ({error})") from None

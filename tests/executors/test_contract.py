@@ -7,14 +7,18 @@ import called
 import pytest
 
 from oneshot.errors import InputError
-from oneshot.executors import Inline, Processes
-
-MAKE = {"inline": Inline, "processes": Processes}
+from oneshot.executors import Inline, Processes, Ray
 
 
-@pytest.fixture(scope="module", params=MAKE)
+@pytest.fixture(scope="module", params=["inline", "processes", "ray"])
 def executor(request):
-    with MAKE[request.param]() as executor:
+    if request.param == "inline":
+        executor = Inline()
+    elif request.param == "processes":
+        executor = Processes(2)
+    else:
+        executor = Ray(2, address=request.getfixturevalue("cluster").address)
+    with executor:
         yield executor
 
 

@@ -1,0 +1,109 @@
+"""The files of a log of queries: read as data, each row checked, with limits on their size."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from oneshot.architecture import Architecture, Query
+from oneshot.errors import InputError, is_number
+from oneshot.runs import read_rows, write_text
+from oneshot.spaces.base import SearchSpace
+
+CLOCKS = ("seconds", "elapsed")
+MAX_BYTES = 1 << 30
+
+
+def names_of(query: Query, space: SearchSpace) -> dict[str, Any]:
+    """What a row says of the query itself."""
+    return {
+        "notation": space.notation(query.architecture),
+        "architecture": list(query.architecture.decisions),
+        "fidelity": query.fidelity,
+        "parent": list(query.parent.decisions) if query.parent else None,
+    }
+
+
+def timings_of(path: Path) -> Path:
+    """The file of the clocks beside a log."""
+    return path.with_suffix(".timings.jsonl")
+
+
+def ahead_of(path: Path) -> Path:
+    """The file of the answers that wait for their turn, beside a log."""
+    return path.with_suffix(".ahead.jsonl")
+
+
+def read_log(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
+    """The rows of a log with their clocks, none where these are lost. A last line that was cut off is taken out."""
+    rows = _queries(path, space)
+    timings: list[dict[str, Any]] = []
+    for row in read_rows(timings_of(path))[: len(rows)]:
+        if not (row.get("query") == len(timings) + 1 and all(is_number(row.get(name)) for name in CLOCKS)):
+            break
+        timings.append(row)
+    last = timings[-1]["elapsed"] if timings else 0.0
+    lost = range(len(timings) + 1, len(rows) + 1)
+    timings += [{"query": number, "seconds": 0.0, "elapsed": last} for number in lost]
+    write_text(timings_of(path), "".join(json.dumps(timing) + "\n" for timing in timings))
+    return [{**row, **{name: timing[name] for name in CLOCKS}} for row, timing in zip(rows, timings, strict=True)]
+
+
+def read_ahead(path: Path, space: SearchSpace, logged: int) -> dict[Query, dict[str, Any]]:
+    """The answers that waited for their turn, but for those that had it: so many rows are in the log."""
+    ahead: dict[Query, dict[str, Any]] = {}
+    for row in _queries(path, space, in_order=False):
+        if row["query"] > logged:
+            parent = _architecture(row["parent"], space) if row["parent"] else None
+            query = Query(_architecture(row["architecture"], space), row["fidelity"], parent)
+            ahead[query] = {name: row[name] for name in ("scores", "error", "seconds") if name in row}
+    return ahead
+
+
+def _queries(path: Path, space: SearchSpace, in_order: bool = True) -> list[dict[str, Any]]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    whole = content.rfind(b"\n") + 1
+    rows = []
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            row = json.loads(line)
+            _check_row(row, number if in_order else None, space)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: not a query of this space ({str(error)[:80]})") from None
+        rows.append(row)
+    if whole < len(content):
+        os.truncate(path, whole)
+    return rows
+
+
+def _architecture(decisions: list[int], space: SearchSpace) -> Architecture:
+    """Raises ValueError or TypeError where it is none."""
+    if not all(type(k) is int for k in decisions) or not space.is_valid(decisions):
+        raise ValueError("architecture")
+    return Architecture(space.fingerprint, tuple(decisions))
+
+
+def _check_row(row: Any, number: int | None, space: SearchSpace) -> None:
+    """Raise ValueError, KeyError or TypeError unless this is row `number` of a log, or (None) an answer ahead of it."""
+    if number is None:
+        if type(row["query"]) is not int or not is_number(row["seconds"]):
+            raise ValueError("query or seconds")
+    elif row["query"] != number:
+        raise ValueError(f"query is {row['query']!r}")
+    architecture = _architecture(row["architecture"], space)
+    if row["parent"] is not None:
+        _architecture(row["parent"], space)
+    if row["notation"] != space.notation(architecture):
+        raise ValueError("notation")
+    if not is_number(row["fidelity"]) or row["fidelity"] < 0:
+        raise ValueError("fidelity")
+    if ("error" in row) == ("scores" in row) or not isinstance(row.get("error", ""), str):
+        raise ValueError("one of scores and error")
+    for name, value in row.get("scores", {}).items():
+        if not is_number(value):
+            raise ValueError(f"scores: {name[:40]}")
