@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Any
 
 from oneshot.errors import InputError, check_boolean, check_integer, check_range, unknown
 
-FIRST = 100  # brackets that follow min_iter, as W&B has it
+LAST = 1e9  # no run has so many rows
 KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 
@@ -55,15 +56,15 @@ def brackets(content: Any) -> Brackets | None:
         if key not in KEYS:
             raise unknown("key of early_terminate", key, KEYS)
     eta, strict = content.get("eta", 3), content.get("strict", False)
-    check_range("early_terminate.eta", eta, 1.0, open_low=True)
+    check_range("early_terminate.eta", eta, 1.001)
     check_boolean("early_terminate.strict", strict)
     if "max_iter" in content:
         check_integer("early_terminate.max_iter", content["max_iter"], 1)
-        check_integer("early_terminate.s", content.get("s", 0), 1)
+        check_integer("early_terminate.s", content.get("s", 0), 1, 100)
         rows = [content["max_iter"] / eta**k for k in range(1, content["s"] + 1)]
     elif "min_iter" in content:
-        check_integer("early_terminate.min_iter", content["min_iter"], 1)
-        rows = [content["min_iter"] * eta**k for k in range(FIRST)]
+        check_integer("early_terminate.min_iter", content["min_iter"], 1, LAST)
+        rows = list(takewhile(lambda row: row < LAST, (content["min_iter"] * eta**k for k in count())))
     else:
         raise InputError("early_terminate: needs min_iter, or max_iter and s")
     reached = sorted({int(row) for row in rows if row >= 1})
