@@ -25,10 +25,9 @@ def double() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
-    """A Ray cluster of one worker's node; one for all tests, as it takes seconds to start."""
+    """A Ray cluster of one node; one for all tests, as it takes seconds to start."""
     utils = pytest.importorskip("ray.cluster_utils", reason="the extra ray is not installed")
-    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    cluster.add_node(num_cpus=2)
+    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
 

@@ -13,9 +13,13 @@ from omegaconf import DictConfig
 from torch.nn import functional
 
 from oneshot.architects import DARTS, Architect
+from oneshot.baseline import Baseline, Budget
 from oneshot.data import ImageData
+from oneshot.estimators import Recorded
+from oneshot.executors import Executor
 from oneshot.search import Search
-from oneshot.spaces import DARTSCells, SearchSpace
+from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
+from oneshot.strategies import Evolution
 
 ROOT = Path(__file__).resolve().parent.parent
 CIFAR10 = ROOT.parent / "shared" / "data" / "cifar10"
@@ -67,6 +71,14 @@ def configured(settings: str, data: ImageData, start: int = 0, record: Callable[
     architect = build(settings, space, seed=start)
     schedule, selection = (instantiate(config[name], _convert_="all") for name in ("schedule", "selection"))
     return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record)
+
+
+def search(estimator: Any, log: Path, executor: Executor | None) -> bytes:
+    """A short search of NAS-Bench-201, whose batches are scored on the executor; returns its log."""
+    strategy = Evolution(NASBench201((1, 8, 8), 10), population=6, tournament=3, seed=1)
+    answers = Recorded(estimator, strategy.space, log, failures=1.0, executor=executor)
+    Baseline(strategy, answers, Budget(queries=24), batch=6).run()
+    return log.read_bytes()
 
 
 class Keep(pl.callbacks.Checkpoint):

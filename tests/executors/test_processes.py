@@ -9,7 +9,7 @@ import time
 
 import called
 import pytest
-from support import ROOT
+from support import ROOT, search
 
 from oneshot.errors import InputError
 from oneshot.executors import Processes, WorkerLost
@@ -40,6 +40,20 @@ def test_a_call_that_ends_its_worker_is_given_up_after_three(tmp_path, deaths, l
         assert str(found["b"]) == "the worker was ended by SIGKILL, as 2 before it"
     else:
         assert found["b"] == "b"
+
+
+def test_a_search_whose_workers_are_killed_leaves_the_same_log(tmp_path):
+    folders = [tmp_path / name for name in ("undisturbed", "killed")]
+    for folder in folders:
+        folder.mkdir()
+    undisturbed = search(called.Scores(folders[0]), tmp_path / "undisturbed.jsonl", None)
+    fatal = sorted(path.name for path in folders[0].iterdir())[3]
+    calls = called.Scores(folders[1], fatal=fatal, deaths=2)
+    with Processes(2) as executor:
+        assert search(calls, tmp_path / "killed.jsonl", executor) == undisturbed
+    assert {path.name: calls.calls(path.name) for path in folders[1].iterdir()} == {
+        path.name: 3 if path.name == fatal else 1 for path in folders[0].iterdir()
+    }
 
 
 def test_workers_end_with_the_context():

@@ -3,28 +3,42 @@
 import builtins
 import subprocess
 import sys
+import threading
+import time
 
 import called
 import pytest
-from support import ROOT
+from support import ROOT, search
 
 from oneshot.errors import InputError
 from oneshot.executors import Ray, WorkerLost
 
 
 def test_a_node_dies_and_nothing_is_lost(cluster, tmp_path):
-    """Two nodes; the second dies with a call on each: its own is made again on the first, no other is."""
-    node = cluster.add_node(num_cpus=1, resources={"second": 1})
-    cluster.wait_for_nodes()
-    calls, found = called.Marks(tmp_path, seconds=0.3), {}
+    """The second of two nodes dies in a call: that is made again on the first, no other is, the log is the same."""
+    node = cluster.add_node(num_cpus=1)
+    raylet = node.all_processes["raylet"][0].process.pid
+    folders = [tmp_path / name for name in ("undisturbed", "killed")]
+    for folder in folders:
+        folder.mkdir()
+    calls, stuck = called.Scores(folders[1], stuck=raylet), []
+
+    def kill():
+        while not stuck:
+            stuck.extend(path.name for path in folders[1].iterdir() if raylet in calls.parents(path.name))
+            time.sleep(0.05)
+        cluster.remove_node(node, allow_graceful=False)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
     with Ray(3, cpus=1, address=cluster.address) as executor:
-        for item, result in executor.map(calls, map(str, range(12))):
-            found[item] = result
-            if len(found) == 3:
-                cluster.remove_node(node, allow_graceful=False)
-    assert found == {str(x): str(x) for x in range(12)}
-    made = [calls.calls(item) for item in found]
-    assert sum(made) in (12, 13) and max(made) <= 2
+        killed = search(calls, tmp_path / "killed.jsonl", executor)
+    thread.join()
+    assert killed == search(called.Scores(folders[0]), tmp_path / "undisturbed.jsonl", None)
+    (again,) = stuck
+    assert len(calls.parents(again)) == 2 and calls.parents(again)[0] == raylet != calls.parents(again)[1]
+    assert all(calls.calls(path.name) == 1 for path in folders[1].iterdir() if path.name != again)
+    assert {p.name for p in folders[0].iterdir()} == {p.name for p in folders[1].iterdir()}
 
 
 def test_a_call_that_ends_its_worker_is_given_up_after_three(cluster, tmp_path):
