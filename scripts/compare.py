@@ -10,19 +10,15 @@ from manual import answer_help
 if __name__ == "__main__":
     answer_help()  # before the imports below, which take seconds
 
-import ctypes
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faults import BAD_INPUT, CONF, FULL_ERROR
+from faults import BAD_INPUT, CONF
 from folders import FREE, run_folder
+from jobs import run_script, wait_for
 from launch import script
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
@@ -31,11 +27,9 @@ from screen import say
 from oneshot import plots
 from oneshot.analysis import mean_interval
 from oneshot.errors import InputError, check_integer, unknown
-from oneshot.runs import Run, is_locked, read_result
+from oneshot.runs import Run, read_result
 
 RANDOM = "random"
-PATIENCE = 60.0  # seconds
-PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SETTINGS = ("settings", "search_settings", "retrain_settings")
 COLUMNS = {  # of the table: name -> (result, scale, format)
     "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
@@ -114,37 +108,20 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
     One that was cut off is continued, one that has finished is read. The process ends with this one, and one that
     fails ends this one with its line and its code.
     """
-    patience = time.monotonic() + PATIENCE  # with the process of a comparison that was killed
-    while out.is_dir() and is_locked(out) and time.monotonic() < patience:
-        time.sleep(0.2)
+    wait_for(out)
     if read_result(out) is None:
         say(console, [" ".join([script, *arguments])])
-        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
-        environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
-        pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, env=environment, preexec_fn=_ends_with_parent, **pipes) as process:
-            try:
-                lines = process.communicate()[1].strip().splitlines() or ["no reason given"]
-            except BaseException:
-                process.terminate()  # it saves
-                process.wait()
-                raise
-        if process.returncode:
-            reason = f"{script} {' '.join(arguments)}: {lines[-1].removeprefix('error: ')}"
-            if process.returncode == BAD_INPUT:
+        code, line = run_script(script, arguments, out)
+        if code:
+            reason = f"{script} {' '.join(arguments)}: {line}"
+            if code == BAD_INPUT:
                 raise InputError(reason)
             print(f"error: {reason}", file=sys.stderr)
-            sys.exit(abs(process.returncode))
+            sys.exit(abs(code))
     result = read_result(out)
     if result is None:
         raise InputError(f"{out}: holds no result")
     return result
-
-
-def _ends_with_parent() -> None:
-    """Linux: ask for SIGTERM when the parent is gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:

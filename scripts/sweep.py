@@ -1,0 +1,193 @@
+"""Run a sweep of W&B's format here, without its server: a process a job, a table at the end."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faults import explain
+from folders import FREE, run_folder
+from hydra import compose
+from hydra.errors import HydraException
+from jobs import Children
+from launch import make, script
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from rich.console import Console
+from screen import say
+from suggestions import count, digest, suggestions
+from sweep_file import Sweep, check_setting, read, settings_of
+from sweep_jobs import FAILED, Job, Outcome, execute, key, outcome
+
+from oneshot.errors import InputError, check_integer
+from oneshot.executors import Executor
+from oneshot.runs import Run
+
+MOST_JOBS = 1024
+FREELY = (*FREE, "file", "jobs", "executor")  # may be others when a sweep goes on
+
+
+class JobsFailed(Exception):
+    """Some jobs of a sweep have failed, the others have ended."""
+
+
+def main() -> None:
+    """The first argument that ends with .yaml is the sweep."""
+    for at, argument in enumerate(sys.argv[1:], 1):
+        if argument.endswith(".yaml") and "=" not in argument and not argument.startswith("-"):
+            quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
+            sys.argv[at] = f"file='{quoted}'"
+            break
+    sweep()
+
+
+@script("sweep")
+def sweep(config: DictConfig) -> None:
+    console = Console()
+    check(config)
+    found = read(config.file)
+    runs = count(found, config.runs)
+    settings = [*found.settings, *config.settings]
+    check_composes(found, settings)
+    with open_dict(config):  # from here on the file may change
+        config.runs = runs
+        config.sweep = {key: value for key, value in found.content.items() if key != "command"}
+        config.settings = settings
+    executor = make(config.executor) if config.get("executor") else Children(config.jobs)
+    try:
+        with Run(run_folder(config, "sweep"), OmegaConf.to_yaml(config, resolve=True), config.resume, FREELY) as run:
+            rows = run_jobs(found, run.path, config, executor, console)
+            leave(rows, found, run, console)
+    except JobsFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def check(config: DictConfig) -> None:
+    """Raise InputError for anything that is not as conf/sweep.yaml says."""
+    if OmegaConf.is_missing(config, "file"):
+        raise InputError("name a sweep: python scripts/sweep.py conf/sweeps/architects.yaml")
+    if not isinstance(config.file, str):
+        raise InputError(f"file={config.file!r}: must be the path of a sweep")
+    check_integer("jobs", config.jobs, 1, MOST_JOBS)
+    check_integer("seed", config.seed, 0, 2**32 - 1)
+    if config.runs is not None:
+        check_integer("runs", config.runs, 1, 1_000_000)
+    if config.out is not None and not (isinstance(config.out, str) and config.out):
+        raise InputError(f"out={config.out!r}: must be the path of a folder")
+    if not isinstance(config.settings, ListConfig):
+        raise InputError(f"settings={config.settings!r}: must be a list, as \"settings=['trainer=gpu']\"")
+    for setting in config.settings:
+        check_setting(str(setting), "settings")
+
+
+def run_jobs(
+    sweep: Sweep, folder: Path, config: DictConfig, executor: Executor, console: Console
+) -> list[dict[str, Any]]:
+    """Run all jobs that have not ended; a row a job, by its number."""
+    asked = suggestions(sweep, folder, config.seed)
+    rows: dict[int, dict[str, Any]] = {}
+
+    def take(job: Job, came: Outcome) -> None:
+        rows[job.number] = {"folder": job.folder.name, "parameters": job.parameters, **came._asdict()}
+        asked.tell(job.number, None if came.status == FAILED else came.metric)
+        say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
+
+    def jobs() -> Iterator[Job]:
+        for number in range(config.runs):
+            if reached(sweep, rows.values()):
+                return
+            job = job_of(number, asked.ask(number), sweep, folder, config)
+            say(console, [f"job {number + 1} of {config.runs}: {shown(sweep, job.parameters)}"])
+            if ended := outcome(job):
+                take(job, ended)
+            else:
+                yield job
+
+    with executor:
+        for job, answer in executor.map(execute, jobs()):
+            if isinstance(answer, InputError):  # it could not be called at all
+                raise answer
+            take(job, answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer)))
+    return [rows[number] for number in sorted(rows)]
+
+
+def check_composes(sweep: Sweep, settings: Sequence[str]) -> None:
+    """Raise InputError where the program has no such settings: before anything is written, and not once a job."""
+    example = {p.name: p.at(0.5) if p.at else (p.values or ())[0] for p in sweep.parameters}
+    try:
+        compose(sweep.program, [*settings, *settings_of(example)])
+    except HydraException as error:
+        raise InputError(f"scripts/{sweep.program}.py: {explain(error, sweep.program)}") from None
+
+
+def job_of(number: int, parameters: Mapping[str, Any], sweep: Sweep, folder: Path, config: DictConfig) -> Job:
+    settings = (*config.settings, *settings_of(parameters))
+    path = folder / f"{number + 1}-{digest(settings)}"
+    return Job(number, parameters, sweep.program, settings, path, sweep.metric, sweep.maximize, sweep.brackets)
+
+
+def reached(sweep: Sweep, rows: Any) -> bool:
+    """Whether a job has reached the metric's target."""
+    if sweep.target is None:
+        return False
+    metrics = [row["metric"] for row in rows if row["metric"] is not None]
+    return any(metric >= sweep.target if sweep.maximize else metric <= sweep.target for metric in metrics)
+
+
+def leave(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console) -> None:
+    """Write the table, best first. Raises JobsFailed where jobs have; the run is then not finished."""
+    ranked = sorted(rows, key=lambda row: _rank(row, sweep))
+    run.write("results.json", json.dumps(ranked, indent=2) + "\n")
+    text = table(ranked, sweep)
+    run.write("table.md", text)
+    say(console, [text, f"written to {run.path}: results.json, table.md, and a folder a job"])
+    failed = [row for row in rows if row["status"] == FAILED]
+    if failed:
+        raise JobsFailed(
+            f"{len(failed)} of {len(rows)} jobs failed, {run.path}/table.md says why; the same command tries them again"
+        )
+    run.finish({"jobs": len(rows), "best": ranked[0]["folder"], key(sweep.metric): ranked[0]["metric"]})
+
+
+def _rank(row: Mapping[str, Any], sweep: Sweep) -> tuple[bool, float]:
+    """Smaller is better; jobs without a metric come last."""
+    metric = row["metric"]
+    return (metric is None, 0.0 if metric is None else -metric if sweep.maximize else metric)
+
+
+def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
+    """A Markdown table: a row a job."""
+    heads = ["job", "parameters", sweep.metric, "seconds", "status"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for row in rows:
+        numbers = [
+            "" if row[name] is None else f"{row[name]:{form}}" for name, form in (("metric", ".6g"), ("seconds", ".0f"))
+        ]
+        status = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+        texts = [row["folder"], shown(sweep, row["parameters"]), *numbers, status]
+        cells = [text.replace("|", r"\|") for text in texts]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(sweep: Sweep, parameters: Mapping[str, Any]) -> str:
+    """The parameters that differ between jobs, numbers to four digits."""
+    constant = {
+        parameter.name for parameter in sweep.parameters if parameter.at is None and len(parameter.values or ()) == 1
+    }
+    varied = {name: value for name, value in parameters.items() if name not in constant} or parameters
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in varied.items()
+    )
+
+
+def said(outcome: Outcome, sweep: Sweep) -> str:
+    """What came of a job, in a line."""
+    metric = [] if outcome.metric is None else [f"{sweep.metric} {outcome.metric:.6g}"]
+    spent = [] if outcome.seconds is None else [f"{outcome.seconds:.0f} s"]
+    return ", ".join([f"{outcome.status}{f': {outcome.reason}' if outcome.reason else ''}", *metric, *spent])
+
+
+if __name__ == "__main__":
+    main()
