@@ -111,7 +111,7 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
     wait_for(out)
     if read_result(out) is None:
         say(console, [" ".join([script, *arguments])])
-        code, line = run_script(script, arguments, out)
+        code, line = run_script(script, arguments, out, out.parents[2].name)  # out: COMPARISON/ARCHITECT/SEED/KIND
         if code:
             reason = f"{script} {' '.join(arguments)}: {line}"
             if code == BAD_INPUT:

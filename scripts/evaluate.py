@@ -1,4 +1,16 @@
-"""What a retrained network reaches and costs: test accuracy, size, latency; and its export, to run elsewhere."""
+"""What a retrained network reaches and costs: test accuracy, size, latency; and its export, to run elsewhere.
+
+Examples:
+    python scripts/evaluate.py run=outputs/retrain/RUN
+    python scripts/evaluate.py 'batches=[1,256]' device=cuda dtype=bfloat16
+    python scripts/evaluate.py 'export=[torch,onnx]'
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
 
 import csv
 import io

@@ -32,15 +32,21 @@ def wait_for(out: Path) -> None:
 
 
 def run_script(
-    script: str, arguments: Sequence[str], out: Path, every: float | None = None, ends: Callable[[], bool] = bool
+    script: str,
+    arguments: Sequence[str],
+    out: Path,
+    group: str,
+    every: float | None = None,
+    ends: Callable[[], bool] = bool,
 ) -> tuple[int, str]:
     """Run a script with out=; returns its exit code and the last line of what it has to say about its end.
 
-    Each `every` seconds `ends` is asked whether the script is to end; it then gets SIGTERM, once, and saves. It ends
-    with this process too, and when an exception comes by.
+    group: of its run to W&B, unless the environment names one. Each `every` seconds `ends` is asked whether the script
+    is to end; it then gets SIGTERM, once, and saves. It ends with this process too, and when an exception comes by.
     """
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
-    environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
+    environment = {"WANDB_RUN_GROUP": group, **os.environ}
+    environment.pop(FULL_ERROR, None)
     pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, preexec_fn=_ends_with_parent, **pipes) as process:
         try:

@@ -110,7 +110,8 @@ def prepare(config: DictConfig) -> None:
     for key, script in {"architects": "compare", "strategies": "compare_strategies"}.items():
         if experiment and key in config and name != script:
             raise InputError(f"experiment={experiment}: is for scripts/{script}.py")
-    check_integer("epochs", config.epochs, 1, 100_000)
+    if "epochs" in config:
+        check_integer("epochs", config.epochs, 1, 100_000)
     check_integer("seed", config.seed, 0, 2**32 - 1)
     check_integer("threads", config.threads, 0, os.cpu_count() or 1)
     if "resume" in config:

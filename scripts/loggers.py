@@ -119,7 +119,12 @@ class WandB:
             mode = "online" if key else "offline"
         own: dict[str, Any] = {key: value for key, value in self.given.items() if value is not None}
         own = {"job_type": job, "project": os.environ.get("WANDB_PROJECT", "oneshot"), **own}
-        own |= {"id": _identity(run), "tags": [*tags, *self.tags], "config": settings, "dir": str(run.path.resolve())}
+        own |= {
+            "id": _identity(run, job),
+            "tags": [*tags, *self.tags],
+            "config": settings,
+            "dir": str(run.path.resolve()),
+        }
         try:
             if mode == "online" and not key:
                 raise wandb.Error("no key, which `wandb login` sets up")
@@ -190,11 +195,12 @@ def _connect(own: Mapping[str, Any], mode: str) -> Any:
     return wandb.init(**own, mode=mode, resume=resume, settings=quiet)  # type: ignore[arg-type]
 
 
-def _identity(run: Run) -> str:
-    """The run's id to W&B: of its folder, made when it first begins."""
+def _identity(run: Run, job: str) -> str:
+    """The run's id to W&B: of its folder, made when it first begins, or given by W&B's agent."""
     known = read_json(run.path / KEPT).get("id")
-    if isinstance(known, str) and re.fullmatch(r"[a-z0-9]{4,32}", known):
+    if isinstance(known, str) and re.fullmatch(r"[a-z0-9_-]{4,64}", known):
         return known
-    made = secrets.token_hex(4)
+    given = os.environ.get("WANDB_RUN_ID") if job != "supernet" else None  # which is a run inside a run
+    made = given or secrets.token_hex(4)
     write_text(run.path / KEPT, json.dumps({"id": made}) + "\n")
     return made

@@ -28,6 +28,7 @@ Every setting of every script, with its default and its meaning, from the commen
 On a command line: `SETTING=VALUE`, behind it as many as wanted. `python scripts/SCRIPT.py --help` shows the defaults
 that hold for a script with its experiment; [how_to.md](how_to.md) says what they are for.
 """
+SWEEPS = "sweeps"  # in the format of W&B, not of this project
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
 def page() -> str:
     """The whole page. Raises InputError where a setting has no meaning anywhere."""
     scripts = [meanings.read(path) for path in sorted(CONF.glob("*.yaml"))]
-    folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir()]
+    folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir() and path.name != SWEEPS]
     groups = {name: [meanings.read(path) for path in meanings.group(name)] for name in folders}
     parts = [HEAD, "## Scripts\n"]
     for file in scripts:

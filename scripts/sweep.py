@@ -1,4 +1,18 @@
-"""Run a sweep of W&B's format here, without its server: a process a job, a table at the end."""
+"""Run a sweep of W&B's format here, without its server: a process a job, a table at the end.
+
+Usage: python scripts/sweep.py FILE.yaml [SETTING=VALUE ...]
+
+Examples:
+    python scripts/sweep.py conf/sweeps/architects.yaml jobs=2 out=FOLDER
+    python scripts/sweep.py conf/sweeps/learning_rates.yaml runs=10 seed=1
+    python scripts/sweep.py conf/sweeps/baselines.yaml executor=ray
+"""
+
+from manual import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
 
 import json
 import sys

@@ -48,7 +48,11 @@ def execute(job: Job) -> Outcome:
     if ended := outcome(job):
         return ended
     watch = Watch(job)
-    code, line = run_script(f"{job.program}.py", job.settings, job.folder, POLL, lambda: ENDING.is_set() or watch())
+
+    def ends() -> bool:
+        return ENDING.is_set() or watch()
+
+    code, line = run_script(f"{job.program}.py", job.settings, job.folder, job.folder.parent.name, POLL, ends)
     reason = line if code else f"ended with code 0 and no result in {job.folder}"
     return outcome(job) or Outcome(FAILED, None, seconds(job.folder), reason)
 

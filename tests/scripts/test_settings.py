@@ -8,7 +8,7 @@ import settings
 import yaml
 from support import ROOT
 
-FILES = sorted((ROOT / "conf").rglob("*.yaml"))
+FILES = sorted(path for path in (ROOT / "conf").rglob("*.yaml") if path.parent.name != "sweeps")
 TEXT = """\
 # @package _global_
 # About the file
