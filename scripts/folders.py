@@ -16,15 +16,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from launch import make
 from omegaconf import DictConfig, OmegaConf
+from processes import leading
 
 from oneshot.checkpoints import Checkpointing, Checkpoints
 from oneshot.errors import InputError
 from oneshot.fitting import Fit
-from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_json, read_result, read_settings
+from oneshot.runs import (
+    CONFIG,
+    Run,
+    differences,
+    is_free,
+    is_locked,
+    parse_settings,
+    read_json,
+    read_result,
+    read_settings,
+)
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
-FREE = ("out", "debug", "logger", "resume", "checkpoint")  # settings that a continued run may have others of
+PROCESSES = ("trainer.devices", "trainer.num_nodes")  # how many compute a run changes it by rounding alone
+FREE = ("out", "debug", "logger", "resume", "checkpoint", *PROCESSES)  # that a continued run may have others of
 WANDB_TIMEOUT = 20  # seconds
 
 
@@ -90,7 +102,7 @@ def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig) -> None:
     newest = checkpoints.newest()
     if newest:
         print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
-    with recording(run, config) as record:
+    with leading(trainer, config, newest), recording(run, config) as record:
         module.record = record
         trainer.strategy.checkpoint_io = checkpoints
         trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
@@ -112,7 +124,7 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     if config.out is not None:
         return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
     settings = parse_settings(OmegaConf.to_yaml(config, resolve=True))
-    settings = {key: value for key, value in settings.items() if key.partition(".")[0] not in FREE}
+    settings = {key: value for key, value in settings.items() if not is_free(key, FREE)}
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():

@@ -5,14 +5,16 @@ import random
 from pathlib import Path
 
 from folders import fit, open_run, run_folder
-from launch import make, prepare, script, trainer_for
+from launch import make, prepare, script, space_and_data, trainer_for
 from omegaconf import DictConfig
+from processes import dismiss, follow, follows
 from rich.console import Console
 from screen import answered, architecture_table, say, summary, written
 
 from oneshot import plots
 from oneshot.architecture import Architecture
 from oneshot.cost import network_cost
+from oneshot.data import ImageData
 from oneshot.errors import InputError
 from oneshot.retrain import Retrain
 from oneshot.runs import CONFIG, Run, latest, read_settings, write_weights
@@ -25,8 +27,32 @@ ARCHITECTURE = "architecture.json"
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    trainer = trainer_for(config, console, shared=True)
+    if follows(trainer):
+        return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
+    space, data = space_and_data(config)
+    retrain, architecture, origin = retrain_for(config, space, data)
+    if config.trainer.cuda_graph:
+        say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
+    with open_run(config, run_folder(config, "retrain")) as run:
+        if answered(run, console):
+            return dismiss(trainer)
+        kept = run.path / ARCHITECTURE
+        if kept.is_file() and space.load(kept) != architecture:
+            raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
+        say(console, [f"architecture: {origin}"])
+        run.write(ARCHITECTURE, space.to_json(architecture))
+        fit(trainer, retrain, run, config)
+        result = leave(run, retrain, space, architecture, data.image_shape)
+    console.print(architecture_table(space, architecture))
+    say(
+        console,
+        [summary(result), written(run)],
+    )
+
+
+def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
+    """The configured training, the architecture that it trains, and where that is from."""
     architecture, origin = read_architecture(config, space)
     retrain = Retrain(
         space.network(architecture),
@@ -41,24 +67,7 @@ def main(config: DictConfig) -> None:
         seed=config.seed,
         compile=config.trainer.compile,
     )
-    if config.trainer.cuda_graph:
-        say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
-    trainer = trainer_for(config, console)
-    with open_run(config, run_folder(config, "retrain")) as run:
-        if answered(run, console):
-            return
-        kept = run.path / ARCHITECTURE
-        if kept.is_file() and space.load(kept) != architecture:
-            raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
-        say(console, [f"architecture: {origin}"])
-        run.write(ARCHITECTURE, space.to_json(architecture))
-        fit(trainer, retrain, run, config)
-        result = leave(run, retrain, space, architecture, data.image_shape)
-    console.print(architecture_table(space, architecture))
-    say(
-        console,
-        [summary(result), written(run)],
-    )
+    return retrain, architecture, origin
 
 
 def leave(

@@ -3,8 +3,9 @@
 import json
 
 from folders import fit, open_run, run_folder
-from launch import make, prepare, script, trainer_for
+from launch import make, prepare, script, space_and_data, trainer_for
 from omegaconf import DictConfig
+from processes import dismiss, follow, follows
 from rich.console import Console
 from screen import answered, architecture_table, next_command, say, summary, written
 
@@ -20,13 +21,14 @@ from oneshot.spaces import SearchSpace
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    trainer = trainer_for(config, console, shared=True)
+    if follows(trainer):
+        return follow(trainer, lambda config: search_for(config, *space_and_data(config)))
+    space, data = space_and_data(config)
     search = search_for(config, space, data)
-    trainer = trainer_for(config, console)
     with open_run(config, run_folder(config, "search")) as run:
         if answered(run, console):
-            return
+            return dismiss(trainer)
         fit(trainer, search, run, config)
         result = leave(run, search, data.image_shape)
     console.print(architecture_table(space, search.found))
