@@ -106,14 +106,15 @@ def batch_norm(
     """torch.nn.functional.batch_norm with the statistics of the whole batch, in at least float32.
 
     y: (rows of this process, channels, ...). Means and variances of the shares are combined by the formula of Chan,
-    Golub and LeVeque (1979), which does not subtract large numbers: one collective, and one in the backward pass.
+    Golub and LeVeque (1979): one collective, and one in the backward pass.
     """
     if not training:
         return functional.batch_norm(y, running_mean, running_var, weight, bias, False, momentum, eps)
     wide = y.to(torch.promote_types(y.dtype, torch.float32))
     dims, shape = [d for d in range(y.dim()) if d != 1], (-1, *[1] * (y.dim() - 2))
     own_mean = wide.mean(dims)
-    own_variance = (wide - own_mean.view(shape)).square().mean(dims)
+    centred = wide - own_mean.view(shape)  # on from here, also in the backward pass, no large numbers cancel
+    own_variance = centred.square().mean(dims)
     table = placed(torch.stack([own_mean, own_variance])[None], share.rank, processes())
     means, variances = table.unbind(1)
     portions = share.portions(means)
@@ -126,8 +127,9 @@ def batch_norm(
             running_var.lerp_((variance * (count / (count - 1))).to(running_var), momentum)
     scale = torch.rsqrt(variance + eps)
     scale = scale if weight is None else scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(y.dtype)
+    shift = (own_mean - mean) * scale
+    shift = shift if bias is None else shift + bias
+    return torch.addcmul(shift.view(shape), centred, scale.view(shape)).to(y.dtype)
 
 
 def _masked(dropout: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

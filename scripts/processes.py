@@ -141,10 +141,12 @@ class _Other:
         code = self.process.wait()
         self.errors.seek(0)
         text = self.errors.read().strip()
-        last = text.splitlines()[-1] if text else "no reason given"
+        if code < 0:
+            return f"process {self.rank} was ended by {signal.Signals(-code).name}", 1
         if code == 1:
             print(text, file=sys.stderr)  # its trace
-        return f"process {self.rank}: {last.removeprefix('error: ')} (exit code {code})", code if code > 0 else 1
+        reason = text.splitlines()[-1].removeprefix("error: ") if text else "no reason given"
+        return f"process {self.rank} has ended: {reason}", code or 1
 
 
 @contextmanager

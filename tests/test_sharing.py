@@ -3,12 +3,13 @@
 import copy
 import logging
 import os
+import warnings
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import MOVING, QUIET, SETTINGS, configured, small_space
+from support import ARCHITECTS, QUIET, REINFORCE, SETTINGS, configured, small_space
 from torch import nn
 from torch.nn import functional
 
@@ -19,25 +20,30 @@ from oneshot.retrain import Retrain
 from oneshot.sharing import share
 from oneshot.spaces import DARTSCells, NASBench201
 
-SEARCHES = [*SETTINGS, "darts_second architect.hessian=exact", "snas schedule.joint=false"]
+EXACT = "darts_second architect.hessian=exact"
+PUBLISHED = " experiment=darts_cifar10"  # its rates
 RETRAIN = "retrain"
 CASES = [
-    *(("32-true", "darts", settings) for settings in SEARCHES),
-    *(("64-true", "nasbench201", settings) for settings in SEARCHES),
+    *(("32-true", "darts", settings + PUBLISHED) for settings in [*ARCHITECTS, REINFORCE]),
+    *(("64-true", "nasbench201", settings) for settings in [*SETTINGS, EXACT, "snas schedule.joint=false"]),
+    ("64-true", "darts", EXACT),
     ("64-true", "darts", RETRAIN),
 ]
+START = 1  # ReLU and max pools have kinks: from weights near one, rounding grows to 1e-4 in 20 steps of one process
+ALTERNATING = ("darts", "enas", "proxyless")
 TOLERANCE = {"32-true": 1e-5, "64-true": 1e-10}
 
 
-def trained(precision, space, settings, start=0, **processes):
-    """State, rows and what was found of 20 weight steps and as many of the architecture, or of 4 in float64."""
-    data = digits(batch_size=16, train_size=320 if precision == "32-true" else 64)
+def trained(precision, space, settings, start=START, **processes):
+    """State, rows and what was found after 20 updates or more, or 8 in float64."""
+    data = digits(batch_size=16, train_size=160 if precision == "32-true" else 64)
+    epochs = 2 if precision == "64-true" or settings.startswith(ALTERNATING) else 4
     if settings == RETRAIN:
         module = retraining(data, start)
     else:
         spaces = {"darts": small_space(data, nodes=1), "nasbench201": NASBench201(data.image_shape, 10, 1, 4)}
         module = configured(settings, data, start, space=spaces[space])
-    pl.Trainer(max_epochs=2, precision=precision, **processes, **QUIET).fit(module)
+    pl.Trainer(max_epochs=epochs, precision=precision, **processes, **QUIET).fit(module)
     found = getattr(module, "found", None)
     return {"state": module.state_dict(), "rows": module.rows, "found": found and found.decisions}
 
@@ -66,7 +72,7 @@ def layers():
 
 
 def twice_differentiated(net):
-    """Logits, first and second derivatives and buffers, under a criterion that is no mean; 7 examples are no two halves."""
+    """Logits, first and second derivatives, buffers; the criterion is no mean, and 7 examples are no two halves."""
     x = torch.randn(7, 2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     x, y = 1e3 + x.contiguous(memory_format=torch.channels_last), torch.arange(7) % 5
     torch.manual_seed(2)  # the draws
@@ -81,9 +87,11 @@ def twice_differentiated(net):
 def work(rank: int, port: int, folder: Path) -> None:
     """One of the two processes. It starts with weights of its own, which those of the first replace."""
     torch.set_num_threads(1)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    results = {case: trained(*case, start=rank, strategy=SharedBatches(), devices=2) for case in CASES}
+    results = {case: trained(*case, start=START + rank, strategy=SharedBatches(), devices=2) for case in CASES}
     torch.manual_seed(3)
     net = layers()
     plain = copy.deepcopy(net)
@@ -112,14 +120,9 @@ def test_two_processes_train_as_one(ranks, case):
     assert all(torch.equal(two["state"][name], other["state"][name]) for name in one["state"])
     assert two["rows"] == other["rows"] and two["found"] == other["found"] == one["found"]
     for name, tensor in one["state"].items():
-        assert (tensor - two["state"][name]).abs().max() <= TOLERANCE[case[0]], name
+        assert (tensor.double() - two["state"][name].double()).abs().max() <= TOLERANCE[case[0]], name
     for a, b in zip(one["rows"], two["rows"], strict=True):
         assert a.keys() == b.keys() and b == pytest.approx(a, rel=1e-4)
-    if case[2] in MOVING:
-        start = configured(case[2], digits(batch_size=16, train_size=64)).architect.state_dict()
-        assert case[1] != "darts" or any(
-            not torch.equal(start[name], two["state"][f"architect.{name}"]) for name in start
-        )
 
 
 def test_first_and_second_derivatives_are_those_of_the_whole_batch(ranks):
