@@ -15,6 +15,7 @@ from oneshot.draws import seed_of
 from oneshot.errors import check_range
 from oneshot.fitting import Fit
 from oneshot.metrics import Means, accuracy, check_forward, clip
+from oneshot.sharing import share
 from oneshot.spaces.base import set_drop_path
 
 
@@ -70,6 +71,7 @@ class Retrain(Fit):
         return [optimizer], [cosine]
 
     def setup(self, stage: str) -> None:
+        share(self.network, self.part.batch_size)
         self.part.to(self.device)
 
     def on_train_epoch_start(self) -> None:

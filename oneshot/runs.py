@@ -36,7 +36,7 @@ class Run:
     running, finished, diverged, failed or interrupted, why, and which process it is or was (a run that was killed says
     running). As a context it notes how it ended.
     settings: YAML, kept as config.yaml. A folder with the same settings is taken up; without settings, or with
-    resume=False, the folder must be empty. free: settings that may differ, by their first name.
+    resume=False, the folder must be empty. free: settings that may differ, by their name or a first part of it.
     Raises InputError when the folder cannot be made, is not a run's, is another process's, or was started with other
     settings, which are named.
     """
@@ -241,10 +241,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> list[tuple[str, Any, Any]]:
-    """(name, old, new) of each setting that differs, but of those whose first name is free."""
-    names = [name for name in {**before, **now} if name.split(".")[0] not in free]
+    """(name, old, new) of each setting that differs, but of those that are free."""
+    names = [name for name in {**before, **now} if not is_free(name, free)]
     pairs = [(name, before.get(name, "nothing"), now.get(name, "nothing")) for name in names]
     return [(name, old, new) for name, old, new in pairs if old != new]
+
+
+def is_free(name: str, free: Collection[str]) -> bool:
+    """Whether a setting is one of these, or below one."""
+    return any(f"{name}.".startswith(f"{first}.") for first in free)
 
 
 def latest(root: Path, setting: str = "architecture", holds: str = "architecture.json") -> Path:

@@ -20,6 +20,7 @@ from oneshot.estimators.base import Estimator
 from oneshot.evaluation import evaluate, path
 from oneshot.fitting import Fit
 from oneshot.metrics import accuracy, check_forward
+from oneshot.sharing import share
 from oneshot.spaces.base import SearchSpace
 from oneshot.updates import Parts, architecture_step, joint_step, weight_step
 
@@ -158,6 +159,7 @@ class Search(Fit):
 
     def setup(self, stage: str) -> None:
         self.check(self.epochs)
+        share(self.supernet, self.weight_part.batch_size)
         self.weight_part.to(self.device)
         self.architecture_part.to(self.device)
 

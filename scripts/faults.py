@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from processes import Lost
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
@@ -53,6 +54,8 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
     """One line and the exit code; no line for an error that is none of these."""
     if isinstance(error, Diverged):
         return _line(error), DIVERGED
+    if isinstance(error, Lost):
+        return _line(error), error.code
     if is_full_disk(error):
         return (
             f"the disk is full ({_line(error)}); what was kept is intact: make space, give the command again",

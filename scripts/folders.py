@@ -15,16 +15,28 @@ from hydra.types import RunMode
 from launch import make
 from loggers import Lightning, Logger, Tables
 from omegaconf import DictConfig, OmegaConf
+from processes import leading
 
 from oneshot.checkpoints import Checkpointing, Checkpoints
 from oneshot.errors import InputError
 from oneshot.fitting import Fit
-from oneshot.runs import CONFIG, Run, differences, is_locked, parse_settings, read_json, read_result, read_settings
+from oneshot.runs import (
+    CONFIG,
+    Run,
+    differences,
+    is_free,
+    is_locked,
+    parse_settings,
+    read_json,
+    read_result,
+    read_settings,
+)
 from oneshot.stopping import stop_of
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
-FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor")  # a continued run may have others of these
+PROCESSES = ("trainer.devices", "trainer.num_nodes")  # how many compute a run changes it by rounding alone
+FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor", *PROCESSES)  # a continued run may have others
 TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
 WANDB = "loggers.WandB"
 INPUTS_OF = {  # setting -> the files of the run that it names
@@ -125,15 +137,16 @@ def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: 
     newest = checkpoints.newest()
     if newest:
         print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
-    module.record = record
-    trainer.strategy.checkpoint_io = checkpoints
-    trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
-    try:
-        trainer.fit(module, ckpt_path=newest)
-    except InputError as error:
-        if newest and module.fresh:  # it was not loaded
-            raise InputError(f"{newest}: {error}") from None
-        raise
+    with leading(trainer, config, newest):
+        module.record = record
+        trainer.strategy.checkpoint_io = checkpoints
+        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
+        try:
+            trainer.fit(module, ckpt_path=newest)
+        except InputError as error:
+            if newest and module.fresh:  # it was not loaded
+                raise InputError(f"{newest}: {error}") from None
+            raise
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
@@ -146,7 +159,7 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     if config.out is not None:
         return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
     settings = parse_settings(OmegaConf.to_yaml(config, resolve=True))
-    settings = {key: value for key, value in settings.items() if key.partition(".")[0] not in FREE}
+    settings = {key: value for key, value in settings.items() if not is_free(key, FREE)}
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():

@@ -21,12 +21,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from processes import check_processes, follows
 from rich.console import Console
 
 from oneshot.acceleration import keep_freed_memory
 from oneshot.callbacks import ProgressBar
 from oneshot.checkpoints import interval
+from oneshot.data import ImageData
 from oneshot.errors import InputError, check_boolean, check_integer, unknown
+from oneshot.spaces import SearchSpace
 from oneshot.stopping import stoppable
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
@@ -102,6 +105,12 @@ def make(node: DictConfig, **objects: Any) -> Any:
         raise InputError(f"{node._target_}: {error}") from error
 
 
+def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
+    """The configured data and the space over its images."""
+    data = make(config.data)
+    return make(config.space, image_shape=data.image_shape, classes=data.classes), data
+
+
 def prepare(config: DictConfig) -> None:
     """Check the settings that every script has; seed and threads take effect here."""
     for key in OmegaConf.missing_keys(config):
@@ -131,21 +140,30 @@ def settle(seed: int, threads: int) -> None:
     """What every process of ours begins with. threads: 0 leaves it to torch."""
     if threads:
         torch.set_num_threads(threads)
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 with torch 2.13
     torch.manual_seed(seed)
 
 
-def trainer_for(config: DictConfig, console: Console | None, epochs: int | None = None) -> pl.Trainer:
-    """The configured trainer, with our progress bar on this console, if any, and none of its own files."""
+def trainer_for(
+    config: DictConfig, console: Console | None, epochs: int | None = None, shared: bool = False
+) -> pl.Trainer:
+    """The configured trainer, with our progress bar on this console, if any, and none of its own files.
+
+    shared: whether its processes may be several, see processes.py.
+    """
     lightning = [key for key in config.trainer if key not in ("compile", "cuda_graph", "precision")]
-    return make(
+    trainer = make(
         OmegaConf.masked_copy(config.trainer, lightning),
         max_epochs=epochs or config.epochs,
         precision=precision(config),
-        callbacks=[ProgressBar(console)] if console else [],
         logger=False,
     )
+    check_processes(trainer, config, shared)
+    if console and not follows(trainer):
+        trainer.callbacks.append(ProgressBar(console))
+    return trainer
 
 
 def precision(config: DictConfig) -> str:

@@ -16,14 +16,16 @@ import random
 from pathlib import Path
 
 from folders import fit, open_run, recording, run_folder
-from launch import make, prepare, script, trainer_for
+from launch import make, prepare, script, space_and_data, trainer_for
 from omegaconf import DictConfig
+from processes import dismiss, follow, follows
 from rich.console import Console
 from screen import answered, architecture_table, say, summary, written
 
 from oneshot import plots
 from oneshot.architecture import Architecture
 from oneshot.cost import network_cost
+from oneshot.data import ImageData
 from oneshot.errors import InputError
 from oneshot.retrain import Retrain
 from oneshot.runs import CONFIG, Run, latest, read_settings, write_weights
@@ -36,28 +38,16 @@ ARCHITECTURE, NETWORK = "architecture.json", "network.safetensors"
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
-    architecture, origin = read_architecture(config, space)
-    retrain = Retrain(
-        space.network(architecture),
-        data,
-        optimizer=make(config.weights.optimizer),
-        minimum_learning_rate=config.weights.minimum_learning_rate,
-        gradient_clip=config.weights.gradient_clip,
-        criterion=make(config.criterion),
-        drop_path=config.drop_path,
-        auxiliary_weight=config.auxiliary_weight,
-        log_every=config.log_every,
-        seed=config.seed,
-        compile=config.trainer.compile,
-    )
+    trainer = trainer_for(config, console, shared=True)
+    if follows(trainer):
+        return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
+    space, data = space_and_data(config)
+    retrain, architecture, origin = retrain_for(config, space, data)
     if config.trainer.cuda_graph:
         say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
-    trainer = trainer_for(config, console)
     with open_run(config, run_folder(config, "retrain")) as run:
         if answered(run, console):
-            return
+            return dismiss(trainer)
         kept = run.path / ARCHITECTURE
         if kept.is_file() and space.load(kept) != architecture:
             raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
@@ -72,6 +62,25 @@ def main(config: DictConfig) -> None:
         console,
         [summary(result), written(run)],
     )
+
+
+def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
+    """The configured training, the architecture that it trains, and where that is from."""
+    architecture, origin = read_architecture(config, space)
+    retrain = Retrain(
+        space.network(architecture),
+        data,
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        criterion=make(config.criterion),
+        drop_path=config.drop_path,
+        auxiliary_weight=config.auxiliary_weight,
+        log_every=config.log_every,
+        seed=config.seed,
+        compile=config.trainer.compile,
+    )
+    return retrain, architecture, origin
 
 
 def leave(

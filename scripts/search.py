@@ -14,8 +14,9 @@ if __name__ == "__main__":
 import json
 
 from folders import fit, open_run, recording, run_folder
-from launch import make, prepare, script, trainer_for
+from launch import make, prepare, script, space_and_data, trainer_for
 from omegaconf import DictConfig
+from processes import dismiss, follow, follows
 from rich.console import Console
 from screen import answered, architecture_table, next_command, say, summary, written
 
@@ -31,13 +32,14 @@ from oneshot.spaces import SearchSpace
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    trainer = trainer_for(config, console, shared=True)
+    if follows(trainer):
+        return follow(trainer, lambda config: search_for(config, *space_and_data(config)))
+    space, data = space_and_data(config)
     search = search_for(config, space, data)
-    trainer = trainer_for(config, console)
     with open_run(config, run_folder(config, "search")) as run:
         if answered(run, console):
-            return
+            return dismiss(trainer)
         with recording(run, config, "search") as record:
             fit(trainer, search, run, config, record)
             result = leave(run, search, data.image_shape)

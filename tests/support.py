@@ -61,11 +61,17 @@ def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) ->
     return make(space=space, criterion=functional.cross_entropy, cost=cost)
 
 
-def configured(settings: str, data: ImageData, start: int = 0, record: Callable[[Any], None] | None = None) -> Search:
+def configured(
+    settings: str,
+    data: ImageData,
+    start: int = 0,
+    record: Callable[[Any], None] | None = None,
+    space: SearchSpace | None = None,
+) -> Search:
     """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
     if settings.startswith("enas"):
         settings += " schedule.warmup_epochs=0 schedule.weight_steps=1 schedule.architecture_steps=1"
-    config, space = composed(settings), small_space(data, nodes=1)
+    config, space = composed(settings), space or small_space(data, nodes=1)
     if "samples" in config.selection:
         config.selection.samples = 3
     architect = build(settings, space, seed=start)

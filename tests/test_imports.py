@@ -5,10 +5,13 @@ import ast
 import pytest
 from support import ROOT
 
-EVERYONE = {"errors", "draws"}  # leaves without knowledge of the field
+EVERYONE = {"errors", "draws", "distributed"}  # leaves without knowledge of the field
 ALLOWED = {
     "errors": set(),
     "draws": set(),
+    "distributed": set(),
+    "ddp": set(),
+    "sharing": {"architecture"},
     "metrics": set(),
     "architecture": set(),
     "stopping": set(),
@@ -55,6 +58,7 @@ ALLOWED = {
     "acceleration": {"architecture"},
     "search": {
         "fitting",
+        "sharing",
         "updates",
         "acceleration",
         "evaluation",
@@ -70,6 +74,7 @@ ALLOWED = {
     },
     "retrain": {
         "fitting",
+        "sharing",
         "acceleration",
         "architecture",
         "architects.base",

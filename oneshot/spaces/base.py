@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from oneshot.architecture import Architecture, Choice, fingerprint, from_json, read_text, to_json
+from oneshot.distributed import for_each_example
 from oneshot.errors import InputError
 
 NONE = "none"
@@ -228,7 +229,8 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.drops:
             return x
-        keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.rate
+        draws = for_each_example(lambda number: torch.rand(number, 1, 1, 1, device=x.device), x.shape[0])
+        keep = draws >= self.rate
         return x * keep.to(x.dtype) / (1 - self.rate)
 
 
