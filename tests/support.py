@@ -1,7 +1,8 @@
 """Small real components that several test files build on."""
 
+import copy
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ def darts(space: SearchSpace, lr: float = 0.02) -> DARTS:
 
 def composed(settings: str) -> DictConfig:
     """The configuration of scripts/search.py with architect=settings."""
+    return copy.deepcopy(_composed(settings))
+
+
+@cache
+def _composed(settings: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return compose("search", f"architect={settings}".split())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import ARCHITECTS, QUIET, REINFORCE, SETTINGS, configured, small_space
+from support import ARCHITECTS, QUIET, REINFORCE, configured, small_space
 from torch import nn
 from torch.nn import functional
 
@@ -25,7 +25,7 @@ PUBLISHED = " experiment=darts_cifar10"  # its rates
 RETRAIN = "retrain"
 CASES = [
     *(("32-true", "darts", settings + PUBLISHED) for settings in [*ARCHITECTS, REINFORCE]),
-    *(("64-true", "nasbench201", settings) for settings in [*SETTINGS, EXACT, "snas schedule.joint=false"]),
+    *(("64-true", "nasbench201", settings) for settings in [*ARCHITECTS, REINFORCE, EXACT]),
     ("64-true", "darts", EXACT),
     ("64-true", "darts", RETRAIN),
 ]
@@ -35,9 +35,9 @@ TOLERANCE = {"32-true": 1e-5, "64-true": 1e-10}
 
 
 def trained(precision, space, settings, start=START, **processes):
-    """State, rows and what was found after 20 updates or more, or 8 in float64."""
-    data = digits(batch_size=16, train_size=160 if precision == "32-true" else 64)
-    epochs = 2 if precision == "64-true" or settings.startswith(ALTERNATING) else 4
+    """State, rows and what was found after 20 updates; in float64 after 6, or 3 of the weights alone."""
+    data = digits(batch_size=16, train_size=160 if precision == "32-true" else 96)
+    epochs = 1 if precision == "64-true" else 2 if settings.startswith(ALTERNATING) else 4
     if settings == RETRAIN:
         module = retraining(data, start)
     else:
@@ -74,7 +74,7 @@ def layers():
 def twice_differentiated(net):
     """Logits, first and second derivatives, buffers; the criterion is no mean, and 7 examples are no two halves."""
     x = torch.randn(7, 2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    x, y = 1e3 + x.contiguous(memory_format=torch.channels_last), torch.arange(7) % 5
+    x, y = 10 + x.contiguous(memory_format=torch.channels_last), torch.arange(7) % 5
     torch.manual_seed(2)  # the draws
     logits = net(x)
     loss = functional.cross_entropy(logits, y, weight=torch.arange(1.0, 6.0).double(), reduction="sum")
