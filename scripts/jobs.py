@@ -21,7 +21,7 @@ from oneshot.runs import is_locked
 PATIENCE = 60.0  # seconds
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # here: between fork and exec nothing is looked up
-ENDING = threading.Event()  # the calls of Children are to end
+ENDING = threading.Event()  # set: what is called by Children ends the script that it waits for
 
 
 def wait_for(out: Path) -> None:
@@ -78,29 +78,32 @@ def _ends_with_parent() -> None:
 
 
 class Children(Executor):
-    """Calls in threads of this process, each of which waits for a child process; what ends them sets ENDING."""
+    """Calls in threads of this process, each of which waits for a child process; `close` has these saved and ended."""
 
     def __init__(self, workers: int) -> None:
         self.workers, self.threads = workers, max(1, (os.cpu_count() or 1) // workers)
+        self.pool: futures.ThreadPoolExecutor | None = None
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        ENDING.clear()
         source, running = iter(items), dict[futures.Future[Result], Item]()
-        pool = futures.ThreadPoolExecutor(self.workers)
+        self.pool = futures.ThreadPoolExecutor(self.workers)
         try:
             while True:
                 for item in islice(source, self.workers - len(running)):
-                    running[pool.submit(function, item)] = item
+                    running[self.pool.submit(function, item)] = item
                 if not running:
                     return
                 for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
                     error = future.exception()
                     yield running.pop(future), error if isinstance(error, Exception) else future.result()
         finally:
-            ENDING.set()
-            pool.shutdown()
+            self.close()
 
     def close(self) -> None:
-        ENDING.set()
+        if self.pool:
+            ENDING.set()
+            self.pool.shutdown()
+            ENDING.clear()
+            self.pool = None

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,7 @@ def sweep(config: DictConfig) -> None:
     executor = make(config.executor) if config.get("executor") else Children(config.jobs)
     try:
         with Run(run_folder(config, "sweep"), OmegaConf.to_yaml(config, resolve=True), config.resume, FREELY) as run:
-            rows = run_jobs(found, run.path, config, executor, console)
-            leave(rows, found, run, console)
+            run_jobs(found, run, config, executor, console)
     except JobsFailed as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -95,23 +94,22 @@ def check(config: DictConfig) -> None:
         check_setting(str(setting), "settings")
 
 
-def run_jobs(
-    sweep: Sweep, folder: Path, config: DictConfig, executor: Executor, console: Console
-) -> list[dict[str, Any]]:
-    """Run all jobs that have not ended; a row a job, by its number."""
-    asked = suggestions(sweep, folder, config.seed)
+def run_jobs(sweep: Sweep, run: Run, config: DictConfig, executor: Executor, console: Console) -> None:
+    """Run all jobs that have not ended; the table is written whenever one has. Raises JobsFailed where jobs have."""
+    asked = suggestions(sweep, run.path, config.seed)
     rows: dict[int, dict[str, Any]] = {}
 
     def take(job: Job, came: Outcome) -> None:
         rows[job.number] = {"folder": job.folder.name, "parameters": job.parameters, **came._asdict()}
         asked.tell(job.number, None if came.status == FAILED else came.metric)
+        write(ranked(rows.values(), sweep), sweep, run)
         say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
 
     def jobs() -> Iterator[Job]:
         for number in range(config.runs):
             if reached(sweep, rows.values()):
                 return
-            job = job_of(number, asked.ask(number), sweep, folder, config)
+            job = job_of(number, asked.ask(number), sweep, run.path, config)
             say(console, [f"job {number + 1} of {config.runs}: {shown(sweep, job.parameters)}"])
             if ended := outcome(job):
                 take(job, ended)
@@ -123,7 +121,7 @@ def run_jobs(
             if isinstance(answer, InputError):  # it could not be called at all
                 raise answer
             take(job, answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer)))
-    return [rows[number] for number in sorted(rows)]
+    finish(ranked(rows.values(), sweep), sweep, run, console)
 
 
 def check_composes(sweep: Sweep, settings: Sequence[str]) -> None:
@@ -141,7 +139,7 @@ def job_of(number: int, parameters: Mapping[str, Any], sweep: Sweep, folder: Pat
     return Job(number, parameters, sweep.program, settings, path, sweep.metric, sweep.maximize, sweep.brackets)
 
 
-def reached(sweep: Sweep, rows: Any) -> bool:
+def reached(sweep: Sweep, rows: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a job has reached the metric's target."""
     if sweep.target is None:
         return False
@@ -149,25 +147,30 @@ def reached(sweep: Sweep, rows: Any) -> bool:
     return any(metric >= sweep.target if sweep.maximize else metric <= sweep.target for metric in metrics)
 
 
-def leave(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console) -> None:
-    """Write the table, best first. Raises JobsFailed where jobs have; the run is then not finished."""
-    ranked = sorted(rows, key=lambda row: _rank(row, sweep))
-    run.write("results.json", json.dumps(ranked, indent=2) + "\n")
-    text = table(ranked, sweep)
-    run.write("table.md", text)
-    say(console, [text, f"written to {run.path}: results.json, table.md, and a folder a job"])
+def ranked(rows: Iterable[dict[str, Any]], sweep: Sweep) -> list[dict[str, Any]]:
+    """Best first; jobs without a metric come last."""
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+        metric = row["metric"]
+        return (metric is None, 0.0 if metric is None else -metric if sweep.maximize else metric)
+
+    return sorted(rows, key=rank)
+
+
+def write(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run) -> None:
+    run.write("results.json", json.dumps(rows, indent=2) + "\n")
+    run.write("table.md", table(rows, sweep))
+
+
+def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console) -> None:
+    """Show the table. Raises JobsFailed where jobs have; the sweep is then not finished."""
+    say(console, [table(rows, sweep), f"written to {run.path}: results.json, table.md, and a folder a job"])
     failed = [row for row in rows if row["status"] == FAILED]
     if failed:
         raise JobsFailed(
             f"{len(failed)} of {len(rows)} jobs failed, {run.path}/table.md says why; the same command tries them again"
         )
-    run.finish({"jobs": len(rows), "best": ranked[0]["folder"], key(sweep.metric): ranked[0]["metric"]})
-
-
-def _rank(row: Mapping[str, Any], sweep: Sweep) -> tuple[bool, float]:
-    """Smaller is better; jobs without a metric come last."""
-    metric = row["metric"]
-    return (metric is None, 0.0 if metric is None else -metric if sweep.maximize else metric)
+    run.finish({"jobs": len(rows), "best": rows[0]["folder"], key(sweep.metric): rows[0]["metric"]})
 
 
 def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
@@ -175,11 +178,10 @@ def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
     heads = ["job", "parameters", sweep.metric, "seconds", "status"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
-        numbers = [
-            "" if row[name] is None else f"{row[name]:{form}}" for name, form in (("metric", ".6g"), ("seconds", ".0f"))
-        ]
+        metric = "" if row["metric"] is None else f"{row['metric']:.6g}"
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
         status = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
-        texts = [row["folder"], shown(sweep, row["parameters"]), *numbers, status]
+        texts = [row["folder"], shown(sweep, row["parameters"]), metric, seconds, status]
         cells = [text.replace("|", r"\|") for text in texts]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -187,13 +189,10 @@ def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
 
 def shown(sweep: Sweep, parameters: Mapping[str, Any]) -> str:
     """The parameters that differ between jobs, numbers to four digits."""
-    constant = {
-        parameter.name for parameter in sweep.parameters if parameter.at is None and len(parameter.values or ()) == 1
-    }
+    constant = {p.name for p in sweep.parameters if p.at is None and len(p.values or ()) == 1}
     varied = {name: value for name, value in parameters.items() if name not in constant} or parameters
-    return " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in varied.items()
-    )
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in varied.items()}
+    return " ".join(settings_of(short))
 
 
 def said(outcome: Outcome, sweep: Sweep) -> str:
