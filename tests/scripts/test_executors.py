@@ -1,0 +1,145 @@
+"""Baselines whose queries are scored by several workers: the same bytes as in one process, whatever is killed."""
+
+import csv
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import baseline
+import pytest
+import search
+from support import ROOT
+
+from oneshot.spaces import NASBench201
+
+COMPARED = ("queries.jsonl", "architecture.json", "metrics.jsonl")
+SIZES = ["space=nasbench201", "space.cells=1", "space.channels=4", "data.train_size=256", "data.batch_size=32"]
+RANDOM = ["strategy=random_search", "threads=1", "batch=3"]
+OWN = """
+import os, pathlib, signal, time
+
+
+class Own:
+    \"\"\"Marks what it is asked; in workers an architecture ends the process, once; one more cannot be scored.\"\"\"
+
+    metrics = ("accuracy",)
+
+    def __init__(self, images, batch_size):
+        pass
+
+    def __call__(self, queries):
+        (query,) = queries
+        name = "".join(map(str, query.architecture.decisions))
+        mark = pathlib.Path("marks", name)
+        first = not mark.exists()
+        with open(mark, "a") as file:
+            file.write("x\\n")
+        time.sleep(0.2)
+        if "SLOW" in os.environ and sum(query.architecture.decisions) % 3 == 0 and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sum(query.architecture.decisions) % 5 == 0:
+            raise ValueError("a multiple of 5")
+        return [{"accuracy": sum(query.architecture.decisions) / 24}]
+"""
+
+
+@pytest.fixture(scope="module")
+def estimators(tmp_path_factory):
+    """The settings of a table, and of a supernet."""
+    folder, space = tmp_path_factory.mktemp("estimators"), NASBench201((3, 32, 32), 10)
+    with open(folder / "table.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arch", "own-val", "own-test"])
+        for decisions in itertools.product(range(5), repeat=6):
+            writer.writerow([space.notation(space.architecture(decisions)), 10 + sum(decisions), 10])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["search.py", "architect=uniform", *SIZES, "epochs=1", "threads=1", "out=net"])
+        search.main()
+    table = ["space=nasbench201", "estimator=tabular", f"estimator.table={folder}/table.csv", "estimator.dataset=own"]
+    return {"tabular": table, "one_shot": ["space=nasbench201", f"supernet={folder}/net", "cost=parameters"]}
+
+
+@pytest.mark.parametrize(
+    ("executor", "estimator", "queries"),
+    [
+        ("processes", "tabular", 9),
+        ("processes", "one_shot", 9),
+        ("ray", "tabular", 9),
+        ("ray", "one_shot", 9),
+        ("submitit", "tabular", 2),
+        ("submitit", "one_shot", 2),
+    ],
+)
+def test_the_same_bytes_as_in_one_process(executor, estimator, queries, estimators, run, request, tmp_path):
+    chosen = [f"executor={executor}"]
+    if executor == "ray":
+        chosen.append(f"executor.address={request.getfixturevalue('cluster').address}")
+    elif executor == "submitit":
+        pytest.importorskip("submitit", reason="the extra submitit is not installed")
+        chosen += ["executor.cluster=local", "executor.workers=2"]
+    settings = [*estimators[estimator], *RANDOM, f"budget.queries={queries}"]
+    assert run(baseline, *settings, "out=inline")[0] == 0
+    code, out, err = run(baseline, *settings, *chosen, "out=workers")
+    assert (code, err) == (0, "") and "failed queries 0" in out
+    for name in COMPARED:
+        assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "workers" / name).read_bytes(), name
+    left = [{path.name for path in (tmp_path / name).iterdir()} for name in ("inline", "workers")]
+    assert left[0] == left[1]
+
+
+def test_killed_with_its_workers_and_continued_elsewhere(run, tmp_path):
+    """Workers end themselves, then the run is killed; the same command with another executor ends it."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "marks").mkdir()
+    settings = [*SIZES, *RANDOM, "estimator._target_=own.Own", "budget.queries=24", "batch=8", "failures=1"]
+    command = [sys.executable, str(ROOT / "scripts" / "baseline.py"), *settings, "executor=processes", "out=killed"]
+    process = subprocess.Popen(command, env={**os.environ, "SLOW": "1"}, stderr=subprocess.PIPE)
+    log = tmp_path / "killed" / "queries.jsonl"
+    while not log.exists() or len(log.read_bytes().splitlines()) < 4:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.communicate()[1] == b""
+    before = log.read_bytes()
+    time.sleep(1)  # workers end with it, so this is no time that they could write in
+    code, out, err = run(baseline, *settings, "out=killed")
+    assert (code, err) == (0, "") and "continues killed behind query" in out
+    marks = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "marks").iterdir()}
+    fatal = [name for name in marks if sum(map(int, name)) % 3 == 0]
+    assert fatal and max(marks.values()) <= 3 and sum(marks.values()) <= len(marks) + len(fatal) + 2
+    assert run(baseline, *settings, "out=whole")[0] == 0
+    assert log.read_bytes().startswith(before)
+    for name in COMPARED:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["executor=threads"], "unknown choice for executor 'threads'"),
+        (["executor=processes", "executor.workers=0"], "executor.workers=0: must be a whole number"),
+        (["executor=submitit", "executor.cluster=pbs"], "unknown cluster (executor.cluster) 'pbs'"),
+        (["executor=null"], "must name a choice for executor"),
+    ],
+)
+def test_bad_input(settings, message, run, tmp_path):
+    code, _, err = run(baseline, *settings, "out=bad")
+    assert code == 2 and message in err and err.count("\n") == 1, err
+    assert not (tmp_path / "bad").exists()
+
+
+def test_what_a_worker_cannot_load_ends_the_run(run, estimators, tmp_path):
+    """A file that this process has read and that workers cannot: no query has failed, the same command continues."""
+    (tmp_path / "here.py").write_text(
+        "import os\n\n\nclass Here:\n    metrics = ('accuracy',)\n    caller = os.environ.setdefault('CALLER', str(os.getpid()))\n\n"
+        "    def __init__(self, images, batch_size):\n"
+        "        if self.caller != str(os.getpid()):\n            raise FileNotFoundError('table.csv')\n"
+    )
+    settings = [*SIZES, *RANDOM, "estimator._target_=here.Here", "budget.queries=2", "executor=processes"]
+    code, _, err = run(baseline, *settings, "executor.workers=1", "out=here")
+    assert code == 2 and "a worker cannot load what it shall call: FileNotFoundError: table.csv" in err
+    assert not (tmp_path / "here" / "queries.jsonl").exists()
