@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from screen import say, written
 from supernets import adopt
+from workers import Portable
 
 from oneshot import plots
 from oneshot.analysis import rank_agreement
@@ -30,7 +31,7 @@ from oneshot.errors import InputError, check_integer, unknown
 from oneshot.estimators import Recorded
 from oneshot.spaces import SearchSpace
 
-AT_ONCE = 10  # architectures a call
+AT_ONCE = 10  # architectures a call, and at least four a worker
 MOST_DRAWS = 100  # for each different architecture
 
 
@@ -50,14 +51,15 @@ def main(config: DictConfig) -> None:
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     architectures = drawn(space, config.architectures, config.seed)
+    executor = make(config.executor)
     trainer_for(config, console)
     path = run_folder(config, "rank")
     parts = Parts(config, space, data, path)
-    sides = {
-        name: Recorded(parts.estimator(node), space, path / f"{name}.jsonl", config.failures)
-        for name, node in nodes.items()
-    }
-    with open_run(config, path) as run:
+    sides = {}
+    for name, node in nodes.items():
+        portable = Portable(parts.estimator(node), config, name, path, executor)
+        sides[name] = Recorded(portable, space, path / f"{name}.jsonl", config.failures, executor)
+    with open_run(config, path) as run, executor:
         result = run.result()
         if result is None:
             found = parts.train(run, console)
@@ -87,8 +89,9 @@ def answered(
     say(console, [f"{name}: {len(architectures)} architectures"])
     best: list[float] = []
     with QueryBar(console, len(architectures)) as bar:
-        for start in range(0, len(architectures), AT_ONCE):
-            scores = answers([Query(a) for a in architectures[start : start + AT_ONCE]])
+        at_once = max(AT_ONCE, 4 * answers.executor.workers)
+        for start in range(0, len(architectures), at_once):
+            scores = answers([Query(a) for a in architectures[start : start + at_once]])
             best = sorted([*best, *(s[metric] for s in scores if metric in s)])[-1:]
             bar.show(len(answers.rows), len(answers.rows), metric, best[0] if best else None)
     return answers.rows

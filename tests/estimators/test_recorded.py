@@ -14,6 +14,7 @@ from support import small_space
 from oneshot.architecture import Query
 from oneshot.errors import InputError
 from oneshot.estimators import Recorded
+from oneshot.executors import Executor, Inline
 from oneshot.stopping import Stopped, stoppable
 
 SPACE = small_space()
@@ -206,3 +207,80 @@ def test_a_signal_is_no_failed_query(tmp_path):
     with pytest.raises(Stopped), stoppable():
         Recorded(estimator, SPACE, tmp_path / "q.jsonl")(QUERIES[:1])
     assert not (tmp_path / "q.jsonl").exists()
+
+
+class Backwards(Executor):
+    """In this process, the last item first; ends like a process that is interrupted behind some."""
+
+    def __init__(self, answers=math.inf):
+        self.workers, self.threads, self.answers = 12, 1, answers
+
+    def map(self, function, items):
+        for number, item in enumerate(reversed(list(items))):
+            if number == self.answers:
+                raise KeyboardInterrupt
+            yield from Inline().map(function, [item])
+
+    def close(self):
+        pass
+
+
+def test_answers_that_come_in_another_order_are_written_in_that_of_the_queries(tmp_path):
+    faults = {QUERIES[2]: ValueError("no")}
+    asked = [*QUERIES[:4], QUERIES[1], QUERIES[5]]
+    expected = Recorded(Counting(faults), SPACE, tmp_path / "a.jsonl", failures=0.5)(asked)
+    estimator = Counting(faults)
+    assert Recorded(estimator, SPACE, tmp_path / "b.jsonl", 0.5, Backwards())(asked) == expected
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert estimator.asked == [1] * 5 and not (tmp_path / "b.ahead.jsonl").exists()
+    assert [row["query"] for row in rows(tmp_path / "b.timings.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("answers", range(6))
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_was_answered_ahead_of_its_turn_is_not_asked_again(answers, torn, tmp_path):
+    """A first batch is whole; of a second the last come first, before the process ends."""
+    faults, path = {QUERIES[4]: ValueError("no"), QUERIES[7]: {"accuracy": math.nan}}, tmp_path / "q.jsonl"
+    asked = [QUERIES[:3], [*QUERIES[3:8], QUERIES[3]._replace(parent=QUERIES[0].architecture)]]
+    cut = Recorded(Counting(faults), SPACE, path, 0.5, Backwards())
+    cut(asked[0])
+    cut.executor = Backwards(answers)
+    with pytest.raises(KeyboardInterrupt):
+        cut(asked[1])
+    assert len(rows(path)) == 3 and len(rows(tmp_path / "q.ahead.jsonl")) == answers if answers else True
+    if torn:
+        with open(tmp_path / "q.ahead.jsonl", "a") as file:
+            file.write('{"query": 4, "nota')
+    estimator = Counting(faults)
+    again = Recorded(estimator, SPACE, path, 0.5, Inline())
+    whole = Recorded(Counting(faults), SPACE, tmp_path / "whole.jsonl", 0.5)
+    assert [again(batch) for batch in asked] == [whole(batch) for batch in asked]
+    assert estimator.asked == [1] * (6 - answers) and path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not (tmp_path / "q.ahead.jsonl").exists()
+
+
+def test_answers_ahead_that_have_had_their_turn_are_dropped(tmp_path):
+    """A process that ended between the log's row and the removal of the file."""
+    path = tmp_path / "q.jsonl"
+    cut = Recorded(Counting(), SPACE, path, executor=Backwards(2))
+    with pytest.raises(KeyboardInterrupt):
+        cut(QUERIES[:3])
+    ahead = (tmp_path / "q.ahead.jsonl").read_bytes()
+    Recorded(Counting(), SPACE, path, executor=Inline())(QUERIES[:3])
+    (tmp_path / "q.ahead.jsonl").write_bytes(ahead)
+    estimator = Counting()
+    assert Recorded(estimator, SPACE, path)(QUERIES[:3]) and not estimator.asked
+    assert not (tmp_path / "q.ahead.jsonl").exists() and len(rows(path)) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"query": "7"}, {"architecture": [0, 0]}, {"parent": [0, 0]}, {"seconds": math.nan}, {"scores": None}]
+)
+def test_foreign_answers_ahead_are_refused(change, tmp_path):
+    cut = Recorded(Counting(), SPACE, tmp_path / "q.jsonl", executor=Backwards(1))
+    with pytest.raises(KeyboardInterrupt):
+        cut(QUERIES[:2])
+    (row,) = rows(tmp_path / "q.ahead.jsonl")
+    (tmp_path / "q.ahead.jsonl").write_text(json.dumps({**row, **change}) + "\n")
+    with pytest.raises(InputError, match="q.ahead.jsonl, line 1: not a query of this space"):
+        Recorded(Counting(), SPACE, tmp_path / "q.jsonl").open()

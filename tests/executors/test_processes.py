@@ -56,6 +56,13 @@ def test_a_search_whose_workers_are_killed_leaves_the_same_log(tmp_path):
     }
 
 
+def test_a_search_ends_with_what_no_worker_can_load(tmp_path):
+    """No query has failed: the same command continues when the workers have what they lack."""
+    with Processes(1) as executor, pytest.raises(InputError, match="cannot load what it shall call: FileNotFoundError"):
+        search(called.Missing(), tmp_path / "log.jsonl", executor)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
 def test_workers_end_with_the_context():
     with Processes(2) as executor:
         list(executor.map(called.square, range(4)))
