@@ -99,3 +99,32 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
             best = points[i][0]
             front.append(i)
     return front
+
+
+class Band(NamedTuple):
+    """A mean over curves and half the width of its interval, at each x."""
+
+    x: list[float]
+    mean: list[float]
+    half: list[float]
+
+
+def mean_curve(curves: Sequence[Sequence[tuple[float, float]]], confidence: float = 0.95, most: int = 300) -> Band:
+    """The mean of curves whose (x, y) hold until the next x, over the range of x that all of them cover.
+
+    At every x of any curve, thinned to `most` of them with first and last; empty where no x is covered by all, and
+    where a curve is empty. The half width of a single curve is NaN.
+    """
+    sorted_curves = [sorted(curve) for curve in curves]
+    if not all(sorted_curves) or not sorted_curves:
+        return Band([], [], [])
+    low, high = max(c[0][0] for c in sorted_curves), min(c[-1][0] for c in sorted_curves)
+    x = sorted({point[0] for curve in sorted_curves for point in curve if low <= point[0] <= high})
+    if len(x) > most:
+        x = [x[i] for i in np.linspace(0, len(x) - 1, most).round().astype(int)]
+    columns = []
+    for curve in sorted_curves:
+        own = np.array(curve, dtype=float)
+        columns.append(own[np.searchsorted(own[:, 0], x, side="right") - 1, 1])
+    intervals = [mean_interval(list(values), confidence) for values in np.transpose(columns)]
+    return Band(x, [float(mean) for mean, _ in intervals], [half for _, half in intervals])

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from oneshot.analysis import mean_interval, pareto, precision_at_top, rank_agreement
+from oneshot.analysis import mean_curve, mean_interval, pareto, precision_at_top, rank_agreement
 from oneshot.errors import InputError
 
 
@@ -81,3 +81,22 @@ def test_pareto_by_brute_force():
         assert {points[i] for i in front} == {p for p in points if not dominated(p)}
         assert [points[i][1] for i in front] == sorted(points[i][1] for i in front)
         assert len({points[i] for i in front}) == len(front)
+
+
+def test_mean_curve_by_hand():
+    a, b = [(1, 10.0), (2, 20.0), (5, 50.0)], [(3, 0.0), (2, 4.0), (4, 8.0)]
+    band = mean_curve([a, b])
+    assert band.x == [2, 3, 4] and band.mean == [12.0, 10.0, 14.0]  # at 3 and 4 the first still holds 20
+    assert band.half == pytest.approx([12.706204736 * abs(p - q) / 2 for p, q in ((20, 4), (20, 0), (20, 8))])
+
+
+def test_mean_curve_of_one_of_none_and_of_those_that_share_nothing():
+    band = mean_curve([[(1, 3.0), (2, 4.0)]])
+    assert band.mean == [3.0, 4.0] and all(math.isnan(half) for half in band.half)
+    for curves in ([], [[]], [[(1, 1.0)], []], [[(1, 1.0), (2, 1.0)], [(3, 1.0), (4, 1.0)]]):
+        assert mean_curve(curves) == ([], [], [])
+
+
+def test_a_long_mean_curve_keeps_its_ends():
+    band = mean_curve([[(x, float(x)) for x in range(1000)]] * 2, most=7)
+    assert len(band.x) == 7 and (band.x[0], band.x[-1]) == (0, 999) and band.mean == band.x

@@ -21,6 +21,7 @@ ALLOWED = {
     "data": {"data"},
     "analysis": set(),
     "plots": {"architecture", "analysis", "plots"},
+    "report": {"report", "runs", "analysis", "architecture", "plots", "spaces"},
     "spaces": {"architecture", "spaces"},
     "architects": {"architecture", "spaces.base", "architects.base"},
     "strategies": {

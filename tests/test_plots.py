@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from itertools import combinations
+from xml.etree import ElementTree
 
 import networkx as nx
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from oneshot import plots
+from oneshot.analysis import Band
 from oneshot.architecture import Choice
 from oneshot.spaces.darts import DARTSCells
 
@@ -258,3 +260,51 @@ def test_confusion_shows_every_count_and_class():
 def test_confusion_of_many_classes_has_no_numbers():
     figure = plots.confusion(np.eye(100, dtype=int).tolist(), [f"class {c}" for c in range(100)])
     assert not figure.axes[0].texts and len(figure.axes[0].get_yticklabels()) == 100
+
+
+def test_bands_draw_the_means_and_cut_the_intervals() -> None:
+    wide, single = Band([1, 2], [10.0, 20.0], [500.0, 1.0]), Band([1, 3], [12.0, 14.0], [np.nan, np.nan])
+    figure = plots.bands({"updates": {"b": single, "a": wide}, "seconds": {"a": wide}}, ["a", "b"], "accuracy, %")
+    first, second = figure.axes
+    lines = {str(line.get_label()): line for line in first.lines}
+    assert {name: list(line.get_ydata()) for name, line in lines.items()} == {"a": [10, 20], "b": [12, 14]}
+    assert len(first.collections) == 1 and first.get_ylim() == pytest.approx((4, 26))
+    assert second.lines[0].get_color() == lines["a"].get_color() != lines["b"].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "a"]
+
+
+def test_fronts_mark_every_run_and_join_the_front_alone() -> None:
+    points = {"a": [(50.0, 10.0), (40.0, 20.0)], "b": [(60.0, 30.0)]}
+    (axes,) = plots.fronts(points, [(60.0, 30.0), (50.0, 10.0)], ["x", "a", "b"], ("accuracy", "cost")).axes
+    found = {str(line.get_label()): [*zip(line.get_xdata(), line.get_ydata(), strict=True)] for line in axes.lines}
+    assert found == {"Pareto front": [(10, 50), (30, 60)], "a": [(10, 50), (20, 40)], "b": [(30, 60)]}
+
+
+def test_spent_has_a_bar_a_mean_and_a_dot_a_seed() -> None:
+    values = {"seconds": {"a": [1.0, 3.0], "b": []}, "memory": {"a": [4.0], "c": [8.0]}}
+    first, second = plots.spent(values, ["a", "b", "c"]).axes
+    assert [bar.get_width() for bar in first.patches] == [2.0] and [b.get_width() for b in second.patches] == [4, 8]
+    assert list(first.lines[0].get_xdata()) == [1, 3]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["a", "c"]
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "\x01\x02", "x" * 999, "a_b^c"])
+def test_any_label_can_be_drawn(name: str) -> None:
+    band = Band([1, 2], [1.0, 2.0], [0.1, 0.1])
+
+    def pictures() -> list[bytes]:
+        figures = [
+            plots.bands({"x": {name: band}}, [name], "y"),
+            plots.fronts({name: [(1.0, 2.0)]}, [(1.0, 2.0)], [name], ("y", "x")),
+            plots.spent({"s": {name: [1.0]}}, [name]),
+        ]
+        return [plots.vector(figure) for figure in figures]
+
+    drawn = pictures()
+    assert drawn == pictures()
+    assert all(ElementTree.fromstring(picture).tag.endswith("svg") for picture in drawn)
+
+
+def test_a_vector_needs_no_font() -> None:
+    picture = plots.vector(plots.bars({"a": 1.0}, "ratio"))
+    assert b"<text" not in picture and b"<use" in picture

@@ -3,6 +3,7 @@
 Figures are made without pyplot: nothing global changes and no display is needed.
 """
 
+import io
 import os
 from pathlib import Path
 
@@ -39,3 +40,11 @@ def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
             os.replace(temporary, path)
             written.append(path)
     return written
+
+
+def vector(figure: Figure) -> bytes:
+    """An SVG file whose letters are shapes, so that it looks the same without its fonts; same figure, same bytes."""
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "oneshot"}):
+        content = io.BytesIO()
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()

@@ -1,0 +1,1 @@
+"""Run folders, read as data, grouped over seeds and written as a page."""

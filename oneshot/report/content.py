@@ -1,0 +1,191 @@
+"""What a report says: the blocks of its page, from records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from oneshot.errors import is_number
+from oneshot.report import differences, figures
+from oneshot.report.grouping import Group, LeftOut, Section, images
+from oneshot.report.measures import ACCURACIES, MEASURES, Measure, best
+from oneshot.report.page import Block, Heading, Listing, Picture, Table, Text
+from oneshot.report.records import Record
+
+RANKED = {"kendall_tau": "Kendall's tau", "spearman_rho": "Spearman's rho", "precision_at_top_5_percent": "top 5 %"}
+MEMORY = (
+    "Peak memory is the larger of search and training: of a GPU's allocator, else of the process, so jobs of one "
+    "--multirun, which share a process, show the largest so far."
+)
+
+
+def report(
+    sections: Sequence[Section],
+    left_out: Sequence[LeftOut],
+    rankings: Sequence[Record],
+    metric: str | None = None,
+    against: str = "multiply_accumulates",
+) -> Iterator[Block]:
+    """All blocks of the page. metric: of ACCURACIES; None: of a section the first that it has. against: of COSTS."""
+    yield Text(_counts(sections, left_out, rankings))
+    for number, section in enumerate(sections):
+        yield from (_numbered(block, number) for block in _section(section, metric, against))
+    if rankings:
+        yield from _rankings(rankings)
+    if left_out:
+        yield Heading("Not in the tables")
+        yield Text("These runs are in no mean and in no picture.")
+        yield Table("Runs that are not in the tables", ("run", "status", "why"), [tuple(one) for one in left_out])
+
+
+def _section(section: Section, metric: str | None, against: str) -> Iterator[Block]:
+    names = [metric] if metric else list(ACCURACIES)
+    accuracy = next(
+        (MEASURES[name] for name in names if any(MEASURES[name].values(group) for group in section.groups)),
+        MEASURES[names[0]],
+    )
+    section.groups.sort(key=lambda group: -(accuracy.mean(group) or -1.0))
+    yield Heading(section.heading)
+    yield _summary(section, accuracy)
+    yield Listing(list(_notes(section, accuracy)))
+    yield Heading("What differs", 3)
+    yield Text("Settings beside those of the methods themselves, as the runs' config.yaml say them.")
+    alike, apart = differences.shared(section), differences.differing(section)
+    yield Listing([*alike, *(apart or ["Nothing differs."])])
+    pictures: list[tuple[str, list[Picture | str]]] = [
+        ("Validation accuracy over time", list(figures.anytime(section))),
+        (
+            "Accuracy against cost",
+            [*figures.cost_front(section, accuracy, against), *figures.queried(section, accuracy)],
+        ),
+        ("Found cells, of each group's best seed", list(figures.found_cells(section, accuracy))),
+        (
+            "Architecture probabilities over the search",
+            [*figures.entropy(section), *figures.probabilities(section, accuracy)],
+        ),
+        ("Time and memory", list(figures.spent(section))),
+    ]
+    for title, own in pictures:
+        if own:
+            yield Heading(title, 3)
+            yield from (Text(one) if isinstance(one, str) else one for one in own)
+    yield Heading("Every run", 3)
+    yield _every(section)
+
+
+def _summary(section: Section, accuracy: Measure) -> Table:
+    """A row a group; columns that no group has are left out."""
+    shown = [m for m in MEASURES.values() if any(m.values(group) for group in section.groups)]
+    names = [_heads(section) if m is MEASURES["updates"] else m.name for m in shown]
+    rows = [(group.label, _seeds(group), *(m.text(group) for m in shown)) for group in section.groups]
+    winner = best(section.groups, accuracy)
+    bold = {(section.groups.index(winner), 2 + shown.index(accuracy))} if winner else set()
+    numbers = frozenset(range(1, len(shown) + 2))
+    return Table(f"Results: {section.heading}", ("group", "seeds", *names), rows, numbers, frozenset(bold))
+
+
+def _heads(section: Section) -> str:
+    """What the budget of these searches is counted in."""
+    logged = {lineage.head.log is not None for group in section.groups for lineage in group.lineages if lineage.head}
+    return "updates or queries" if len(logged) > 1 else "queries" if logged == {True} else "updates"
+
+
+def _seeds(group: Group) -> str:
+    """How many finished, and what became of the others."""
+    failed: dict[str, int] = {}
+    for lineage in group.missing:
+        status = next(record.status for record in lineage.records if not record.finished)
+        failed[status] = failed.get(status, 0) + 1
+    more = ", ".join(f"{count} {status}" for status, count in failed.items())
+    return f"{len(group.lineages)} ({more})" if more else f"{len(group.lineages)}"
+
+
+def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
+    """What one must know to read the table."""
+    yield "Accuracies: mean over seeds ± half of the 95 % interval (Student's t). Everything else: means over seeds."
+    name, winner = accuracy.of_what, best(section.groups, accuracy)
+    if winner:
+        yield f"In bold: the {name} accuracy whose interval lies above all others."
+    elif len([group for group in section.groups if accuracy.values(group)]) > 1:
+        yield f"No group is shown to be best: intervals of {name} accuracy overlap, or a group has one seed."
+    records = [lineage for group in section.groups for lineage in group.lineages]
+    if any(lineage.head and lineage.head.log is None for lineage in records):
+        yield "Validation, of a search: the found architecture with the supernet's weights."
+    if any(lineage.head and lineage.head.log is not None for lineage in records):
+        yield "Validation, of a baseline: its best architecture by its estimator, which is the largest of many scores."
+    if section.tabular:
+        yield "Test accuracies are the table's; sizes are those of the configured network and images."
+    else:
+        bare = [
+            group.label for group in section.groups if group.lineages and not any(x.trained for x in group.lineages)
+        ]
+        if bare and len(bare) < len([group for group in section.groups if group.lineages]):
+            yield f"Sizes are those of the trained network; of {', '.join(bare)}, not trained, those of the search."
+    if any(len(lineage.trained) > 1 for lineage in records):
+        yield "Where an architecture was trained several times, the mean of its trainings counts as one value."
+    pairs = {(images(x.head.settings), images(x.trained[0].settings)) for x in records if x.head and x.trained}
+    for searched, trained in sorted(pairs):
+        if searched != trained:
+            yield f"Searched on {searched}, trained on {trained}."
+    for group in section.groups:
+        if group.merged:
+            yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by has put them together."
+    if any(MEASURES["peak_memory"].values(group) for group in section.groups):
+        yield MEMORY
+
+
+def _every(section: Section) -> Table:
+    """A row a search and its trainings."""
+    rows = []
+    for group in section.groups:
+        for lineage in sorted(group.lineages, key=lambda one: one.first.seed.zfill(20)):
+            shown = [MEASURES[name] for name in (*reversed(ACCURACIES), "search_seconds")]
+            values = [measure.of(lineage) for measure in shown]
+            texts = ["" if v is None else f"{m.scale * v:{m.format}}" for m, v in zip(shown, values, strict=True)]
+            head = str(lineage.head.path) if lineage.head else ""
+            trained = ", ".join(str(record.path) for record in lineage.trained)
+            rows.append((group.label, lineage.first.seed, *texts, head, trained))
+    columns = ("group", "seed", "validation, %", "test, %", "search, s", "search or baseline", "training")
+    return Table(f"{len(rows)} runs of {section.heading}", columns, rows, frozenset({1, 2, 3, 4}), folded=True)
+
+
+def _rankings(records: Sequence[Record]) -> Iterator[Block]:
+    """Of scripts/rank.py: what an estimator, and sizes alone, say of the order of random architectures."""
+    rows = []
+    for record in records:
+        agreement = record.result.get("agreement")
+        for side, measures in agreement.items() if isinstance(agreement, dict) else ():
+            name = _class(record, side) if side == "estimator" else str(side).replace("_", " ")
+            values = [_interval(measures.get(m) if isinstance(measures, dict) else None) for m in RANKED]
+            count = str(record.result.get("architectures", ""))[:12]
+            rows.append((str(record.path), name, _class(record, "reference"), count, *values))
+    yield Heading("Rankings")
+    yield Text("How far an order of random architectures agrees with a reference: value [95 % interval, bootstrap].")
+    columns = ("run", "ordered by", "reference", "architectures", *RANKED.values())
+    yield Table("Rankings", columns, rows, frozenset(range(3, 7)))
+
+
+def _class(record: Record, node: str) -> str:
+    return str(record.settings.get(f"{node}._target_", "")).rpartition(".")[2][:60]
+
+
+def _interval(measure: Any) -> str:
+    numbers: list[Any] = [measure.get(n) for n in ("value", "low", "high")] if isinstance(measure, Mapping) else []
+    if not numbers or not all(map(is_number, numbers)):
+        return ""
+    return f"{numbers[0]:.3f} [{numbers[1]:.3f}, {numbers[2]:.3f}]"
+
+
+def _counts(sections: Sequence[Section], left_out: Sequence[LeftOut], rankings: Sequence[Record]) -> str:
+    groups = [group for section in sections for group in section.groups]
+    runs = sum(len(group.lineages) for group in groups)
+    parts = [f"Methods and settings: {len(groups)}; finished runs of these, with their trainings: {runs}"]
+    parts += [f"rankings: {len(rankings)}"] if rankings else []
+    parts += [f"in no table, and listed at the end: {len(left_out)}"] if left_out else []
+    more = " Different spaces and images are not compared: each has a section of its own." if len(sections) > 1 else ""
+    return f"{'; '.join(parts)}.{more}"
+
+
+def _numbered(block: Block, number: int) -> Block:
+    """Pictures of different sections have different files."""
+    if isinstance(block, Picture):
+        return Picture(f"{number}-{block.name}", block.svg, block.text, block.caption, block.size)
+    return block

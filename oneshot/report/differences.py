@@ -1,0 +1,68 @@
+"""What the groups of a section share and what they do not: whoever compares them must know."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oneshot.report.grouping import NOTHING, Section, shown, value_of
+from oneshot.report.lineage import matters
+from oneshot.report.records import exact
+
+OWN = ("architect", "strategy", "schedule", "selection")  # what makes a method, and what its label names
+BUDGET = (
+    *("space.cells", "space.channels", "data.train_size", "data.batch_size", "data.architecture_fraction"),
+    *("epochs", "budget.queries", "budget.seconds", "estimator._target_", "trainer.precision"),
+)
+
+
+def shared(section: Section) -> list[str]:
+    """Sizes and budgets that are the same in all groups which have them, searches and trainings apart."""
+    lines = []
+    for stage, values in _stages(section).items():
+        alike = {name: own[0][1] for name, own in values.items() if name in BUDGET and _alike(own)}
+        same = [f"{name}={shown(value)}" for name, value in alike.items() if value is not None]
+        if same:
+            lines.append(f"Equal in all {stage}: {', '.join(same)}.")
+    return lines
+
+
+def differing(section: Section) -> list[str]:
+    """Each setting that is not the same in all groups which have it: its values, and whose they are.
+
+    The settings of the methods themselves are left out.
+    """
+    lines = []
+    for stage, values in _stages(section).items():
+        for name, own in values.items():
+            if name.split(".")[0] in OWN or _alike(own):
+                continue
+            by_value: dict[str, tuple[str, list[str]]] = {}
+            for label, value in own:
+                members = by_value.setdefault(exact(value), (shown(value), []))[1]
+                if label not in members:
+                    members.append(label)
+            parts = [f"{text} in {', '.join(labels)}" for text, labels in by_value.values()]
+            lines.append(f"Differs between {stage}: {name} is {'; '.join(parts)}.")
+    return lines
+
+
+def _alike(values: Sequence[tuple[str, Any]]) -> bool:
+    return all(value == values[0][1] for _, value in values)
+
+
+def _stages(section: Section) -> dict[str, dict[str, list[tuple[str, Any]]]]:
+    """Stage -> setting -> (group, value) of every finished run in which the setting counts.
+
+    One that a run does not have does not count: another kind of run has other settings.
+    """
+    rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {"searches": [], "trainings": []}
+    for group in section.groups:
+        for lineage in group.lineages:
+            if lineage.head:
+                rows["searches"].append((group.label, matters(lineage.head)))
+            rows["trainings"] += [(group.label, matters(record)) for record in lineage.trained[:1]]
+    stages: dict[str, dict[str, list[tuple[str, Any]]]] = {}
+    for stage, own in rows.items():
+        names = dict.fromkeys(name for _, settings in own for name in settings)
+        pairs = {name: [(group, value_of(settings, name)) for group, settings in own] for name in names}
+        stages[stage] = {name: [pair for pair in own if pair[1] != NOTHING] for name, own in pairs.items()}
+    return stages

@@ -1,0 +1,231 @@
+"""The pictures of a section."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from oneshot import plots
+from oneshot.analysis import Band, mean_curve, pareto
+from oneshot.architecture import Architecture
+from oneshot.errors import InputError
+from oneshot.report import series
+from oneshot.report.grouping import Group, Section
+from oneshot.report.lineage import Lineage
+from oneshot.report.measures import MEASURES, Measure
+from oneshot.report.page import Picture
+from oneshot.report.records import Record
+from oneshot.report.series import Point
+from oneshot.spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
+from oneshot.spaces.darts import CANDIDATES
+
+PIXELS = 96  # an inch, of CSS
+IMAGES, CLASSES = (3, 32, 32), 10  # the choices of a space do not depend on them
+QUANTITIES = {
+    "multiply_accumulates": "multiply-accumulates",
+    "parameters": "parameters",
+    "search_seconds": "search, seconds",
+    "training_seconds": "training, seconds",
+    "peak_memory": "peak memory, MiB",
+}
+
+
+def picture(name: str, figure: Figure, text: str, caption: str) -> Picture:
+    width, height = figure.get_size_inches() * PIXELS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a label in another script
+        svg = plots.vector(figure)
+    return Picture(name, svg, text, caption, (round(width), round(height)))
+
+
+def anytime(section: Section) -> Iterator[Picture]:
+    """Validation accuracy over updates or queries, and over seconds: searches and baselines apart."""
+    names = [group.label for group in section.groups]
+    for baseline, x, caption in (
+        (
+            False,
+            "updates",
+            "Accuracy of the supernet on validation images, under the architect's probabilities: what the search sees, "
+            "not what it finds.",
+        ),
+        (
+            True,
+            "queries",
+            "Validation accuracy, by the estimator, of the best architecture asked for so far (at the highest fidelity "
+            "so far); the first tenth may lie below the picture. Seconds are with those of the supernet's training, where "
+            "a run says them.",
+        ),
+    ):
+        curves = {group.label: _curves(group, series.validation, baseline) for group in section.groups}
+        panels = _panels(curves, x)
+        if panels[x]:
+            figure = plots.bands(panels, names, "validation accuracy, %", steps=baseline)
+            text = f"Validation accuracy over {x} and over seconds. At the end: {_ends(panels[x], ' %')}."
+            lines = f"{caption} Lines are means over seeds, bands their 95 % intervals; both end where a seed does."
+            yield picture(f"anytime-{x}", figure, text, lines)
+
+
+def entropy(section: Section) -> Iterator[Picture]:
+    """Of the searches' probabilities."""
+    curves = {group.label: _curves(group, series.entropy, False) for group in section.groups}
+    panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
+    if panels["updates"]:
+        figure = plots.bands(panels, [group.label for group in section.groups], "normalized entropy")
+        text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
+        yield picture("entropy", figure, text, "How far a search has decided: 1 is uniform, 0 one candidate an edge.")
+
+
+def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Picture]:
+    """Every run's accuracy against its cost, with the Pareto front."""
+    against = MEASURES[cost]
+    points = {}
+    for group in section.groups:
+        pairs = [(accuracy.of(lineage), against.of(lineage)) for lineage in group.lineages]
+        own = [(accuracy.scale * a, against.scale * c) for a, c in pairs if a is not None and c is not None]
+        if own:
+            points[group.label] = own
+    every = [(point, label) for label, own in points.items() for point in own]
+    if len(every) < 2:
+        return
+    best = [every[i] for i in pareto([point for point, _ in every])]
+    names = [group.label for group in section.groups]
+    what = accuracy.of_what + " accuracy"
+    figure = plots.fronts(points, [point for point, _ in best], names, (f"{what}, %", QUANTITIES[cost]))
+    listed = "; ".join(f"{label} {value:.2f} % at {price:,.0f}" for (value, price), label in best)
+    text = f"{what.capitalize()} against {QUANTITIES[cost]}, a mark a run. Pareto front: {listed}."
+    yield picture("front", figure, text, "A mark a run. On the front: none is both cheaper and at least as accurate.")
+
+
+def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
+    """Of the baselines with a cost, everything that each one's best seed asked for."""
+    points = {}
+    for group in section.groups:
+        lineage = best_seed(group, accuracy)
+        own = series.asked(lineage.head) if lineage and lineage.head else []
+        if own:
+            points[group.label] = [(100 * value, cost) for value, cost in own]
+    every = [point for own in points.values() for point in own]
+    if len(every) > 1:
+        best = [every[i] for i in pareto(every)]
+        figure = plots.fronts(
+            points, best, [group.label for group in section.groups], ("validation accuracy, %", "cost")
+        )
+        caption = (
+            "Every architecture that the best seed of each baseline asked for: validation accuracy by the estimator, "
+            "and the configured cost of its candidates."
+        )
+        yield picture("queries", figure, f"{caption} {len(best)} of {len(every)} are on the Pareto front.", caption)
+
+
+def found_cells(section: Section, accuracy: Measure) -> Iterator[Picture | str]:
+    """What each group's best seed found, equal ones once; a line where it cannot be drawn."""
+    drawn: dict[Architecture, tuple[SearchSpace, list[str]]] = {}
+    for group in section.groups:
+        lineage = best_seed(group, accuracy)
+        if lineage is None:
+            continue
+        space = space_of(lineage.first)
+        architecture = architecture_of(lineage.first, space) if space else None
+        value = accuracy.of(lineage)
+        named = f"{group.label}, seed {lineage.first.seed}"
+        if value is not None:
+            named += f" ({accuracy.of_what} {accuracy.scale * value:.2f} %)"
+        if space and architecture:
+            drawn.setdefault(architecture, (space, []))[1].append(named)
+        else:
+            yield f"{named}: its space, or what it found in it, is not the package's; see {lineage.first.path}"
+    for n, (architecture, (space, names)) in enumerate(drawn.items()):
+        text = f"Found by {'; '.join(names)}: {space.notation(architecture)}"
+        yield picture(f"cells-{n}", plots.cells(space.graphs(architecture)), text, "; ".join(names))
+
+
+def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
+    """Over the epochs of each group's best seed, where they move."""
+    for n, group in enumerate(section.groups):
+        lineage = best_seed(group, accuracy)
+        space = space_of(lineage.head) if lineage and lineage.head and not lineage.head.log else None
+        if lineage is None or lineage.head is None or space is None:
+            continue
+        table = series.probabilities(lineage.head, space.shape)
+        if table is None or not (table != table[0]).any():
+            continue
+        figure = plots.heat_maps(table.tolist(), space.choices)
+        caption = f"{group.label}, seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
+        last = ", ".join(
+            f"{choice.name} {choice.candidates[int(row.argmax())]}"
+            for choice, row in zip(space.choices, table[-1], strict=True)
+        )
+        yield picture(f"probabilities-{n}", figure, f"{caption} Most probable at the end: {last}.", caption)
+
+
+def spent(section: Section) -> Iterator[Picture]:
+    """Seconds and memory."""
+    quantities = {}
+    for name in ("search_seconds", "training_seconds", "peak_memory"):
+        values = {group.label: MEASURES[name].values(group) for group in section.groups}
+        if any(values.values()):
+            quantities[QUANTITIES[name]] = values
+    if quantities:
+        figure = plots.spent(quantities, [group.label for group in section.groups])
+        text = "Seconds and memory of each group; the numbers are those of the table above."
+        yield picture("spent", figure, text, "A bar is the mean over seeds, a dot a seed.")
+
+
+def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
+    """The lineage with the highest accuracy; of equal ones, and where none has one, the first."""
+    values = [(accuracy.of(lineage), lineage) for lineage in group.lineages]
+    return max(values, key=lambda pair: -1.0 if pair[0] is None else pair[0], default=(None, None))[1]
+
+
+def space_of(record: Record) -> SearchSpace | None:
+    """The space that the settings name, if it is one of the package's; nothing else that they name is called."""
+    settings = record.settings
+    name = str(settings.get("space._target_"))
+    try:
+        if name.startswith("oneshot.spaces.") and name.endswith(".NASBench201"):
+            return NASBench201(IMAGES, CLASSES)
+        if name.startswith("oneshot.spaces.") and name.endswith(".DARTSCells"):
+            own = [key.split(".")[2] for key in settings if key.startswith("space.operations.")]
+            return DARTSCells(
+                IMAGES,
+                CLASSES,
+                nodes=settings.get("space.nodes", 4),
+                candidates=settings.get("space.candidates", CANDIDATES),
+                operations={key: OPERATIONS["skip_connect"] for key in own},  # only its name counts
+            )
+    except (InputError, TypeError, ValueError):
+        pass
+    return None
+
+
+def architecture_of(record: Record, space: SearchSpace) -> Architecture | None:
+    """What a run found or trained, None where its file says nothing that the space allows."""
+    decisions: Any = record.result.get("architecture")
+    try:
+        if decisions is None:
+            logged = series.best_query(record)["architecture"]
+            return space.architecture([int(decision) for decision in logged])
+        return space.architecture([c.candidates.index(decisions[c.name]) for c in space.choices])
+    except (InputError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _curves(group: Group, of: Callable[[Record], list[Point]], baseline: bool) -> list[list[Point]]:
+    heads = [lineage.head for lineage in group.lineages if lineage.head and (lineage.head.log is not None) == baseline]
+    return [curve for curve in map(of, heads) if curve]
+
+
+def _panels(curves: dict[str, list[list[Point]]], x: str, scale: float = 100.0) -> dict[str, dict[str, Band]]:
+    """Bands over steps and over seconds, where there are any."""
+    steps = {name: mean_curve([[(p.step, scale * p.value) for p in c] for c in own]) for name, own in curves.items()}
+    clocks = {
+        name: mean_curve([[(p.seconds, scale * p.value) for p in c if p.seconds == p.seconds] for c in own])
+        for name, own in curves.items()
+    }
+    panels = {x: steps, "seconds": clocks}
+    return {name: {group: band for group, band in of_group.items() if band.x} for name, of_group in panels.items()}
+
+
+def _ends(bands: dict[str, Band], unit: str = "") -> str:
+    return ", ".join(f"{name} {band.mean[-1]:.2f}{unit}" for name, band in bands.items())

@@ -1,0 +1,134 @@
+"""The numbers of the groups: what each lineage measured, means and intervals over seeds."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from oneshot.analysis import mean_interval
+from oneshot.errors import is_number
+from oneshot.report import series
+from oneshot.report.grouping import Group
+from oneshot.report.lineage import Lineage
+
+
+class Measure(NamedTuple):
+    """of: its value of a lineage, None where it has none; times `scale`, written in `format`."""
+
+    name: str
+    of: Callable[[Lineage], float | None]
+    scale: float
+    format: str
+    interval: bool = False  # whether a table shows its interval
+
+    @property
+    def of_what(self) -> str:
+        """The name without its unit."""
+        return self.name.partition(",")[0]
+
+    def values(self, group: Group) -> list[float]:
+        found = [self.of(lineage) for lineage in group.lineages]
+        return [self.scale * value for value in found if value is not None]
+
+    def mean(self, group: Group) -> float | None:
+        values = self.values(group)
+        return mean_interval(values)[0] if values else None
+
+    def text(self, group: Group) -> str:
+        """Mean and half of the 95 % interval; how many seeds have it, where these are fewer than the group's."""
+        values = self.values(group)
+        if not values:
+            return ""
+        mean, half = mean_interval(values)
+        text = f"{mean:{self.format}}"
+        text += f" ± {half:{self.format}}" if self.interval and len(values) > 1 else ""
+        return f"{text} ({len(values)} of {len(group.lineages)})" if len(values) < len(group.lineages) else text
+
+
+def updates(lineage: Lineage) -> float | None:
+    """Of a search, or the queries of a baseline."""
+    if lineage.head is None:
+        return None
+    return _number(lineage.head.result, "queries") if lineage.head.log else series.updates(lineage.head)
+
+
+def validation_accuracy(lineage: Lineage) -> float | None:
+    """Of what was found: by a search with the supernet's weights, by a baseline in its estimator's way."""
+    if lineage.head is None:
+        return None
+    result = lineage.head.result
+    for name in ("validation_accuracy", "best_accuracy", "found_valid_accuracy"):
+        if is_number(result.get(name)):
+            return result[name]
+    scores = series.best_query(lineage.head).get("scores")
+    value = scores.get("accuracy") if isinstance(scores, dict) else None
+    return value if is_number(value) else None
+
+
+def test_accuracy(lineage: Lineage) -> float | None:
+    """The mean over the trainings; where there is none, and the baseline reads a table, the table's."""
+    if lineage.trainings:
+        return _mean([_number(record.result, "test_accuracy") for record in lineage.trained])
+    return _number(lineage.first.result, "test_accuracy")
+
+
+def search_seconds(lineage: Lineage) -> float | None:
+    """With those of a baseline's supernet, where it says them."""
+    if lineage.head is None:
+        return None
+    if lineage.head.log is None:
+        return _number(lineage.head.result, "seconds")
+    own = _number(lineage.head.result, "search_seconds")
+    return None if own is None else own + (_number(lineage.head.result, "supernet_seconds") or 0.0)
+
+
+def training_seconds(lineage: Lineage) -> float | None:
+    return _mean([_number(record.result, "seconds") for record in lineage.trained])
+
+
+def peak_memory(lineage: Lineage) -> float | None:
+    """The larger of search and training, in bytes."""
+    found = [_number(record.result, "peak_memory_bytes") for record in lineage.records if record.finished]
+    return max((value for value in found if value is not None), default=None)
+
+
+def size(name: str) -> Callable[[Lineage], float | None]:
+    """Of the trained network; where none was trained, of what was found in the size of the search."""
+    return lambda lineage: _number((lineage.trained or [lineage.first])[0].result, name)
+
+
+MEASURES = {
+    "updates": Measure("updates", updates, 1.0, ",.0f"),
+    "validation_accuracy": Measure("validation,\N{NO-BREAK SPACE}%", validation_accuracy, 100.0, ".2f", interval=True),
+    "test_accuracy": Measure("test,\N{NO-BREAK SPACE}%", test_accuracy, 100.0, ".2f", interval=True),
+    "parameters": Measure("parameters", size("parameters"), 1.0, ",.0f"),
+    "multiply_accumulates": Measure("multiply-accumulates", size("multiply_accumulates"), 1.0, ",.0f"),
+    "search_seconds": Measure("search,\N{NO-BREAK SPACE}s", search_seconds, 1.0, ",.1f"),
+    "training_seconds": Measure("training,\N{NO-BREAK SPACE}s", training_seconds, 1.0, ",.1f"),
+    "peak_memory": Measure("peak memory, MiB", peak_memory, 2.0**-20, ",.0f"),
+}
+ACCURACIES = ("test_accuracy", "validation_accuracy")
+COSTS = ("multiply_accumulates", "parameters", "search_seconds", "training_seconds", "peak_memory")
+
+
+def best(groups: Sequence[Group], measure: Measure) -> Group | None:
+    """The group whose interval lies above those of all others that have the measure; None where there is none.
+
+    Every interval needs two seeds, so one seed shows nothing.
+    """
+    intervals = {group: mean_interval(values) for group in groups if (values := measure.values(group))}
+    if len(intervals) < 2 or any(math.isnan(half) for _, half in intervals.values()):
+        return None
+    top = max(intervals, key=lambda group: intervals[group][0])
+    low = intervals[top][0] - intervals[top][1]
+    others = [mean + half for group, (mean, half) in intervals.items() if group is not top]
+    return top if all(low > high for high in others) else None
+
+
+def _number(result: Mapping[str, Any], name: str) -> float | None:
+    value = result.get(name)
+    return value if is_number(value) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return math.fsum(found) / len(found) if found else None

@@ -1,0 +1,200 @@
+"""A page as blocks, and its two forms: HTML in one file, and Markdown. Every text is escaped here and nowhere else."""
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+CSS = """
+:root { color-scheme: light dark; --text: #1c2024; --soft: #5b6570; --line: #d9dee3; --back: #ffffff; --card: #f5f7f9;
+  --link: #0b5cad }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e9ec; --soft: #a3adb8; --line: #39424b; --back: #14181c;
+  --card: #1e242a; --link: #7db8f0 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1.25rem 4rem; background: var(--back); color: var(--text);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: .5rem 0 1rem }
+h2 { font-size: 1.35rem; margin: 3rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line) }
+h3 { font-size: 1.08rem; margin: 2rem 0 .5rem }
+p, li { max-width: 52rem; overflow-wrap: anywhere }
+summary { color: var(--link); cursor: pointer }
+.scroll { overflow-x: auto; margin: .75rem 0 }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; color: var(--soft); font-weight: 600 }
+th.number, td.number { text-align: right }
+td.number { white-space: nowrap }
+tbody th, td { overflow-wrap: anywhere }
+th:first-child { position: sticky; left: 0; background: var(--back) }
+tbody th { font-weight: 500; min-width: 11rem }
+.row { display: flex; flex-wrap: wrap; gap: 0 .5rem; align-items: flex-start }
+figure { margin: .75rem 0 1.5rem; max-width: 100% }
+figure .scroll { margin: 0; width: fit-content; max-width: 100%; padding: .5rem; background: #ffffff;
+  border: 1px solid var(--line); border-radius: .5rem }
+figure img { display: block; max-width: 100%; height: auto }
+figcaption { color: var(--soft); font-size: .92rem; max-width: 52rem; margin-top: .4rem; overflow-wrap: anywhere }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem } th, td { padding: .3rem .5rem }
+  tbody th { min-width: 8rem }
+  figure .scroll { padding: .4rem } figure img { max-width: none } }
+@media print { body { max-width: none } h2 { break-after: avoid } figure, table { break-inside: avoid } }
+"""
+FRAME = 18  # pixels that a picture's frame adds to its width
+BREAKS = r"(?<=[.=:/_])(?=[a-z])"  # where a long name may go on in the next line
+
+
+@dataclass(frozen=True)
+class Heading:
+    """level: 1 is the page's own."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines, each an item."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column names its row. numbers: columns that are aligned to the right. bold: cells (row, column).
+
+    folded: shows its caption alone until it is opened, where the form can do that.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+    bold: frozenset[tuple[int, int]] = frozenset()
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """name: of its file, [a-z0-9-]. svg: the picture. text: what it says, for who does not see it. size: CSS pixels."""
+
+    name: str
+    svg: bytes
+    text: str
+    caption: str
+    size: tuple[int, int]
+
+
+Block = Heading | Text | Listing | Table | Picture
+
+
+def to_html(title: str, blocks: Sequence[Block]) -> str:
+    """One file that needs nothing else: pictures inside, no script, nothing from a network."""
+    parts = []
+    for pictures, own in groupby(blocks, key=lambda block: isinstance(block, Picture)):
+        text = "\n".join(_html(block) for block in own)
+        parts.append(f'<div class="row">\n{text}\n</div>' if pictures else text)
+    body = "\n".join(parts)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{_escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def to_markdown(title: str, blocks: Sequence[Block], folder: str) -> str:
+    """Pictures are `folder`/NAME.svg, relative to the file."""
+    return "\n\n".join([f"# {markdown(title)}", *(_markdown(block, folder) for block in blocks)]) + "\n"
+
+
+def markdown(text: str) -> str:
+    """A text on one line that no Markdown reader takes for anything else."""
+    escaped = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", printable(text))
+    for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", ":&#47;/"), ("www.", "www&#46;")):
+        escaped = escaped.replace(plain, entity)
+    return escaped
+
+
+def printable(text: str) -> str:
+    """On one line, and without characters that cannot be shown or written."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
+def _escape(text: str) -> str:
+    return html.escape(printable(text))
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"<h{block.level}>{_escape(block.text)}</h{block.level}>"
+        case Text():
+            return f"<p>{_escape(block.text)}</p>"
+        case Listing():
+            return "<ul>\n" + "\n".join(f"<li>{_escape(item)}</li>" for item in block.items) + "\n</ul>"
+        case Table():
+            return _html_table(block)
+        case Picture():
+            data = base64.b64encode(block.svg).decode()
+            width, height = block.size
+            image = f'<img width="{width}" height="{height}" alt="{_escape(block.text)}"'
+            return (
+                f'<figure style="width: {width + FRAME}px">\n<div class="scroll" tabindex="0">'
+                f'{image} src="data:image/svg+xml;base64,{data}"></div>\n'
+                f"<figcaption>{_escape(block.caption)}</figcaption>\n</figure>"
+            )
+
+
+def _html_table(table: Table) -> str:
+    classes = [' class="number"' if n in table.numbers else "" for n in range(len(table.columns))]
+    head = "".join(f'<th scope="col"{c}>{_escape(t)}</th>' for c, t in zip(classes, table.columns, strict=True))
+    rows = []
+    for y, row in enumerate(table.rows):
+        cells = [f'<th scope="row">{re.sub(BREAKS, "<wbr>", _escape(row[0]))}</th>']
+        for x, cell in enumerate(row[1:], 1):
+            text = _escape(cell)
+            cells.append(f"<td{classes[x]}>{f'<strong>{text}</strong>' if (y, x) in table.bold else text}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    label = _escape(table.caption)
+    text = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n<table aria-label="{label}">\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>\n</div>"
+    )
+    return f"<details>\n<summary>{label}</summary>\n{text}\n</details>" if table.folded else text
+
+
+def _markdown(block: Block, folder: str) -> str:
+    match block:
+        case Heading():
+            return f"{'#' * block.level} {markdown(block.text)}"
+        case Text():
+            return _line(block.text)
+        case Listing():
+            return "\n".join(f"- {_line(item)}" for item in block.items)
+        case Table():
+            return _markdown_table(block)
+        case Picture():
+            return f"![{markdown(block.text)}]({folder}/{block.name}.svg)\n\n{_line(block.caption)}"
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---:" if n in table.numbers else "---" for n in range(len(table.columns))]
+    lines = [[markdown(column) for column in table.columns], rule]
+    for y, row in enumerate(table.rows):
+        lines.append([f"**{markdown(c)}**" if (y, x) in table.bold else markdown(c) for x, c in enumerate(row)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(text: str) -> str:
+    """A line of text that begins no list and no heading."""
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", markdown(text))

@@ -1,0 +1,106 @@
+"""Pictures of a section: what is drawn, of what, and what is never called."""
+
+import json
+
+import pytest
+from run_folders import NAMES, decisions, records, retrain, search
+
+from oneshot.report import figures
+from oneshot.report.content import report
+from oneshot.report.grouping import sections
+from oneshot.report.measures import MEASURES
+from oneshot.report.page import Picture, Table
+
+ACCURACY = MEASURES["test_accuracy"]
+
+
+def section_of(root):
+    (section,), left = sections(records(root))
+    assert left == []
+    return section
+
+
+def test_equal_cells_are_drawn_once_of_the_best_seed(tmp_path):
+    for method, operation in (("a", "skip_connect"), ("b", "skip_connect"), ("c", "nor_conv_3x3")):
+        for seed, test in ((0, 0.5), (1, 0.75)):
+            path = tmp_path / f"{method}{seed}"
+            search(path, seed=seed, architect={"_target_": f"my.{method}"}, operation=operation if seed else "none")
+            retrain(tmp_path / f"t{method}{seed}", path, test, operation if seed else "none", seed=seed)
+    pictures = list(figures.found_cells(section_of(tmp_path), ACCURACY))
+    assert [picture.caption for picture in pictures] == [
+        "a, seed 1 (test 75.00 %); b, seed 1 (test 75.00 %)",
+        "c, seed 1 (test 75.00 %)",
+    ]
+    assert "|nor_conv_3x3~0|+" in pictures[1].text and pictures[1].svg.startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"_target_": "my_space.Chain"},
+        {"_target_": "builtins.open", "file": "executed", "mode": "w"},
+        {"_target_": "oneshot.spaces.DARTSCells", "nodes": "many"},
+        {"_target_": "oneshot.spaces.DARTSCells", "nodes": 2, "candidates": ["none", "conv_9x9"]},
+        {"_target_": ["x"]},
+    ],
+)
+def test_a_space_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch, space):
+    monkeypatch.chdir(tmp_path)
+    search(tmp_path / "s", space=space)
+    (line,) = figures.found_cells(section_of(tmp_path), ACCURACY)
+    assert line.endswith(f"is not the package's; see {tmp_path / 's'}") and not (tmp_path / "executed").exists()
+
+
+def test_own_operations_count_by_their_names_alone(tmp_path):
+    call = {"_target_": "my_operations.conv_1x1", "_partial_": True}
+    nodes = {"nodes": 1, "candidates": ["none", "conv_1x1"], "operations": {"conv_1x1": call}}
+    search(tmp_path / "s", space={"_target_": "oneshot.spaces.DARTSCells", **nodes})
+    result = json.loads((tmp_path / "s" / "result.json").read_text())
+    edges = [f"{cell}/{source}->0" for cell in ("normal", "reduce") for source in ("c_{k-2}", "c_{k-1}")]
+    result["architecture"] = dict.fromkeys(edges, "conv_1x1")
+    (tmp_path / "s" / "result.json").write_text(json.dumps(result))
+    (picture,) = figures.found_cells(section_of(tmp_path), ACCURACY)
+    assert isinstance(picture, Picture) and "conv_1x1" in picture.text
+
+
+def test_the_front_is_of_single_runs(tmp_path):
+    for n, (test, cost) in enumerate(((0.5, 10), (0.75, 20), (0.625, 30))):
+        search(tmp_path / f"s{n}", seed=n)
+        retrain(tmp_path / f"t{n}", tmp_path / f"s{n}", test, seed=n)
+        result = json.loads((tmp_path / f"t{n}" / "result.json").read_text())
+        (tmp_path / f"t{n}" / "result.json").write_text(json.dumps({**result, "multiply_accumulates": cost}))
+    (picture,) = figures.cost_front(section_of(tmp_path), ACCURACY, "multiply_accumulates")
+    assert picture.text.endswith("Pareto front: darts 50.00 % at 10; darts 75.00 % at 20.")
+
+
+def test_probabilities_that_move_are_drawn(tmp_path):
+    search(tmp_path / "s")
+    still, moved = [[0.2] * 5] * 6, [[0.1, 0.1, 0.1, 0.1, 0.6]] * 6
+    for scores, count in (([still, still], 0), ([still, moved], 1)):
+        (tmp_path / "s" / "scores.json").write_text(json.dumps(scores))
+        pictures = list(figures.probabilities(section_of(tmp_path), ACCURACY))
+        assert len(pictures) == count
+    assert "cell/0->1 avg_pool_3x3" in pictures[0].text
+
+
+def test_labels_that_are_no_mathematics(tmp_path):
+    """Of settings that matplotlib would read as a formula, cannot draw, or could not write."""
+    for n, text in enumerate((r"$\frac{", "\u4e00", "\x01--><b>")):
+        search(tmp_path / f"{n}", note=text)
+    section = section_of(tmp_path)
+    blocks = list(report([section], [], []))
+    pictures = [block for block in blocks if isinstance(block, Picture)]
+    assert len(pictures) >= 4 and all(b"\x01" not in picture.svg for picture in pictures)
+    (table,) = [block for block in blocks if isinstance(block, Table) and not block.folded]
+    assert r"darts note=$\frac{" in [row[0] for row in table.rows]
+
+
+def test_decisions_that_the_space_does_not_allow(tmp_path):
+    search(tmp_path / "s")
+    space = figures.space_of(section_of(tmp_path).groups[0].lineages[0].first)
+    assert space is not None and tuple(choice.name for choice in space.choices) == NAMES
+    for wrong in ({}, decisions("conv_9x9"), {**decisions(), "cell/0->1": "x"}):
+        result = json.loads((tmp_path / "s" / "result.json").read_text())
+        (tmp_path / "s" / "result.json").write_text(json.dumps({**result, "architecture": wrong}))
+        (record,) = records(tmp_path)
+        assert figures.architecture_of(record, space) is None
