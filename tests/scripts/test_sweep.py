@@ -1,17 +1,19 @@
 """scripts/sweep.py as a user types it: stopped, continued, with jobs that fail and jobs that are stopped early."""
 
+import io
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import sweep
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from suggestions import STORAGE
 from support import ROOT
 
@@ -65,20 +67,25 @@ def stopped(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ended(stopped, tmp_path_factory):
-    """The same command again."""
+    """The same command again: the folder, and what it said to stdout and stderr."""
     (job,) = stopped.glob("swept/*-*")
     assert status(stopped / "swept") == status(job) == "interrupted"
     folder = tmp_path_factory.mktemp("again")
     shutil.copytree(stopped, folder, dirs_exist_ok=True)
-    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *ARGUMENTS]
-    environment = os.environ | {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9"}  # no job may ask for it
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    assert done.returncode == 1, done.stderr
-    return folder, done
+    said, complained = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["sweep.py", *ARGUMENTS])
+        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no job may ask for it
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as end:
+            sweep.main()
+    assert end.value.code == 1
+    return folder, said.getvalue(), complained.getvalue()
 
 
 def test_it_continues_and_goes_on_past_a_failure(ended):
-    folder, done = ended
+    folder, out, err = ended
     swept = folder / "swept"
     first, second = (next(swept.glob(f"{n}-*")) for n in (1, 2))  # the third was refused before it had a folder
     assert len(rows(first / "metrics.jsonl")) == 121  # two updates an epoch, each once, and what it ended with
@@ -86,12 +93,12 @@ def test_it_continues_and_goes_on_past_a_failure(ended):
     assert json.loads((second / "stopped.json").read_text()) == {"row": ROW}
     assert ROW < len(rows(second / "metrics.jsonl")) < 121 and not (second / "result.json").exists()
     assert not (swept / "result.json").exists() and status(swept) == "failed"
-    assert done.stderr == ("error: 1 of 3 jobs failed, swept/table.md says why; the same command tries them again\n")
-    assert done.stdout.count("job ") == 7 and "job 2: stopped early" in done.stdout
+    assert err == ("error: 1 of 3 jobs failed, swept/table.md says why; the same command tries them again\n")
+    assert out.count("job ") == 7 and "job 2: stopped early" in out
 
 
 def test_the_table_is_best_first(ended):
-    folder, done = ended
+    folder, out, _ = ended
     swept = folder / "swept"
     found = json.loads((swept / "results.json").read_text())
     assert [row["status"] for row in found] == ["finished", "stopped early", "failed"]
@@ -103,14 +110,14 @@ def test_the_table_is_best_first(ended):
     assert found[0]["metric"] == losses[0][-1] and found[1]["metric"] == losses[1][ROW] > min(losses[0][: ROW + 1])
     assert found[2]["metric"] is None and "Invalid learning rate: -1.0" in found[2]["reason"]
     table = (swept / "table.md").read_text()
-    assert table in done.stdout and len(table.splitlines()) == 5
+    assert table in out and len(table.splitlines()) == 5
     cells = [cell.strip() for cell in table.splitlines()[2].strip("|").split("|")]
     assert cells[:2] == [found[0]["folder"], "weights.optimizer.lr=0.1"] and cells[2] == f"{losses[0][-1]:.6g}"
 
 
 def test_what_has_ended_is_not_run_again(run, ended, tmp_path):
     """With a result in place of the failure nothing is left to do, and the sweep has finished."""
-    folder, _ = ended
+    folder, *_ = ended
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     before = {path: path.stat().st_mtime_ns for n in (1, 2) for path in tmp_path.glob(f"swept/{n}-*/*")}
     failed = json.loads((tmp_path / "swept" / "results.json").read_text())[2]["folder"]
