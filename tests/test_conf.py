@@ -51,7 +51,7 @@ def test_count():
     assert len(sizes) == 22
     sweeps = list((CONF / "sweeps").glob("*.yaml"))
     assert len(sweeps) == 4
-    assert len(list(CONF.rglob("*.yaml"))) == 12 + len(FILES) + len(TUNING) + len(sizes) + len(sweeps)
+    assert len(list(CONF.rglob("*.yaml"))) == 13 + len(FILES) + len(TUNING) + len(sizes) + len(sweeps)
 
 
 @pytest.mark.parametrize(("script", "group", "name"), [(s, g, name) for s in HAVE for g, name in FILES if g in HAVE[s]])

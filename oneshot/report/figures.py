@@ -53,8 +53,8 @@ def anytime(section: Section) -> Iterator[Picture]:
             True,
             "queries",
             "Validation accuracy, by the estimator, of the best architecture asked for so far (at the highest fidelity "
-            "so far); the first tenth may lie below the picture. Seconds are with those of the supernet's training, where "
-            "a run says them.",
+            "so far); the first tenth may lie below the picture. Seconds are with those of the supernet's training, "
+            "where a run says them.",
         ),
     ):
         curves = {group.label: _curves(group, series.validation, baseline) for group in section.groups}
