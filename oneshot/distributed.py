@@ -6,6 +6,7 @@ gradients of a weight's copies is the gradient of the loss.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -42,9 +43,8 @@ class Share(NamedTuple):
         return slice(self.bounds[self.rank], self.bounds[self.rank + 1])
 
     def portions(self, like: Tensor) -> Tensor:
-        """(processes, 1): the part of the batch that each has."""
-        sizes = [self.bounds[i + 1] - self.bounds[i] for i in range(len(self.bounds) - 1)]
-        return torch.tensor(sizes, dtype=like.dtype).div_(self.total)[:, None].to(like.device, non_blocking=True)
+        """(processes, 1): the part of the batch that each has, in this kind of tensor."""
+        return _portions(self.bounds, like.dtype, like.device)
 
     def gathered(self, rows: Tensor) -> Tensor:
         """The rows of all processes, from each its own. Raises InputError where these are not a row an example."""
@@ -52,6 +52,11 @@ class Share(NamedTuple):
         if len(rows) != own.stop - own.start:
             raise InputError(f"the network gives {len(rows)} rows for {own.stop - own.start} examples")
         return placed(rows, own.start, self.total)
+
+
+@lru_cache(64)  # there are few sizes of batches, and a copy to a device is a wait
+def _portions(bounds: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(bounds, dtype=dtype, device=device).div(bounds[-1]).diff()[:, None]
 
 
 current: Share | None = None  # of the batch that this process is computing its rows of

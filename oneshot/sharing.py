@@ -33,10 +33,15 @@ def share(module: nn.Module, batch_size: int) -> None:
     with fewer rows than processes is computed whole by each. Does nothing in one process.
     Raises InputError where batch_size is below the number of processes.
     """
-    if batch_size < processes():
-        raise InputError(f"data.batch_size={batch_size}: must be at least the number of processes, {processes()}")
+    check_batch(batch_size, processes())
     if processes() > 1 and not isinstance(module.forward, _Shared):
         module.forward = _Shared(module)
+
+
+def check_batch(batch_size: int, number: int) -> None:
+    """Raise InputError unless each of so many processes has something of a batch."""
+    if batch_size < number:
+        raise InputError(f"data.batch_size={batch_size}: must be at least the number of processes, {number}")
 
 
 class _Shared:

@@ -22,8 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from oneshot import stopping
 from oneshot.checkpoints import Checkpoints
 from oneshot.ddp import SharedBatches
-from oneshot.errors import InputError
+from oneshot.errors import InputError, check_integer
 from oneshot.fitting import Fit
+from oneshot.sharing import check_batch
 
 STARTED = "ONESHOT_STARTED"  # in the environment of a process that we started
 PATIENCE = 10.0  # seconds for a process that fails to end
@@ -53,6 +54,8 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> No
     for name in ("compile", "cuda_graph"):
         if config.trainer[name]:
             raise InputError(f"trainer.{name}=true: cannot be had with trainer=ddp")
+    check_integer("data.batch_size", config.data.batch_size, 2)
+    check_batch(config.data.batch_size, number * trainer.num_nodes)
     if trainer.num_nodes > 1 and not _started_by_others(trainer):
         raise InputError(f"trainer.num_nodes={trainer.num_nodes}: several nodes need torchrun or srun")
     if not config.threads:

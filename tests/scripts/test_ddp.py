@@ -85,6 +85,11 @@ def test_a_process_that_is_lost_ends_all(tmp_path):
         (baseline, ["trainer=ddp"], "trainer=ddp: is for scripts/search.py and scripts/retrain.py"),
         (search, ["trainer=cpu", "trainer.devices=2"], "trainer.devices=2: several processes need trainer=ddp"),
         (search, ["trainer=ddp", "trainer.compile=true"], "trainer.compile=true: cannot be had with trainer=ddp"),
+        (
+            search,
+            ["trainer=ddp", "trainer.devices=3", "data.batch_size=2"],
+            "data.batch_size=2: must be at least the number of processes, 3",
+        ),
         (search, ["trainer=ddp", "trainer.num_nodes=2"], "trainer.num_nodes=2: several nodes need torchrun or srun"),
     ],
 )
