@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Hashable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from oneshot.executors.remote import Remote
 
 SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads and the GPU, broken
 HANDLED = {signal.SIGINT, signal.SIGUSR1}  # come to all processes of a terminal or a job; the caller handles them
-GRACE = 5.0  # seconds
+GRACE = 10.0  # seconds
 MOST = 1024
 
 
@@ -63,7 +64,8 @@ class Processes(Remote):
 
     def cancel(self) -> None:
         for worker in self.busy.values():
-            worker.process.kill()
+            worker.process.terminate()  # a call that handles it can save what it has
+        for worker in self.busy.values():
             _end(worker)
         self.busy = {}
 
@@ -77,6 +79,7 @@ class Processes(Remote):
 def _spawn() -> Worker:
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=_serve, args=(theirs,))
+    resource_tracker.ensure_running()  # it would take the signals out of the mask again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # inherited, so they are blocked there from the start
     try:
         process.start()
@@ -88,6 +91,8 @@ def _spawn() -> Worker:
 
 def _serve(connection: Connection) -> None:
     """The worker: answers calls until the caller closes its end, or is no more."""
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_IGN)  # in processes that it starts too
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     while True:
         try:
