@@ -11,7 +11,13 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from processes import Lost
@@ -83,6 +89,8 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return str(unknown(f"choice for {group}", option, error.options))
     if isinstance(error, ConfigCompositionException):
         return _explain_override(error, config_name)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as SETTING=VALUE; settings inside: \"settings=['epochs=2','seed=1']\""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _line(error)
     if isinstance(error, YAMLError):

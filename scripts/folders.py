@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -70,7 +71,9 @@ class Recording:
         chosen = HydraConfig.get().runtime.choices
         tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
         settings = OmegaConf.to_container(config, resolve=True)
+        start = time.monotonic()
         self._tell("begin", run, settings, job, tags, inputs(config))
+        run.started += time.monotonic() - start  # waiting for a server is no search
 
     def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         self.run.record(row, seconds)

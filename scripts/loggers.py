@@ -133,6 +133,9 @@ class WandB:
             if mode == "offline":
                 raise
             print(f"warning: W&B: {' '.join(str(error).split())[:200]}; logs offline", file=sys.stderr)
+            wandb.teardown()  # else its own process still has a run of this id
+            for begun in (run.path / "wandb").glob(f"run-*-{own['id']}"):
+                shutil.rmtree(begun, ignore_errors=True)
             self.run = _connect(own, "offline")
         self.folder = run.path / "wandb" / Path(self.run.dir).parent.name
         if self.run.offline:  # it gets all rows again

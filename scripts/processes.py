@@ -145,7 +145,7 @@ class _Other:
         self.errors.seek(0)
         text = self.errors.read().strip()
         if code < 0:
-            return f"process {self.rank} was ended by {signal.Signals(-code).name}", 1
+            return f"process {self.rank} was ended by {signal.Signals(-code).name}; the same command continues", 1
         if code == 1:
             print(text, file=sys.stderr)  # its trace
         reason = text.splitlines()[-1].removeprefix("error: ") if text else "no reason given"

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from oneshot.errors import InputError, check_integer, is_number, unknown
 
 PROGRAMS = ("search", "retrain", "baseline", "rank")  # whose runs leave metrics.jsonl and result.json in out=
+OURS = ("out", "resume")
 METHODS = ("grid", "random", "bayes")
 REQUIRED = ("program", "method", "metric", "parameters", "command")
 KEYS = (*REQUIRED, "early_terminate", "run_cap", "name", "description", "project", "entity")
@@ -128,6 +129,8 @@ def _settings(command: Any) -> tuple[str, ...]:
 def _check(parameter: Parameter, method: str) -> None:
     if not NAME.fullmatch(parameter.name):
         raise InputError(f"parameters: {parameter.name!r} is no name that W&B takes ({NAME.pattern})")
+    if parameter.name in OURS:
+        raise InputError(f"parameters.{parameter.name}: is set by the sweep, for each job its own")
     if method == "grid" and parameter.values is None:
         raise InputError(f"parameters.{parameter.name}: a grid needs values, value or whole numbers as min and max")
     for value in parameter.values if isinstance(parameter.values, tuple) else ():

@@ -22,6 +22,7 @@ KINDS = {  # of a run -> a setting that no kind above it has
     "retrain": "drop_path",
     "search": "architect._target_",
 }
+ARCHITECTURE = "architecture.json"
 SHARES = ("test_accuracy", "valid_accuracy", "found_valid_accuracy", "validation_accuracy", "best_accuracy")
 AMOUNTS = (
     *("parameters", "multiply_accumulates", "queries", "failed_queries"),
@@ -89,6 +90,9 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[Record]:
             if (folder / name).exists() and not (folder / name).is_file():
                 raise InputError(f"{folder / name}: is no file")
         settings = read_settings(folder / CONFIG)
+        seed = settings.get("seed", 0)
+        if type(seed) is not int or seed < 0:
+            raise InputError(f"{folder / CONFIG}: seed is {seed!r:.40}, no whole number")
     except InputError as error:
         return [Record(folder, "", DAMAGED, _line(str(error)))]
     kind = next((kind for kind, name in KINDS.items() if name in settings), "")
@@ -101,6 +105,8 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[Record]:
         return [Record(folder, kind, status, reason, settings, method=method, log=log)]
     try:
         _check(result)
+        if (folder / ARCHITECTURE).exists() and not isinstance(read_json(folder / ARCHITECTURE).get("decisions"), dict):
+            raise InputError("its architecture.json holds no decisions")
         if kind == "compare_strategies":
             return list(_searches(folder, settings, result, known))
     except InputError as error:

@@ -75,7 +75,9 @@ def test_a_process_that_is_lost_ends_all(tmp_path):
     (other,) = set(others(out)) - {str(process.pid)}
     subprocess.run(["kill", "-9", other], check=True)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 1 and error.endswith("error: process 1 was ended by SIGKILL\n")
+    assert process.returncode == 1 and error.endswith(
+        "error: process 1 was ended by SIGKILL; the same command continues\n"
+    )
     assert others(out) == []
 
 
