@@ -58,11 +58,11 @@ class Run:
         self.started = time.monotonic()
         if settings and not (path / CONFIG).is_file():
             self.write(CONFIG, settings)
-        self._status("running" if self.result() is None else FINISHED)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
     def __enter__(self) -> "Run":
+        self._status("running" if self.result() is None else FINISHED)  # last: from here on __exit__ notes the end
         return self
 
     def __exit__(

@@ -26,7 +26,7 @@ def decisions(operation="skip_connect"):
 def leave(path, settings, result=None, rows=(), reason=None):
     """A run; without a result it fails with this reason, or says that it runs."""
     settings = {"space": SPACE, "data": DIGITS, "seed": 0, **settings}
-    run = Run(path, yaml.safe_dump(settings))
+    run = Run(path, yaml.safe_dump(settings)).__enter__()
     for row in rows:
         run.record(row, seconds=10.0 * row["step"])
     if result is not None:

@@ -1,6 +1,7 @@
 """Two processes with half of each batch against one process: the same search, whatever the architect."""
 
 import copy
+import fcntl
 import logging
 import os
 import warnings
@@ -108,9 +109,14 @@ def work(rank: int, port: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """What each process has of every case: started once, as that takes seconds."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(work, (torch.randint(20000, 60000, ()).item(), folder), nprocs=2)
+    """What each process has of every case: started once, by the first of pytest's workers, as that takes long."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "ranks"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "1.pt").exists():
+            torch.multiprocessing.spawn(work, (torch.randint(20000, 60000, ()).item(), folder), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

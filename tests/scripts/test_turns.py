@@ -1,11 +1,11 @@
 """Commands that take turns."""
 
 import json
-import subprocess
 import sys
 import time
 
-from support import ROOT
+import pytest
+import turns
 
 BUSY = """
 import time
@@ -16,24 +16,15 @@ print(time.time())
 """
 
 
-def turns(folder, lines, *arguments):
-    (folder / "commands.txt").write_text("\n".join(lines) + "\n")
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "turns.py"), "commands=commands.txt", "slice=1", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_each_is_timed_in_its_turns_alone(tmp_path):
+def test_each_is_timed_in_its_turns_alone(run, tmp_path):
     """Two that compute for 1.5 s each and take turns: each counts its own seconds and not those of the other."""
     (tmp_path / "busy.py").write_text(BUSY)
     line = f"{sys.executable} busy.py"
     start = time.time()
-    done = turns(tmp_path, ["# two", line, "", line], "out=turns")
+    (tmp_path / "commands.txt").write_text(f"# two\n{line}\n\n{line}\n")
+    code, _, err = run(turns, "commands=commands.txt", "slice=1", "out=turns")
     both = time.time() - start
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (code, err) == (0, "")
     rows = json.loads((tmp_path / "turns" / "result.json").read_text())
     assert [row["code"] for row in rows] == [0, 0] and sum(row["seconds"] for row in rows) <= both
     assert all(1.4 < row["cpu_seconds"] <= row["seconds"] + 0.2 for row in rows)
@@ -41,19 +32,24 @@ def test_each_is_timed_in_its_turns_alone(tmp_path):
     assert ends[0] - start > rows[0]["seconds"] + 0.5  # it had to wait for the other's turn
 
 
-def test_a_command_that_fails_is_shown_and_the_others_go_on(tmp_path):
-    done = turns(tmp_path, ["false", "true"], "out=turns")
-    assert done.returncode == 1 and done.stderr == ""
+def test_a_command_that_fails_is_shown_and_the_others_go_on(run, tmp_path):
+    (tmp_path / "commands.txt").write_text("false\ntrue\n")
+    code, _, err = run(turns, "commands=commands.txt", "slice=1", "out=turns")
+    assert (code, err) == (1, "")
     assert [row["code"] for row in json.loads((tmp_path / "turns" / "result.json").read_text())] == [1, 0]
 
 
-def test_bad_input(tmp_path):
-    for lines, arguments, text in (
-        (["true"], ["slice=0"], "slice=0"),
-        ([], [], "holds no command"),
-        (["nothing-of-this-name"], ["out=turns"], "nothing-of-this-name: cannot be started"),
-        (["'"], [], "a line cannot be split"),
-        (["true"], ["commands=absent.txt"], "absent.txt: cannot be read"),
-    ):
-        done = turns(tmp_path, lines, *arguments)
-        assert done.returncode == 2 and text in done.stderr and done.stderr.count("\n") == 1, done.stderr
+@pytest.mark.parametrize(
+    ("lines", "arguments", "text"),
+    [
+        ("true", ["slice=0"], "slice=0"),
+        ("", [], "holds no command"),
+        ("nothing-of-this-name", ["out=turns"], "nothing-of-this-name: cannot be started"),
+        ("'", [], "a line cannot be split"),
+        ("true", ["commands=absent.txt"], "absent.txt: cannot be read"),
+    ],
+)
+def test_bad_input(run, tmp_path, lines, arguments, text):
+    (tmp_path / "commands.txt").write_text(lines + "\n")
+    code, _, err = run(turns, "commands=commands.txt", *arguments)
+    assert code == 2 and text in err and err.count("\n") == 1
