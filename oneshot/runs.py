@@ -190,7 +190,7 @@ def write_weights(path: Path, module: nn.Module) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a small JSON file of ours; empty where there is none."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:  # no device, which has no end
             return {}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -207,11 +207,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings in a config.yaml, as data. Raises InputError where it cannot be one."""
     try:
-        if path.stat().st_size > MAX_SETTINGS:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_SETTINGS} are read")
-        return parse_settings(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        content = path.read_bytes() if path.is_file() and size <= MAX_SETTINGS else None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if content is None:
+        large = f"{size} bytes; at most {MAX_SETTINGS} are read"
+        raise InputError(f"{path}: {large if path.is_file() else 'is no file'}")
+    try:
+        return parse_settings(content.decode())
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not the settings of a run ({' '.join(str(error).split())[:80]})") from None
 
@@ -279,8 +283,10 @@ def peak_memory_bytes() -> int:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of JSON lines of ours, up to the first that is none."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     try:
+        if not path.is_file():
+            return rows
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if not isinstance(row, dict):

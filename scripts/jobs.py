@@ -1,8 +1,6 @@
 """A script in a process of its own: how it is begun, waited for, ended and reported."""
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from faults import FULL_ERROR
+from orphans import end_with_parent
 
 from oneshot.executors.base import Executor, Item, Result
 from oneshot.runs import is_locked
 
 PATIENCE = 60.0  # seconds
-PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
-PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # here: between fork and exec nothing is looked up
 ENDING = threading.Event()  # set: what is called by Children ends the script that it waits for
 
 
@@ -48,7 +45,7 @@ def run_script(
     environment = {"WANDB_RUN_GROUP": group, **os.environ}
     environment.pop(FULL_ERROR, None)
     pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, preexec_fn=_ends_with_parent, **pipes) as process:
+    with subprocess.Popen(command, env=environment, preexec_fn=end_with_parent, **pipes) as process:
         try:
             said = _wait(process, every, ends)
         except BaseException:
@@ -69,12 +66,6 @@ def _wait(process: subprocess.Popen[str], every: float | None, ends: Callable[[]
             if ends():
                 process.terminate()
                 ended = True
-
-
-def _ends_with_parent() -> None:
-    """Linux: ask for SIGTERM when the parent is gone."""
-    if PRCTL:
-        PRCTL(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Children(Executor):

@@ -1,6 +1,5 @@
 """The processes of a run with trainer=ddp: the first one keeps the folder and the screen, the others follow it."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig, OmegaConf
+from orphans import end_with_parent
 
 from oneshot import stopping
 from oneshot.checkpoints import Checkpoints
@@ -28,7 +29,6 @@ from oneshot.sharing import check_batch
 
 STARTED = "ONESHOT_STARTED"  # in the environment of a process that we started
 PATIENCE = 10.0  # seconds for a process that fails to end
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class Lost(Exception):
@@ -131,7 +131,7 @@ class _Other:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for the first process
-            preexec_fn=_ends_with_parent,
+            preexec_fn=partial(end_with_parent, signal.SIGKILL),
         )
 
     def ready(self) -> bool:
@@ -201,9 +201,3 @@ def _arguments() -> list[str]:
         return sys.argv[1:]
     overrides = HydraConfig.get().overrides
     return [*overrides.task, *(o for o in overrides.hydra if not o.startswith("hydra.mode="))]
-
-
-def _ends_with_parent() -> None:
-    """Linux: ask for the end when the parent is gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """Small real components that several test files build on."""
 
+import contextlib
 import copy
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.nn import functional
@@ -31,11 +34,31 @@ QUIET = dict(
     enable_model_summary=False,
     accelerator="cpu",
 )
+TINY = [  # of searches and trainings, that take seconds
+    "epochs=3",
+    "space.cells=3",
+    "space.channels=4",
+    "space.nodes=2",
+    "data.train_size=128",
+    "data.batch_size=16",
+    "log_every=2",
+]
 ARCHITECTS = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
 FIXED = ("path_dropout", "uniform")  # distributions that never move
 REINFORCE = "proxyless architect.variant=reinforce"
 SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=
 MOVING = [settings for settings in SETTINGS if not settings.startswith(FIXED)]
+
+
+def run_all(folder: Path, jobs: Iterable[tuple[Any, Sequence[str]]]) -> None:
+    """The scripts of these modules with these arguments, one after the other, in this folder."""
+    before = sys.argv, [*sys.path]
+    with contextlib.chdir(folder):
+        for module, arguments in jobs:
+            GlobalHydra.instance().clear()
+            sys.argv = [module.__name__, *arguments]
+            module.main()
+    sys.argv, sys.path[:] = before
 
 
 def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:

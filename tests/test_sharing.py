@@ -30,7 +30,7 @@ CASES = [
     ("64-true", "darts", EXACT),
     ("64-true", "darts", RETRAIN),
 ]
-START = 1  # ReLU and max pools have kinks: from weights near one, rounding grows to 1e-4 in 20 steps of one process
+START = 1  # away from kinks of ReLU and max pools: near one, rounding in one process grows to 2e-4 in alpha in 20 steps
 ALTERNATING = ("darts", "enas", "proxyless")
 TOLERANCE = {"32-true": 1e-5, "64-true": 1e-10}
 

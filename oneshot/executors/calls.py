@@ -1,4 +1,7 @@
-"""A call as bytes: what travels to a worker, how the worker answers it, and what comes back."""
+"""A call as bytes: what travels to a worker, how the worker answers it, and what comes back.
+
+Pickles, so for workers of the same user alone: they are never read from a folder that a run was given.
+"""
 
 import os
 import pickle

@@ -17,21 +17,12 @@ import retrain
 import search
 import torch
 import torture
-from support import ROOT
+from support import ROOT, TINY
 from wandb_file import Offline
 
 from oneshot.runs import is_locked
 from oneshot.spaces import NASBench201
 
-TINY = [
-    "epochs=3",
-    "space.cells=3",
-    "space.channels=4",
-    "space.nodes=2",
-    "data.train_size=128",
-    "data.batch_size=16",
-    "log_every=2",
-]
 SAME = ("architecture.json", "scores.json", "metrics.jsonl", "supernet.safetensors", "architect.safetensors")
 
 

@@ -8,17 +8,8 @@ import loggers
 import pytest
 import retrain
 import search
+from support import TINY
 from wandb_file import Offline
-
-TINY = [
-    "epochs=3",
-    "space.cells=3",
-    "space.channels=4",
-    "space.nodes=2",
-    "data.train_size=128",
-    "data.batch_size=16",
-    "log_every=2",
-]
 
 
 @pytest.fixture

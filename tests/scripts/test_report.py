@@ -1,10 +1,8 @@
 """scripts/report.py as a user types it, over runs that the other scripts made."""
 
-import contextlib
 import json
 import shutil
 import statistics
-import sys
 from html.parser import HTMLParser
 from itertools import product
 
@@ -14,12 +12,12 @@ import report
 import retrain
 import search
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from run_folders import leave
+from support import run_all
 
 from oneshot.spaces import NASBench201
 
@@ -43,13 +41,7 @@ def made(tmp_path_factory):
         (baseline, one_shot),
         (baseline, tabular),
     ]
-    before = sys.argv, [*sys.path]
-    with contextlib.chdir(folder):
-        for module, arguments in jobs:
-            GlobalHydra.instance().clear()
-            sys.argv = [module.__name__, *arguments]
-            module.main()
-    sys.argv, sys.path[:] = before
+    run_all(folder, jobs)
     return folder
 
 
@@ -74,12 +66,7 @@ def table_rows(text, heading):
 def page(made, tmp_path_factory):
     """The report of all of them."""
     folder = tmp_path_factory.mktemp("page")
-    before = sys.argv, [*sys.path]
-    with contextlib.chdir(folder):
-        GlobalHydra.instance().clear()
-        sys.argv = ["report", str(made), "out=page", "title='A <b> & |'"]
-        report.main()
-    sys.argv, sys.path[:] = before
+    run_all(folder, [(report, [str(made), "out=page", "title='A <b> & |'"])])
     return folder / "page"
 
 

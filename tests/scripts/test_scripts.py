@@ -118,6 +118,7 @@ def test_cost_is_in_the_result(run, tmp_path):
 
 
 BAD = [
+    (search, ["epochs=[a=1]"], "epochs=[a=1]: cannot be read as SETTING=VALUE"),
     (search, ["architct=darts"], "unknown setting 'architct'; did you mean 'architect'?"),
     (search, ["epohcs=3"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
     (search, ["space.cels=3"], "unknown setting 'space.cels'; did you mean 'space.cells'?"),

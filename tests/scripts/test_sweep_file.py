@@ -93,6 +93,7 @@ BAD = [
     ({"run_cap": 0}, "run_cap=0"),
     ({"parameters": {}}, "parameters: must be"),
     ({"parameters": {"lr": {"min": 0.0, "max": 1.0}}}, "parameters.lr: a grid needs values"),
+    ({"parameters": {"out": {"value": "elsewhere"}}}, "parameters.out: is set by the sweep"),
     ({"parameters": {"+lr": {"value": 1}}}, "'+lr' is no name that W&B takes"),
     ({"parameters": {"a": {"values": [1, None]}}}, "null would arrive as the text None"),
     ({"parameters": {"a": {"value": "[1,"}}}, "Hydra cannot read a=[1,"),

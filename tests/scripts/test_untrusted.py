@@ -1,10 +1,8 @@
 """Files from strangers: a planted pickle, or YAML that would call something, in each kind of file that is read."""
 
-import contextlib
 import hashlib
 import pickle
 import shutil
-import sys
 
 import baseline
 import evaluate
@@ -12,7 +10,7 @@ import pytest
 import retrain
 import search
 import yaml
-from hydra.core.global_hydra import GlobalHydra
+from support import run_all
 
 TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
 
@@ -34,13 +32,7 @@ def found(tmp_path_factory):
         (retrain, [*TINY, "architecture=search", "out=retrain"]),
         (baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
     ]
-    before = sys.argv, [*sys.path]
-    with contextlib.chdir(folder):
-        for module, arguments in jobs:
-            GlobalHydra.instance().clear()
-            sys.argv = [module.__name__, *arguments]
-            module.main()
-    sys.argv, sys.path[:] = before
+    run_all(folder, jobs)
     return folder
 
 
