@@ -17,9 +17,7 @@ from oneshot.errors import InputError, unknown
 FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 IMAGES, LOGITS, BATCH = "images", "logits", "batch"  # what the file calls its input, its output and their first axis
-TOLERANCE = (
-    1e-4  # of the largest logit, which counts as at least 1: how far the file's logits may be from the network's
-)
+TOLERANCE = 1e-4  # how far a file's logits may be from the network's, of the largest, which counts as at least 1
 
 Program = torch.export.ExportedProgram
 Outputs = Callable[[Tensor], Tensor]
