@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
 BAD_INPUT, DIVERGED, OUT_OF_MEMORY, FULL_DISK = 2, 3, 4, 5  # exit codes
+BLOCKED = re.compile(r"Target '([^']+)'.* is blocklisted .*?(?:full_key: (\S+))?$", re.DOTALL)  # by Hydra
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 
 
@@ -91,6 +93,9 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return _explain_override(error, config_name)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as SETTING=VALUE; settings inside: \"settings=['epochs=2','seed=1']\""
+    if isinstance(error, HydraException) and (blocked := BLOCKED.match(str(error))):
+        name = f"{blocked[2]}._target_" if blocked[2] else "_target_"
+        return f"{name}={blocked[1]}: Hydra calls nothing that could run other code; name a class of ours or yours"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _line(error)
     if isinstance(error, YAMLError):

@@ -25,11 +25,19 @@ VALUES = "parameters"  # of a trial: what its job was given
 
 
 class Suggestions(Protocol):
-    """A sweep's jobs by number. `ask` gives the same for the same number, `tell` takes what came of it."""
+    """A sweep's jobs by number. `ask` gives the same for the same number, until these settings were refused.
+
+    `tell` takes what came of a job, `refuse` that its script does not take such settings. redraws: whether `ask` then
+    gives others.
+    """
+
+    redraws: bool
 
     def ask(self, number: int) -> dict[str, Any]: ...
 
     def tell(self, number: int, metric: float | None) -> None: ...
+
+    def refuse(self, number: int) -> None: ...
 
 
 def count(sweep: Sweep, runs: int | None) -> int:
@@ -49,6 +57,8 @@ def suggestions(sweep: Sweep, folder: Path, seed: int) -> Suggestions:
 class Grid:
     """All combinations; the last parameter of the file changes first."""
 
+    redraws = False
+
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.names = [parameter.name for parameter in parameters]
         self.values = [parameter.values or () for parameter in parameters]
@@ -60,6 +70,9 @@ class Grid:
     def tell(self, number: int, metric: float | None) -> None:
         pass
 
+    def refuse(self, number: int) -> None:
+        pass
+
 
 class Sampled:
     """Random draws, or the tree-structured Parzen estimator (TPE), kept in an Optuna study in an SQLite file.
@@ -67,8 +80,10 @@ class Sampled:
     A parameter is an index or a quantile to Optuna (see distributions.py); what the job was given stands in the trial's
     user attributes. A draw is a function of the seed, the number and what was told before. A trial is written whole, in
     one transaction, so that after a kill it is there with all its values or not at all. A job that failed and is
-    asked for again gets a second trial with the same values.
+    asked for again gets a second trial with the same values; one that was refused (to Optuna: pruned) one with others.
     """
+
+    redraws = True
 
     def __init__(self, parameters: Sequence[Parameter], file: Path, bayes: bool, maximize: bool, seed: int) -> None:
         self.parameters, self.bayes, self.seed = parameters, bayes, seed
@@ -86,8 +101,8 @@ class Sampled:
     def ask(self, number: int) -> dict[str, Any]:
         """The parameters of a job; its trial runs or is told."""
         trial = self._trial(number)
-        if trial is None or trial.state == TrialState.FAIL:
-            drawn = trial.params if trial else self._draw(number)
+        if trial is None or trial.state in (TrialState.FAIL, TrialState.PRUNED):
+            drawn = trial.params if trial and trial.state == TrialState.FAIL else self._draw(number)
             values = {p.name: self._value(p, drawn) for p in self.parameters}
             trial = create_trial(
                 state=TrialState.RUNNING,
@@ -107,10 +122,17 @@ class Sampled:
             else:
                 self.study.tell(trial.number, metric)
 
+    def refuse(self, number: int) -> None:
+        trial = self._trial(number)
+        if trial and not trial.state.is_finished():
+            self.study.tell(trial.number, state=TrialState.PRUNED)
+
     def _trial(self, number: int) -> FrozenTrial | None:
         """The newest trial of a job."""
-        trials = self.study.get_trials(deepcopy=False)
-        return next((trial for trial in reversed(trials) if trial.user_attrs.get("job") == number), None)
+        return next(reversed(self._trials(number)), None)
+
+    def _trials(self, number: int) -> list[FrozenTrial]:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.user_attrs.get("job") == number]
 
     def _draw(self, number: int) -> dict[str, Any]:
         """What a study in memory with the same trials suggests."""
@@ -119,7 +141,8 @@ class Sampled:
         return study.ask(self.distributions).params
 
     def _sampler(self, number: int) -> BaseSampler:
-        seed = seed_of(self.seed, "sweep", number) % 2**32
+        refused = sum(trial.state == TrialState.PRUNED for trial in self._trials(number))
+        seed = seed_of(self.seed, f"sweep/{refused}" if refused else "sweep", number) % 2**32
         if not self.bayes:
             return RandomSampler(seed)
         with warnings.catch_warnings():

@@ -31,18 +31,19 @@ from rich.console import Console
 from screen import say
 from suggestions import count, digest, suggestions
 from sweep_file import Sweep, check_setting, read, settings_of
-from sweep_jobs import FAILED, Job, Outcome, execute, key, outcome
+from sweep_jobs import FAILED, REFUSED, Job, Outcome, execute, key, outcome
 
 from oneshot.errors import InputError, check_integer
 from oneshot.executors import Executor
 from oneshot.runs import Run
 
 MOST_JOBS = 1024
+DRAWS = 5  # of one job, where its settings are refused
 FREELY = (*FREE, "file", "jobs", "executor")  # may be others when a sweep goes on
 
 
 class JobsFailed(Exception):
-    """Some jobs of a sweep have failed, the others have ended."""
+    """Some jobs of a sweep have failed or were refused, the others have ended."""
 
 
 def main() -> None:
@@ -95,33 +96,47 @@ def check(config: DictConfig) -> None:
 
 
 def run_jobs(sweep: Sweep, run: Run, config: DictConfig, executor: Executor, console: Console) -> None:
-    """Run all jobs that have not ended; the table is written whenever one has. Raises JobsFailed where jobs have."""
+    """Run all jobs that have not ended; the table is written whenever one has. Raises JobsFailed where jobs have.
+
+    Where the settings of a job were drawn and are refused, others are drawn, unless all jobs are refused.
+    """
     asked = suggestions(sweep, run.path, config.seed)
     rows: dict[int, dict[str, Any]] = {}
 
     def take(job: Job, came: Outcome) -> None:
         rows[job.number] = {"folder": job.folder.name, "parameters": job.parameters, **came._asdict()}
-        asked.tell(job.number, None if came.status == FAILED else came.metric)
+        if came.status == REFUSED:
+            asked.refuse(job.number)
+        else:
+            asked.tell(job.number, None if came.status == FAILED else came.metric)
         write(ranked(rows.values(), sweep), sweep, run)
-        say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
 
-    def jobs() -> Iterator[Job]:
-        for number in range(config.runs):
+    def jobs(numbers: Iterable[int]) -> Iterator[Job]:
+        for number in numbers:
             if reached(sweep, rows.values()):
                 return
             job = job_of(number, asked.ask(number), sweep, run.path, config)
-            say(console, [f"job {number + 1} of {config.runs}: {shown(sweep, job.parameters)}"])
+            line = f"job {number + 1} of {config.runs}: {shown(sweep, job.parameters)}"
             if ended := outcome(job):
                 take(job, ended)
+                say(console, [f"{line}; ended before: {said(ended, sweep)}"])
             else:
+                say(console, [f"{line}; continues" if job.folder.is_dir() else line])
                 yield job
 
+    numbers: Sequence[int] = range(config.runs)
     with executor:
-        for job, answer in executor.map(execute, jobs()):
-            if isinstance(answer, InputError):  # it could not be called at all
-                raise answer
-            take(job, answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer)))
-    finish(ranked(rows.values(), sweep), sweep, run, console)
+        for _ in range(DRAWS if asked.redraws else 1):
+            for job, answer in executor.map(execute, jobs(numbers)):
+                if isinstance(answer, InputError):  # it could not be called at all
+                    raise answer
+                came = answer if isinstance(answer, Outcome) else Outcome(FAILED, None, None, str(answer))
+                take(job, came)
+                say(console, [f"job {job.number + 1}: {said(came, sweep)}"])
+            numbers = [number for number, row in sorted(rows.items()) if row["status"] == REFUSED]
+            if len(numbers) in (0, len(rows)):
+                break
+    finish(ranked(rows.values(), sweep), sweep, run, console, asked.redraws)
 
 
 def check_composes(sweep: Sweep, settings: Sequence[str]) -> None:
@@ -162,14 +177,16 @@ def write(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run) -> None:
     run.write("table.md", table(rows, sweep))
 
 
-def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console) -> None:
-    """Show the table. Raises JobsFailed where jobs have; the sweep is then not finished."""
+def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console, redraws: bool) -> None:
+    """Show the table. Raises JobsFailed where jobs have, or were refused; the sweep is then not finished."""
     say(console, [table(rows, sweep), f"written to {run.path}: results.json, table.md, and a folder a job"])
-    failed = [row for row in rows if row["status"] == FAILED]
-    if failed:
-        raise JobsFailed(
-            f"{len(failed)} of {len(rows)} jobs failed, {run.path}/table.md says why; the same command tries them again"
-        )
+    failed, refused = (sum(row["status"] == status for row in rows) for status in (FAILED, REFUSED))
+    lines = [f"{failed} of {len(rows)} jobs failed; the same command tries them again"] if failed else []
+    if refused:
+        then = "the same command draws others" if redraws else "others need another file and out="
+        lines.append(f"{refused} of {len(rows)} jobs were refused their settings; {then}")
+    if lines:
+        raise JobsFailed(f"{', '.join(lines)} ({run.path}/table.md says why)")
     run.finish({"jobs": len(rows), "best": rows[0]["folder"], key(sweep.metric): rows[0]["metric"]})
 
 

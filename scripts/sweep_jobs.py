@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from brackets import Brackets
+from faults import BAD_INPUT
 from jobs import ENDING, run_script, wait_for
 
 from oneshot.errors import is_number
 from oneshot.runs import FINISHED, METRICS, TIMINGS, read_json, read_result, read_rows, write_text
 
 STOPPED_EARLY, FAILED = "stopped early", "failed"
+REFUSED = "refused"  # its settings, before it had a folder
 MARK = "stopped.json"  # in the folder of a job that was stopped early: the row at which it was
 POLL = 0.5  # seconds
 
@@ -54,7 +56,8 @@ def execute(job: Job) -> Outcome:
 
     code, line = run_script(f"{job.program}.py", job.settings, job.folder, job.folder.parent.name, POLL, ends)
     reason = line if code else f"ended with code 0 and no result in {job.folder}"
-    return outcome(job) or Outcome(FAILED, None, seconds(job.folder), reason)
+    status = REFUSED if code == BAD_INPUT and not job.folder.exists() else FAILED
+    return outcome(job) or Outcome(status, None, seconds(job.folder), reason)
 
 
 def outcome(job: Job) -> Outcome | None:

@@ -273,6 +273,16 @@ def test_bands_draw_the_means_and_cut_the_intervals() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "a"]
 
 
+def test_a_legend_holds_every_group_and_the_axis_ends_with_what_can_be() -> None:
+    names = [f"architecture /a/long/path/of/a/folder/with/many/{n}/{'x' * 20}" for n in "ab"] + ["$a"]
+    band = Band([1, 2], [0.98, 0.99], [0.1, 0.1])
+    figure = plots.bands({"updates": dict.fromkeys(names, band)}, names, "entropy", largest=1.0)
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(set(shown)) == 3 and max(map(len, shown)) <= 48 and figure.axes[0].get_ylim()[1] == pytest.approx(0.996)
+    low = plots.bands({"updates": {"a": Band([1, 2], [0.5, 1.0], [0.1, 0.1])}}, ["a"], "entropy", largest=1.0)
+    assert low.axes[0].get_ylim()[1] == pytest.approx(1.01)
+
+
 def test_fronts_mark_every_run_and_join_the_front_alone() -> None:
     points = {"a": [(50.0, 10.0), (40.0, 20.0)], "b": [(60.0, 30.0)]}
     (axes,) = plots.fronts(points, [(60.0, 30.0), (50.0, 10.0)], ["x", "a", "b"], ("accuracy", "cost")).axes

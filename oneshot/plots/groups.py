@@ -18,15 +18,23 @@ from oneshot.plots.figure import GREY
 
 MARKERS = "osD^vP*X"
 LEGEND_COLUMNS = 3
-LONGEST = 48  # characters of a label
+LONGEST, HEAD = 48, 15  # characters of a label, of which so many stay at its beginning
+ROOM = 1.01  # of the largest value, for a line that lies there
 FEW = 30  # points that are marked
 BEGINNING = 0.1  # of a best so far, which need not be seen
 
 
-def bands(panels: Mapping[str, Mapping[str, Band]], names: Sequence[str], quantity: str, steps: bool = False) -> Figure:
+def bands(
+    panels: Mapping[str, Mapping[str, Band]],
+    names: Sequence[str],
+    quantity: str,
+    steps: bool = False,
+    largest: float = math.inf,
+) -> Figure:
     """Means over seeds with their intervals: a panel an x axis.
 
-    panels: name of the x axis -> group -> band. quantity: of all y axes. steps: values hold until the next x.
+    panels: name of the x axis -> group -> band. quantity: of all y axes, and the largest that it can be. steps: values
+    hold until the next x.
     """
     drawn: Any = ("steps-post", "post") if steps else ("default", None)
     shown = [name for name in names if any(name in of_group for of_group in panels.values())]
@@ -36,7 +44,7 @@ def bands(panels: Mapping[str, Mapping[str, Band]], names: Sequence[str], quanti
             colour, line, _ = _style(names, name)
             mean, half = np.array(band.mean), np.array(band.half)
             look: Any = {"color": colour, "linewidth": 1.6, "marker": "." if not steps and len(mean) <= FEW else ""}
-            axes.plot(band.x, mean, line, drawstyle=drawn[0], label=_plain(name), **look)
+            axes.plot(band.x, mean, line, drawstyle=drawn[0], label=name, **look)
             if np.isfinite(half).all():
                 axes.fill_between(
                     band.x, mean - half, mean + half, step=drawn[1], color=colour, alpha=0.12, linewidth=0
@@ -46,7 +54,7 @@ def bands(panels: Mapping[str, Mapping[str, Band]], names: Sequence[str], quanti
         means = [value for band in of_group.values() for value in band.mean[int(skipped * len(band.mean)) :]]
         if means:  # first answers and intervals of few seeds are cut where they would flatten the rest
             spread = max(max(means) - min(means), 1e-3)
-            axes.set_ylim(max(min(means) - 0.6 * spread, 0.0), max(means) + 0.6 * spread)
+            axes.set_ylim(max(min(means) - 0.6 * spread, 0.0), min(max(means) + 0.6 * spread, ROOM * largest))
     grid[0].set_ylabel(quantity)
     _legend(figure, grid)
     return figure
@@ -68,7 +76,7 @@ def fronts(
     for name, own in points.items():
         colour, _, marker = _style(names, name)
         values, costs = zip(*own, strict=True)
-        axes.plot(costs, values, marker, color=colour, markersize=6, alpha=0.75, markeredgewidth=0, label=_plain(name))
+        axes.plot(costs, values, marker, color=colour, markersize=6, alpha=0.75, markeredgewidth=0, label=name)
     axes.set(xlabel=quantities[1], ylabel=quantities[0])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -119,9 +127,10 @@ def _plainly(axes: Axes, grid: str) -> None:
 def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
     """One for all panels, below them."""
     entries = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    columns = LEGEND_COLUMNS if max(map(len, entries), default=0) < 26 else 1
+    labels = [_plain(label) for label in entries]
+    columns = LEGEND_COLUMNS if max(map(len, labels), default=0) < 26 else 1
     figure.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
+        list(entries.values()), labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
     )
 
 
@@ -135,5 +144,5 @@ def _style(names: Sequence[str], name: str) -> tuple[str, str, str]:
 def _plain(name: str) -> str:
     """A label without mathematics, not too long."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    short = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+    short = shown if len(shown) <= LONGEST else f"{shown[:HEAD]}...{shown[HEAD + 3 - LONGEST :]}"
     return short.replace("$", r"\$")

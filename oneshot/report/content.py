@@ -45,6 +45,7 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     section.groups.sort(key=lambda group: -(accuracy.mean(group) or -1.0))
     yield Heading(section.heading)
     yield _summary(section, accuracy)
+    yield from _letters(section)
     yield Listing(list(_notes(section, accuracy)))
     yield Heading("What differs", 3)
     yield Text("Settings beside those of the methods themselves, as the runs' config.yaml say them.")
@@ -80,6 +81,16 @@ def _summary(section: Section, accuracy: Measure) -> Table:
     bold = {(section.groups.index(winner), 2 + shown.index(accuracy))} if winner else set()
     numbers = frozenset(range(1, len(shown) + 2))
     return Table(f"Results: {section.heading}", ("group", "seeds", *names), rows, numbers, frozenset(bold))
+
+
+def _letters(section: Section) -> Iterator[Table]:
+    """What the letters of groups stand for: a column a group, a row a setting in which the method's groups differ."""
+    for method in dict.fromkeys(group.method for group in section.groups if group.lettered):
+        own = [group for group in section.groups if group.method == method]
+        own.sort(key=lambda group: (len(group.label), group.label))
+        names = dict.fromkeys(name for group in own for name in group.settings)
+        rows = [(name, *(group.settings.get(name, "") for group in own)) for name in names]
+        yield Table(f"What the letters of {method} stand for", ("setting", *(group.label for group in own)), rows)
 
 
 def _heads(section: Section) -> str:
@@ -128,6 +139,9 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
     for group in section.groups:
         if group.merged:
             yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by has put them together."
+    damaged = {str(record.path): record.damaged for x in records for record in x.records if record.damaged}
+    for path, names in damaged.items():
+        yield f"Damaged, and shown as far as it can be read: {', '.join(names)} of {path}."
     if any(MEASURES["peak_memory"].values(group) for group in section.groups):
         yield MEMORY
 
@@ -144,7 +158,8 @@ def _every(section: Section) -> Table:
             trained = ", ".join(str(record.path) for record in lineage.trained)
             rows.append((group.label, lineage.first.seed, *texts, head, trained))
     columns = ("group", "seed", "validation, %", "test, %", "search, s", "search or baseline", "training")
-    return Table(f"{len(rows)} runs of {section.heading}", columns, rows, frozenset({1, 2, 3, 4}), folded=True)
+    title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} of {section.heading}"
+    return Table(title, columns, rows, frozenset({1, 2, 3, 4}), folded=True)
 
 
 def _rankings(records: Sequence[Record]) -> Iterator[Block]:

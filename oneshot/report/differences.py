@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oneshot.report.grouping import NOTHING, Section, shown, value_of
+from oneshot.report.grouping import NOTHING, OF_TRAINING, Section, shown, value_of
 from oneshot.report.lineage import matters
 from oneshot.report.records import exact
 
+SEARCHES, TRAININGS = "searches", "trainings"
 OWN = ("architect", "strategy", "schedule", "selection")  # what makes a method, and what its label names
 BUDGET = (
     *("space.cells", "space.channels", "data.train_size", "data.batch_size", "data.architecture_fraction"),
@@ -28,12 +29,15 @@ def shared(section: Section) -> list[str]:
 def differing(section: Section) -> list[str]:
     """Each setting that is not the same in all groups which have it: its values, and whose they are.
 
-    The settings of the methods themselves are left out.
+    The settings of the methods themselves are left out, and those that each of these groups has in its name.
     """
     lines = []
+    named = {group.label: group.settings for group in section.groups}
     for stage, values in _stages(section).items():
+        prefix = OF_TRAINING if stage == TRAININGS else ""
         for name, own in values.items():
-            if name.split(".")[0] in OWN or _alike(own):
+            in_names = all(prefix + name in named[label] for label, _ in own)
+            if name.split(".")[0] in OWN or _alike(own) or in_names:
                 continue
             by_value: dict[str, tuple[str, list[str]]] = {}
             for label, value in own:
@@ -54,12 +58,12 @@ def _stages(section: Section) -> dict[str, dict[str, list[tuple[str, Any]]]]:
 
     One that a run does not have does not count: another kind of run has other settings.
     """
-    rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {"searches": [], "trainings": []}
+    rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {SEARCHES: [], TRAININGS: []}
     for group in section.groups:
         for lineage in group.lineages:
             if lineage.head:
-                rows["searches"].append((group.label, matters(lineage.head)))
-            rows["trainings"] += [(group.label, matters(record)) for record in lineage.trained[:1]]
+                rows[SEARCHES].append((group.label, matters(lineage.head)))
+            rows[TRAININGS] += [(group.label, matters(record)) for record in lineage.trained[:1]]
     stages: dict[str, dict[str, list[tuple[str, Any]]]] = {}
     for stage, own in rows.items():
         names = dict.fromkeys(name for _, settings in own for name in settings)

@@ -60,7 +60,7 @@ def anytime(section: Section) -> Iterator[Picture]:
         curves = {group.label: _curves(group, series.validation, baseline) for group in section.groups}
         panels = _panels(curves, x)
         if panels[x]:
-            figure = plots.bands(panels, names, "validation accuracy, %", steps=baseline)
+            figure = plots.bands(panels, names, "validation accuracy, %", steps=baseline, largest=100.0)
             text = f"Validation accuracy over {x} and over seconds. At the end: {_ends(panels[x], ' %')}."
             lines = f"{caption} Lines are means over seeds, bands their 95 % intervals; both end where a seed does."
             yield picture(f"anytime-{x}", figure, text, lines)
@@ -71,7 +71,7 @@ def entropy(section: Section) -> Iterator[Picture]:
     curves = {group.label: _curves(group, series.entropy, False) for group in section.groups}
     panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
     if panels["updates"]:
-        figure = plots.bands(panels, [group.label for group in section.groups], "normalized entropy")
+        figure = plots.bands(panels, [group.label for group in section.groups], "normalized entropy", largest=1.0)
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
         yield picture("entropy", figure, text, "How far a search has decided: 1 is uniform, 0 one candidate an edge.")
 

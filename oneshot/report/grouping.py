@@ -13,18 +13,25 @@ from oneshot.report.records import Record, exact
 SIZES = ("cells", "channels", "execution", "auxiliary")  # of a space: not what can be found
 SET = ("_target_", "source", "image_column", "label_column", "test_split", "image_size", "grey")  # which images
 METHOD = ("method", "architect", "strategy")  # group_by of these is the method's name
-NAMED = 4  # settings in a label
+LONGEST = 40  # characters of a label that names settings
 NOTHING = "nothing"
+OF_TRAINING = "retrain:"  # before the name of a setting of a training
 
 
 @dataclass(eq=False)
 class Group:
-    """One method under one setting, over seeds. missing: those that did not finish."""
+    """One method under one setting, over seeds. missing: those that did not finish.
 
+    settings: those in which the groups of this method differ, short. lettered: whether the label is a letter for them.
+    """
+
+    method: str
     label: str
     lineages: list[Lineage]
     missing: list[Lineage] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)  # settings that differ inside
+    settings: Mapping[str, str] = field(default_factory=dict)
+    lettered: bool = False
 
 
 @dataclass(eq=False)
@@ -125,10 +132,10 @@ def _headings(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _once(every: Sequence[Lineage]) -> tuple[list[Lineage], list[LeftOut]]:
-    """Without repetitions: of those with the same settings and seed the first that finished counts."""
+    """Without repetitions: of those with the same settings and seed one that finished counts, whole before damaged."""
     kept: dict[str, Lineage] = {}
     repeated = []
-    for lineage in sorted(every, key=lambda one: (not one.finished, not one.trainings)):
+    for lineage in sorted(every, key=lambda one: (not one.finished, not one.trainings, one.damaged)):
         searched = exact([lineage.identity, _from_table(lineage)])
         trained = exact([searched, *(exact(matters(training)) for training in lineage.trainings[:1])])
         if searched not in kept or (lineage.trainings and trained not in kept):
@@ -154,24 +161,31 @@ def _groups(members: Sequence[Lineage], group_by: Sequence[str]) -> list[Group]:
     for lineage in members:
         methods.setdefault(lineage.method, []).append(lineage)
     groups: list[Group] = []
-    labels: list[str] = []
     for method, own in methods.items():
-        for settings, alike in (_by_names(own, group_by) if group_by else _by_differences(own)).items():
-            label = " ".join([method, *(setting.label for setting in settings[:NAMED])])
-            label += f" and {len(settings) - NAMED} more settings" if len(settings) > NAMED else ""
-            labels.append(label)
-            same = labels.count(label)
+        by_key = _by_names(own, group_by) if group_by else _by_differences(own)
+        labels = [" ".join([method, *(f"{setting.name}={setting.shown}" for setting in key)]) for key in by_key]
+        lettered = any(len(label) > LONGEST for label in labels) or len(set(labels)) < len(labels)
+        lettered = lettered and len(labels) > 1
+        for n, (key, alike) in enumerate(by_key.items()):
+            label = f"{method} {_letter(n)}" if lettered else labels[n]
             finished = [lineage for lineage in alike if lineage.finished]
             missing = [lineage for lineage in alike if not lineage.finished]
             merged = list(varying(_all_settings(lineage) for lineage in finished)) if group_by else []
-            groups.append(Group(f"{label} ({same})" if same > 1 else label, finished, missing, merged))
+            settings = {setting.name: setting.shown for setting in key}
+            groups.append(Group(method, label, finished, missing, merged, settings, lettered))
     return groups
 
 
-class _Setting(NamedTuple):
-    """A part of a group's label. value: exact, where the label may be cut."""
+def _letter(n: int) -> str:
+    """A, B, ... Z, A2, B2 ..."""
+    return chr(ord("A") + n % 26) + (str(n // 26 + 1) if n >= 26 else "")
 
-    label: str
+
+class _Setting(NamedTuple):
+    """A part of a group's label. value: exact, where what is shown may be cut."""
+
+    name: str
+    shown: str
     value: str
 
 
@@ -196,7 +210,7 @@ def _by_differences(members: Sequence[Lineage]) -> dict[Key, list[Lineage]]:
     differing = [name for name in varying(heads.values()) if name != "supernet" or not _one_a_seed(members)]
     differing_trainings = list(varying(trainings.values()))
     searched = {lineage: _key(heads.get(lineage, {}), differing) for lineage in members}
-    trained = {lineage: _key(own, differing_trainings, "retrain:") for lineage, own in trainings.items()}
+    trained = {lineage: _key(own, differing_trainings, OF_TRAINING) for lineage, own in trainings.items()}
     groups: dict[Key, list[Lineage]] = {}
     for lineage in members:
         kinds = {key for other, key in trained.items() if searched[other] == searched[lineage]}
@@ -207,7 +221,7 @@ def _by_differences(members: Sequence[Lineage]) -> dict[Key, list[Lineage]]:
 
 def _key(settings: Mapping[str, Any], names: Sequence[str], prefix: str = "") -> Key:
     values = {name: value_of(settings, name) for name in names}
-    return tuple(_Setting(f"{prefix}{name}={shown(value)}", exact(value)) for name, value in values.items())
+    return tuple(_Setting(f"{prefix}{name}", shown(value), exact(value)) for name, value in values.items())
 
 
 def _one_a_seed(members: Sequence[Lineage]) -> bool:
@@ -220,5 +234,5 @@ def _one_a_seed(members: Sequence[Lineage]) -> bool:
 
 def _all_settings(lineage: Lineage) -> dict[str, Any]:
     """Of the search by their names, of the training behind a word."""
-    trained = {f"retrain:{name}": v for record in lineage.trainings[:1] for name, v in matters(record).items()}
+    trained = {f"{OF_TRAINING}{name}": v for record in lineage.trainings[:1] for name, v in matters(record).items()}
     return {**(matters(lineage.head) if lineage.head else {}), **trained}

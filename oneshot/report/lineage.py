@@ -40,6 +40,10 @@ class Lineage:
         return self.head.finished if self.head else bool(self.trained)
 
     @property
+    def damaged(self) -> bool:
+        return any(record.damaged for record in self.records)
+
+    @property
     def method(self) -> str:
         if self.head:
             return self.head.method

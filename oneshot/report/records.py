@@ -1,5 +1,6 @@
 """What run folders tell of themselves. All of it is data from strangers: checked, limited in size, never called."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from oneshot.errors import InputError, is_number
-from oneshot.runs import CONFIG, FINISHED, RESULT, STATUS, read_json, read_result, read_settings
+from oneshot.runs import (
+    CONFIG,
+    FINISHED,
+    MAX_BYTES,
+    METRICS,
+    RESULT,
+    STATUS,
+    TIMINGS,
+    read_json,
+    read_result,
+    read_settings,
+)
 
 MOST_FOLDERS = 100_000
 NOT_ENTERED = ("checkpoints", "weights", "wandb")
@@ -22,7 +34,7 @@ KINDS = {  # of a run -> a setting that no kind above it has
     "retrain": "drop_path",
     "search": "architect._target_",
 }
-ARCHITECTURE = "architecture.json"
+ARCHITECTURE, SCORES = "architecture.json", "scores.json"
 SHARES = ("test_accuracy", "valid_accuracy", "found_valid_accuracy", "validation_accuracy", "best_accuracy")
 AMOUNTS = (
     *("parameters", "multiply_accumulates", "queries", "failed_queries"),
@@ -36,7 +48,8 @@ class Record:
     """One run. kind: as in KINDS, "" where it cannot be told. method: an architect's or a strategy's name.
 
     path: the folder; of a search inside a comparison of strategies its file. settings: by dotted name.
-    log: of its queries. A run that did not finish has no result.
+    log: of its queries. damaged: names of files that are shown as far as they can be read. A run that did not finish
+    has no result.
     """
 
     path: Path
@@ -47,6 +60,7 @@ class Record:
     result: Mapping[str, Any] = field(default_factory=dict)
     method: str = ""
     log: Path | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -111,7 +125,7 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[Record]:
             return list(_searches(folder, settings, result, known))
     except InputError as error:
         return [Record(folder, kind, DAMAGED, _line(f"{folder / RESULT}: {error}"), settings, method=method)]
-    return [Record(folder, kind, FINISHED, "", settings, result, method, log)]
+    return [Record(folder, kind, FINISHED, "", settings, result, method, log, tuple(_damaged(folder)))]
 
 
 def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mapping[str, Any]]) -> str:
@@ -142,6 +156,19 @@ def _status(folder: Path, result: Mapping[str, Any] | None) -> tuple[str, str]:
     if status == "running":
         return status, _line(f"or was killed: process {content.get('process')}, since {content.get('since')}")
     return status, _line(str(reason or ""))
+
+
+def _damaged(folder: Path) -> Iterator[str]:
+    """The files of a finished run that are not what they should be: JSON, or lines of it."""
+    for name in (STATUS, METRICS, TIMINGS, SCORES, "queries.jsonl", "queries.timings.jsonl"):
+        path = folder / name
+        try:
+            if path.is_file() and path.stat().st_size <= MAX_BYTES:
+                text = path.read_text(encoding="utf-8")
+                for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                    json.loads(line)
+        except (OSError, ValueError, RecursionError):
+            yield name
 
 
 def _check(result: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oneshot.errors import is_number
-from oneshot.report.records import Record
+from oneshot.report.records import SCORES, Record
 from oneshot.runs import MAX_BYTES, METRICS, TIMINGS, read_rows
 
 
@@ -42,7 +42,7 @@ def updates(record: Record) -> float | None:
 
 def probabilities(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
     """(epochs, choices, candidates) of a search, the start first; None where the file does not hold that."""
-    path = record.path / "scores.json"
+    path = record.path / SCORES
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
             return None

@@ -39,15 +39,19 @@ def test_seeds_inside_a_setting_belong_to_the_seed(tmp_path):
     assert grouped(tmp_path)[0]["NASBench201 on digits"] == {"darts": ["0", "1"]}
 
 
-def test_many_settings_are_counted_and_labels_differ(tmp_path):
+def test_many_settings_get_letters_and_a_key(tmp_path):
     for n in range(3):
-        search(tmp_path / f"{n}", **{name: n for name in "abcdef"})
-    labels = list(grouped(tmp_path)[0]["NASBench201 on digits"])
-    assert labels == [f"darts a={n} b={n} c={n} d={n} and 2 more settings" for n in range(3)]
-    for n in range(3):
+        search(tmp_path / f"{n}", **{f"setting_{name}": n for name in "abcde"})
+    (section,), _ = sections(records(tmp_path))
+    assert [group.label for group in section.groups] == ["darts A", "darts B", "darts C"]
+    assert [group.settings for group in section.groups] == [
+        {f"setting_{name}": str(n) for name in "abcde"} for n in range(3)
+    ]
+    assert differences.differing(section) == []  # the key says it
+    for n in range(27):
         search(tmp_path / f"long{n}", **{"a": "x" * 80 + str(n)})
     labels = list(grouped(tmp_path)[0]["NASBench201 on digits"])
-    assert len(labels) == len(set(labels)) == 6
+    assert len(labels) == len(set(labels)) == 30 and labels[-5:] == ["darts Z", *(f"darts {x}2" for x in "ABCD")]
 
 
 def test_spaces_and_images_are_never_mixed(tmp_path):
@@ -100,6 +104,16 @@ def test_a_repetition_counts_once(tmp_path):
         (str(tmp_path / "a"), "repetition"),
         (str(tmp_path / "z"), "failed"),
     }
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "scores.json", "status.json"])
+def test_of_two_repetitions_the_whole_one_counts(tmp_path, name):
+    search(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with (tmp_path / "a" / name).open("a") as file:
+        file.write("{\n")
+    (section,), (left,) = sections(records(tmp_path))
+    assert section.groups[0].lineages[0].first.path == tmp_path / "b" and left.path == str(tmp_path / "a")
 
 
 def lineage_of(root):

@@ -154,6 +154,10 @@ def test_a_damaged_run_is_listed_and_stops_no_other(run, made, tmp_path):
     text = (tmp_path / "page" / "report.md").read_text()
     assert "| runs/other | failed | ValueError: \\| &lt;i&gt; |" in text
     rows = table_rows(text, "DARTSCells on digits")
+    assert (
+        "\n- Damaged, and shown as far as it can be read: metrics.jsonl, timings.jsonl, scores.json of runs/S/0."
+        in text
+    )
     assert rows["darts"]["seeds"] == "1 (1 damaged)" and rows["darts"]["updates or queries"] == ""
     assert "<i>" not in (tmp_path / "page" / "report.html").read_text()
 

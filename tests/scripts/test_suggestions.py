@@ -106,6 +106,28 @@ def test_a_failed_job_is_asked_for_again_with_the_same_values(tmp_path):
     ]
 
 
+def test_a_refused_job_is_given_others_and_the_same_ones_after_a_kill(tmp_path):
+    drawn = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        asked = suggestions(make("bayes"), tmp_path / name, 0)
+        drawn.append(played(asked, range(11)))
+        for number in (11, 11, 12):
+            drawn[-1].append(asked.ask(number))
+            if name == "b":
+                asked = suggestions(make("bayes"), tmp_path / name, 0)
+            asked.refuse(number)
+            asked.refuse(number)  # known already
+        drawn[-1].append(asked.ask(11))
+    assert drawn[0] == drawn[1] and len({json.dumps(values) for values in drawn[0]}) == 15
+    assert [row[:2] for row in read(tmp_path / "b")][11:] == [
+        (11, "PRUNED"),
+        (11, "PRUNED"),
+        (12, "PRUNED"),
+        (11, "RUNNING"),
+    ]
+
+
 def test_bayes_goes_where_it_is_good(tmp_path):
     """log-uniform on [1e-4, 1], the optimum at 0.01: half of random draws are further away than a factor of 10."""
     spec = {"lr": {"distribution": "log_uniform_values", "min": 0.0001, "max": 1.0}}

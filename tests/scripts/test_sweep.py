@@ -93,15 +93,18 @@ def test_it_continues_and_goes_on_past_a_failure(ended):
     assert json.loads((second / "stopped.json").read_text()) == {"row": ROW}
     assert ROW < len(rows(second / "metrics.jsonl")) < 121 and not (second / "result.json").exists()
     assert not (swept / "result.json").exists() and status(swept) == "failed"
-    assert err == ("error: 1 of 3 jobs failed, swept/table.md says why; the same command tries them again\n")
+    assert err == (
+        "error: 1 of 3 jobs were refused their settings; others need another file and out= (swept/table.md says why)\n"
+    )
     assert out.count("job ") == 7 and "job 2: stopped early" in out
+    assert out.startswith("job 1 of 3: weights.optimizer.lr=0.1; continues\n")
 
 
 def test_the_table_is_best_first(ended):
     folder, out, _ = ended
     swept = folder / "swept"
     found = json.loads((swept / "results.json").read_text())
-    assert [row["status"] for row in found] == ["finished", "stopped early", "failed"]
+    assert [row["status"] for row in found] == ["finished", "stopped early", "refused"]
     assert [row["parameters"]["weights.optimizer.lr"] for row in found] == [0.1, 1e-9, -1.0]
     losses = [
         [row["weight_loss"] for row in rows(swept / job["folder"] / "metrics.jsonl") if "weight_loss" in row]
@@ -123,7 +126,8 @@ def test_what_has_ended_is_not_run_again(run, ended, tmp_path):
     failed = json.loads((tmp_path / "swept" / "results.json").read_text())[2]["folder"]
     shutil.copytree(next(tmp_path.glob("swept/1-*")), tmp_path / "swept" / failed)
     code, out, err = run(sweep, *ARGUMENTS, "jobs=2")
-    assert (code, err) == (0, "") and "failed" not in out
+    assert (code, err) == (0, "") and "failed" not in out and "refused" not in out
+    assert len(re.findall(r"^job \d of 3: .*; ended before: ", out, re.MULTILINE)) == out.count("job ") - 1 == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
     result = json.loads((tmp_path / "swept" / "result.json").read_text())
     assert (result["status"], result["jobs"]) == ("finished", 3) and result["weight_loss"] < 2.4
@@ -164,6 +168,25 @@ def test_bayes_by_an_executor(run, tmp_path):
     storage = (tmp_path / "swept" / STORAGE).read_bytes()
     assert run(sweep, *arguments, "jobs=2")[0] == 0
     assert (tmp_path / "swept" / STORAGE).read_bytes() == storage
+
+
+RATES = {"epochs": {"value": 1}, "weights.optimizer.lr": {"values": [0.1, 0.05, -1.0]}}
+
+
+def test_settings_that_are_refused_are_drawn_again(run, tmp_path):
+    """With this seed the first job draws the rate that no optimizer takes."""
+    write(tmp_path, method="random", parameters=RATES, metric={"name": "valid/accuracy"})
+    code, out, err = run(sweep, *ARGUMENTS, "runs=2", "seed=1")
+    assert (code, err) == (0, "") and "job 1: refused: " in out and out.count("job 1 of 2: ") == 2
+    found = json.loads((tmp_path / "swept" / "results.json").read_text())
+    assert sorted(row["status"] for row in found) == ["finished"] * 2
+
+
+def test_where_all_settings_are_refused_it_ends(run, tmp_path):
+    write(tmp_path, method="random", parameters={"weights.optimizer.lr": {"value": -1.0}})
+    code, out, err = run(sweep, *ARGUMENTS, "runs=1")
+    assert code == 1 and out.count(" of 1: ") == 1
+    assert err.startswith("error: 1 of 1 jobs were refused their settings; the same command draws others (swept/table")
 
 
 BAD = [
