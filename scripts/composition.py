@@ -83,14 +83,13 @@ def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def fits(path: Path, script: str) -> bool:
-    """Whether a script takes this choice: experiments and sizes are of some scripts only."""
+    """Whether a script takes this choice: sizes and experiments are of some scripts only, and files that name scripts."""
     if path.parent.name == "sizes":
         return path.stem.startswith(script)
+    if named := re.match(r"(scripts/\w+\.py(, )?)+:", meanings.read(path).about):
+        return f"scripts/{script}.py" in named[0]
     if path.parent.name != "experiment":
         return True
-    named = re.match(r"scripts/(\w+)\.py:", meanings.read(path).about)
-    if named:
-        return named[1] == script
     groups = {group for name in _included(script) for group in _groups(name)}
     entries = [key for entry in _defaults(path) for key in entry]
     return all(key.removeprefix("override /") in groups for key in entries)

@@ -33,6 +33,7 @@ from oneshot.spaces import SearchSpace
 from oneshot.stopping import stoppable
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
+DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -198,10 +199,12 @@ def read_device(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if not isinstance(name, str):
-        raise InputError(f"device={name!r}: must be auto or the name of a device, as cpu or cuda:0")
+        raise InputError(f"device={name!r}: {DEVICES}")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises differs by device
+        if str(error).startswith(("Expected one of", "Invalid device string", "Device string")):
+            raise InputError(f"device={name}: {DEVICES}") from None
         raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
     return device

@@ -108,7 +108,7 @@ def _screen(console: Console, script: str, composed: Composed) -> None:
     if composed.choices:
         console.print()
         console.print(_choices(script, composed))
-    own = [key for key in composed.own if key.partition(".")[0] not in SELDOM]
+    own = [key for key in composed.own if key.partition(".")[0] not in SELDOM and key not in composed.choices]
     shown = [composed.settings[key] for key in dict.fromkeys((*own, *OFTEN)) if key in composed.settings]
     console.print()
     console.print(_settings(s for s in shown if not s.meaning.endswith("not used")))

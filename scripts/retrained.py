@@ -54,6 +54,8 @@ def finished(config: DictConfig) -> Path:
     if config.run == "latest":
         config.run = held(config, "evaluate", "run") or str(latest(Path("outputs", "retrain"), "run", NETWORK))
     folder = Path(config.run)
+    if not folder.is_dir():
+        raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
     if not (folder / NETWORK).is_file():
         raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")
     if read_result(folder) is None:

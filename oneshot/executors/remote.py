@@ -1,6 +1,7 @@
 """What executors share whose workers are other processes: who has which call, and what becomes of those lost."""
 
 import importlib
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from oneshot.executors.base import Executor, Item, Result, WorkerLost
 from oneshot.executors.calls import pack, packed_function, unpack
 
 MOST_LOSSES = 3  # workers that one call may lose: by then it is likely that the call ends them
+say = logging.getLogger(__name__).warning  # reaches the screen
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Remote(Executor):
                         continue
                     call.losses += 1
                     if call.losses < MOST_LOSSES:
+                        say(f"warning: {found}; what it was at begins again on another")
                         running[self.start(head, call.content)] = call
                     else:
                         yield call.item, WorkerLost(f"{found}, as {MOST_LOSSES - 1} before it")

@@ -29,12 +29,13 @@ def test_calls_of_a_killed_worker_are_made_again_and_no_other(tmp_path):
 
 
 @pytest.mark.parametrize(("deaths", "lost"), [(2, False), (3, True)])
-def test_a_call_that_ends_its_worker_is_given_up_after_three(tmp_path, deaths, lost):
+def test_a_call_that_ends_its_worker_is_given_up_after_three(tmp_path, caplog, deaths, lost):
     calls = called.Marks(tmp_path, fatal="b", deaths=deaths)
     with Processes(2) as executor:
         found = dict(executor.map(calls, "abc"))
     assert (found["a"], found["c"]) == ("a", "c") and calls.calls("a") == calls.calls("c") == 1
     assert calls.calls("b") == 3
+    assert caplog.messages == ["warning: the worker was ended by SIGKILL; what it was at begins again on another"] * 2
     if lost:
         assert isinstance(found["b"], WorkerLost)
         assert str(found["b"]) == "the worker was ended by SIGKILL, as 2 before it"

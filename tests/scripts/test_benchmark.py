@@ -78,7 +78,7 @@ def test_quick(tmp_path):
         (["out=chart.png"], "out=chart.png: must be a file that ends with .json"),
         (["out=deep"], "out=deep: must be a file that ends with .json"),
         (["architects=[dart]"], "unknown choice for architect 'dart'; did you mean 'darts'?"),
-        (["device=nowhere"], "device=nowhere: cannot be used here"),
+        (["device=nowhere"], "device=nowhere: must be auto or the name of a device"),
         (["out=there.json"], "out=there.json: exists"),
         (["out=there.json/below.json"], "out=there.json/below.json: cannot be written"),
         (["trainer.compile=2"], "trainer.compile=2"),

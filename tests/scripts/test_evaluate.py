@@ -235,8 +235,8 @@ def test_damaged_weights(run, here, how, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run=nowhere"], "run=nowhere: there is no such folder"),
         (["run=search"], "run=search: must be the folder of a finished retraining, which holds network.safetensors"),
-        (["run=nowhere"], "run=nowhere: must be the folder"),
         (["run=null"], "run=None: must be latest or the folder"),
         ([], "run=latest: no finished retrain below outputs/retrain; run scripts/retrain.py first"),
         (["run=cut"], "run=cut: is no finished run"),
@@ -245,7 +245,7 @@ def test_damaged_weights(run, here, how, message):
         (["run=darts", "export=[onx]"], "unknown export 'onx'; did you mean 'onnx'?"),
         (["run=darts", "batches=[]"], "batches=[]: must be a list"),
         (["run=darts", "dtype=int8"], "unknown dtype 'int8'"),
-        (["run=darts", "device=nowhere"], "device=nowhere: cannot be used here"),
+        (["run=darts", "device=nowhere"], "device=nowhere: must be auto or the name of a device"),
         (["run=darts", "bach=1"], "unknown setting 'bach'"),
         (["run=darts", "trainer.precision=8"], "unknown trainer.precision 8"),
     ],

@@ -42,7 +42,7 @@ def test_default_files_and_multirun(run, tmp_path):
         (["dtype=float8"], "unknown dtype 'float8'; did you mean 'float64'? known: bfloat16"),
         (["batch=0"], "batch=0: must be a whole number"),
         (["repeats=1"], "repeats=1"),
-        (["device=nowhere"], "device=nowhere: cannot be used here"),
+        (["device=nowhere"], "device=nowhere: must be auto or the name of a device"),
         (["out=there.json"], "out=there.json: exists"),
         (["out=there.json/below.json"], "out=there.json/below.json: cannot be written"),
         (["bach=3"], "unknown setting 'bach'; did you mean 'batch'?"),
