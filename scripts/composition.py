@@ -83,7 +83,7 @@ def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def fits(path: Path, script: str) -> bool:
-    """Whether a script takes this choice: sizes and experiments are of some scripts only, and files that name scripts."""
+    """Whether a script takes this choice: sizes, experiments and files that name scripts are of some only."""
     if path.parent.name == "sizes":
         return path.stem.startswith(script)
     if named := re.match(r"(scripts/\w+\.py(, )?)+:", meanings.read(path).about):
