@@ -72,7 +72,8 @@ def fronts(
     """
     figure, (axes,) = _panels(1, list(points))
     line = sorted((cost, value) for value, cost in best)
-    axes.step(*zip(*line, strict=True), where="post", color=GREY, linewidth=1.4, label="Pareto front", zorder=1)
+    ring: Any = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}  # seen where the front is one run
+    axes.step(*zip(*line, strict=True), where="post", color=GREY, linewidth=1.4, label="Pareto front", zorder=1, **ring)
     for name, own in points.items():
         colour, _, marker = _style(names, name)
         values, costs = zip(*own, strict=True)

@@ -50,7 +50,8 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     yield Heading("What differs", 3)
     yield Text("Settings beside those of the methods themselves, as the runs' config.yaml say them.")
     alike, apart = differences.shared(section), differences.differing(section)
-    yield Listing([*alike, *(apart or ["Nothing differs."])])
+    nothing = "Nothing else differs." if any(group.settings for group in section.groups) else "Nothing differs."
+    yield Listing([*alike, *(apart or [nothing])])
     pictures: list[tuple[str, list[Picture | str]]] = [
         ("Validation accuracy over time", list(figures.anytime(section))),
         (
@@ -83,14 +84,15 @@ def _summary(section: Section, accuracy: Measure) -> Table:
     return Table(f"Results: {section.heading}", ("group", "seeds", *names), rows, numbers, frozenset(bold))
 
 
-def _letters(section: Section) -> Iterator[Table]:
+def _letters(section: Section) -> Iterator[Block]:
     """What the letters of groups stand for: a column a group, a row a setting in which the method's groups differ."""
     for method in dict.fromkeys(group.method for group in section.groups if group.lettered):
         own = [group for group in section.groups if group.method == method]
         own.sort(key=lambda group: (len(group.label), group.label))
         names = dict.fromkeys(name for group in own for name in group.settings)
         rows = [(name, *(group.settings.get(name, "") for group in own)) for name in names]
-        yield Table(f"What the letters of {method} stand for", ("setting", *(group.label for group in own)), rows)
+        yield Text(f"What the letters of {method} stand for, the settings in which its runs differ:")
+        yield Table(f"Letters of {method}", ("setting", *(group.label for group in own)), rows)
 
 
 def _heads(section: Section) -> str:

@@ -1,7 +1,8 @@
 """The pictures of a section."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def picture(name: str, figure: Figure, text: str, caption: str) -> Picture:
 
 def anytime(section: Section) -> Iterator[Picture]:
     """Validation accuracy over updates or queries, and over seconds: searches and baselines apart."""
-    names = [group.label for group in section.groups]
+    names = _searched(section)
     for baseline, x, caption in (
         (
             False,
@@ -57,7 +58,7 @@ def anytime(section: Section) -> Iterator[Picture]:
             "where a run says them.",
         ),
     ):
-        curves = {group.label: _curves(group, series.validation, baseline) for group in section.groups}
+        curves = _curves(section, names, series.validation, baseline)
         panels = _panels(curves, x)
         if panels[x]:
             figure = plots.bands(panels, names, "validation accuracy, %", steps=baseline, largest=100.0)
@@ -68,10 +69,11 @@ def anytime(section: Section) -> Iterator[Picture]:
 
 def entropy(section: Section) -> Iterator[Picture]:
     """Of the searches' probabilities."""
-    curves = {group.label: _curves(group, series.entropy, False) for group in section.groups}
+    names = _searched(section)
+    curves = _curves(section, names, series.entropy, False)
     panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
     if panels["updates"]:
-        figure = plots.bands(panels, [group.label for group in section.groups], "normalized entropy", largest=1.0)
+        figure = plots.bands(panels, names, "normalized entropy", largest=1.0)
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
         yield picture("entropy", figure, text, "How far a search has decided: 1 is uniform, 0 one candidate an edge.")
 
@@ -142,16 +144,18 @@ def found_cells(section: Section, accuracy: Measure) -> Iterator[Picture | str]:
 
 def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
     """Over the epochs of each group's best seed, where they move."""
-    for n, group in enumerate(section.groups):
+    shown: set[Path] = set()
+    for n, (name, group) in enumerate(zip(_searched(section), section.groups, strict=True)):
         lineage = best_seed(group, accuracy)
         space = space_of(lineage.head) if lineage and lineage.head and not lineage.head.log else None
-        if lineage is None or lineage.head is None or space is None:
+        if lineage is None or lineage.head is None or space is None or lineage.head.path in shown:
             continue
+        shown.add(lineage.head.path)
         table = series.probabilities(lineage.head, space.shape)
         if table is None or not (table != table[0]).any():
             continue
         figure = plots.heat_maps(table.tolist(), space.choices)
-        caption = f"{group.label}, seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
+        caption = f"{name}, seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
         last = ", ".join(
             f"{choice.name} {choice.candidates[int(row.argmax())]}"
             for choice, row in zip(space.choices, table[-1], strict=True)
@@ -211,9 +215,31 @@ def architecture_of(record: Record, space: SearchSpace) -> Architecture | None:
         return None
 
 
-def _curves(group: Group, of: Callable[[Record], list[Point]], baseline: bool) -> list[list[Point]]:
-    heads = [lineage.head for lineage in group.lineages if lineage.head and (lineage.head.log is not None) == baseline]
-    return [curve for curve in map(of, heads) if curve]
+def _searched(section: Section) -> list[str]:
+    """The groups' labels; of groups with the same searches, which were trained in several ways, the first has all."""
+    alike: dict[Any, list[int]] = {}
+    for n, group in enumerate(section.groups):
+        alike.setdefault(_heads(group) or n, []).append(n)
+    names = [group.label for group in section.groups]
+    for first, *others in alike.values():
+        own = sorted((section.groups[n] for n in (first, *others)), key=lambda group: (len(group.label), group.label))
+        names[first] = ", ".join([own[0].label, *(group.label.removeprefix(f"{group.method} ") for group in own[1:])])
+    return names
+
+
+def _curves(
+    section: Section, names: Sequence[str], of: Callable[[Record], list[Point]], baseline: bool
+) -> dict[str, list[list[Point]]]:
+    """The curves of searches, or of baselines, under the names of _searched, each once."""
+    curves: dict[tuple[Path, ...], tuple[str, list[list[Point]]]] = {}
+    for name, group in zip(names, section.groups, strict=True):
+        heads = [x.head for x in group.lineages if x.head and (x.head.log is not None) == baseline]
+        curves.setdefault(_heads(group), (name, [curve for curve in map(of, heads) if curve]))
+    return dict(curves.values())
+
+
+def _heads(group: Group) -> tuple[Path, ...]:
+    return tuple(sorted(lineage.head.path for lineage in group.lineages if lineage.head))
 
 
 def _panels(curves: dict[str, list[list[Point]]], x: str, scale: float = 100.0) -> dict[str, dict[str, Band]]:

@@ -83,6 +83,23 @@ def test_probabilities_that_move_are_drawn(tmp_path):
     assert "cell/0->1 avg_pool_3x3" in pictures[0].text
 
 
+def test_searches_that_were_trained_in_several_ways_are_drawn_once(tmp_path):
+    search(tmp_path / "s")
+    search(tmp_path / "other", architect={"_target_": "my.Sigmoid"})
+    moved = [[[0.2] * 5] * 6, [[0.1, 0.1, 0.1, 0.1, 0.6]] * 6]
+    for name in ("s", "other"):
+        (tmp_path / name / "scores.json").write_text(json.dumps(moved))
+    for n, rate in enumerate((0.025, 0.1)):
+        retrain(tmp_path / f"t{n}", tmp_path / "s", 0.5 + n / 10, a_long_name_of_a_setting=rate)
+    section = section_of(tmp_path)
+    assert sorted(group.label for group in section.groups) == ["Sigmoid", "darts A", "darts B"]
+    (curves,) = figures.anytime(section)
+    assert (
+        curves.text.count("darts") == curves.text.count("darts A, B 40.00 %") == 1 and "Sigmoid 40.00 %" in curves.text
+    )
+    assert len(list(figures.probabilities(section, ACCURACY))) == 2
+
+
 def test_labels_that_are_no_mathematics(tmp_path):
     """Of settings that matplotlib would read as a formula, cannot draw, or could not write."""
     for n, text in enumerate((r"$\frac{", "\u4e00", "\x01--><b>")):
