@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from oneshot import stopping
-from oneshot.errors import InputError, check_integer
+from oneshot.errors import InputError, check_integer, one_line
 from oneshot.runs import write_bytes
 
 KEPT = 2
@@ -64,9 +64,9 @@ class Checkpoints(CheckpointIO):
             _check_size(Path(path))
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read as a checkpoint ({_line(error)})") from None
+            raise InputError(f"{path}: cannot be read as a checkpoint ({one_line(error, 80)})") from None
         except Exception as error:  # pickle's own types, of which torch raises several
-            raise InputError(f"{path}: holds more than data, not read ({_line(error)})") from None
+            raise InputError(f"{path}: holds more than data, not read ({one_line(error, 80)})") from None
         if not isinstance(content, dict) or not set(PARTS) <= set(content):
             raise InputError(f"{path}: is no checkpoint of a search or a training")
         return {**{name: content[name] for name in PARTS}, "pytorch-lightning_version": pl.__version__}
@@ -143,7 +143,3 @@ def _check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("holds compressed parts")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:80]

@@ -13,6 +13,16 @@ class Diverged(InputError):
     """A number that is not finite: nothing that follows would mean anything."""
 
 
+def one_line(text: object, most: int = 400) -> str:
+    """A text, or that of an error, on one line, cut to `most` characters."""
+    return " ".join(str(text).split())[:most]
+
+
+def named(error: BaseException, most: int = 200) -> str:
+    """The class of an error and its text, on one line: for those of other packages."""
+    return one_line(f"{type(error).__name__}: {error}", most)
+
+
 def is_number(value: object) -> bool:
     """Whether it is a finite number that a float can hold, and no bool."""
     try:

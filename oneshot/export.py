@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from oneshot.errors import InputError, unknown
+from oneshot.errors import InputError, named, unknown
 
 FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
@@ -142,8 +142,7 @@ def attempt(name: str, make: Callable[..., Result], *arguments: Any) -> Result:
     try:
         return make(*arguments)
     except Exception as error:  # tracing, translation, checker and runtime have no class of errors in common
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"export={name}: the network cannot be exported ({type(error).__name__}: {reason})") from error
+        raise InputError(f"export={name}: the network cannot be exported ({named(error)})") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from oneshot.errors import InputError, check_integer, is_number
+from oneshot.errors import InputError, check_integer, is_number, one_line
 from oneshot.metrics import Means, Watch
 
 MAX_ROWS = 10_000_000
@@ -105,7 +105,7 @@ class Fit(pl.LightningModule):
                 _check_optimizer(optimizer, loaded)
             _check_alike("lr_schedulers", [schedule.state_dict()], checkpoint["lr_schedulers"])
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-            raise InputError(f"the checkpoint does not fit this run ({_line(error)})") from None
+            raise InputError(f"the checkpoint does not fit this run ({one_line(error, 120)})") from None
         self.fresh = False
 
     def on_train_start(self) -> None:
@@ -181,7 +181,3 @@ def _check_alike(name: str, own: Any, loaded: Any) -> None:
             _check_alike(f"{name}.{i}", value, loaded[i])
     elif not (is_number(loaded) if is_number(own) else type(loaded) is type(own)):
         raise ValueError(f"{name} is {loaded!r:.40}, here {own!r:.40}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

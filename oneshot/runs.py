@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import save
 from torch import nn
 
-from oneshot.errors import Diverged, InputError, is_number
+from oneshot.errors import Diverged, InputError, is_number, named, one_line
 from oneshot.stopping import Stopped, stop_of
 
 FINISHED = "finished"
@@ -75,7 +75,7 @@ class Run:
             names = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
             name = names.get(type(error), "failed")
             try:
-                self._status(name, " ".join(f"{type(error).__name__}: {error}".split())[:400])
+                self._status(name, named(error, 400))
             except OSError:  # a full disk: it stays at running, of a process that is gone
                 pass
         self._lock.close()
@@ -217,7 +217,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         return parse_settings(content.decode())
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not the settings of a run ({' '.join(str(error).split())[:80]})") from None
+        raise InputError(f"{path}: not the settings of a run ({one_line(error, 80)})") from None
 
 
 class _Tree(yaml.SafeLoader):

@@ -25,7 +25,7 @@ from processes import Lost
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
-from oneshot.errors import Diverged, InputError, unknown
+from oneshot.errors import Diverged, InputError, one_line, unknown
 from oneshot.runs import is_full_disk
 from oneshot.stopping import Stopped, stop_of
 
@@ -61,12 +61,12 @@ def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[N
 def fault(error: Exception, config_name: str, config: DictConfig | None) -> tuple[str | None, int]:
     """One line and the exit code; no line for an error that is none of these."""
     if isinstance(error, Diverged):
-        return _line(error), DIVERGED
+        return one_line(error), DIVERGED
     if isinstance(error, Lost):
-        return _line(error), error.code
+        return one_line(error), error.code
     if is_full_disk(error):
         return (
-            f"the disk is full ({_line(error)}); what was kept is intact: make space, give the command again",
+            f"the disk is full ({one_line(error)}); what was kept is intact: make space, give the command again",
             FULL_DISK,
         )
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) and error.filename:
@@ -83,9 +83,9 @@ def explain(error: BaseException, config_name: str) -> str | None:
     """One line for an error that comes from the user's input; None for any other."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         cause = error.__cause__
-        return explain(cause, config_name) or f"{_line(error)} ({_line(cause)})"
+        return explain(cause, config_name) or f"{one_line(error)} ({one_line(cause)})"
     if isinstance(error, InputError | MisconfigurationException):
-        return _line(error)
+        return one_line(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = f"{error.missing_cfg_file!s}".rpartition("/")  # type: ignore[str-bytes-safe]
         return str(unknown(f"choice for {group}", option, error.options))
@@ -97,9 +97,9 @@ def explain(error: BaseException, config_name: str) -> str | None:
         name = f"{blocked[2]}._target_" if blocked[2] else "_target_"
         return f"{name}={blocked[1]}: Hydra calls nothing that could run other code; name a class of ours or yours"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _line(error)
+        return one_line(error)
     if isinstance(error, YAMLError):
-        return f"a YAML file cannot be read: {_line(error)}"
+        return f"a YAML file cannot be read: {one_line(error)}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice()
     return None
@@ -139,7 +139,7 @@ def _explain_override(error: ConfigCompositionException, config_name: str) -> st
                 return f"unknown setting {key!r}: the chosen {group} does not have it; --help all lists them"
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             return f"unknown setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else "--help all lists them")
-    return _line(error)
+    return one_line(error)
 
 
 def _composed(config_name: str) -> DictConfig:
@@ -153,7 +153,3 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
     for key in map(str, config) if isinstance(config, DictConfig) else ():
         yield f"{prefix}{key}"
         yield from _keys(config._get_node(key), f"{prefix}{key}.")
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:400]

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from processes import leading
 
 from oneshot.checkpoints import Checkpointing, Checkpoints
-from oneshot.errors import InputError
+from oneshot.errors import InputError, named, one_line
 from oneshot.fitting import Fit
 from oneshot.runs import (
     CONFIG,
@@ -107,8 +107,7 @@ class Recording:
             if stop := stop_of(error):
                 raise stop from error
             self.logger = None
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(f"warning: logger: {reason}; the run goes on without it", file=sys.stderr)
+            print(f"warning: logger: {named(error)}; the run goes on without it", file=sys.stderr)
         return None
 
 
@@ -121,7 +120,7 @@ def logger_for(config: DictConfig, path: Path) -> Logger | None:
     try:
         return Lightning(make(config.logger, save_dir=str(path)))
     except ModuleNotFoundError as error:
-        raise InputError(f"logger: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(f"logger: {one_line(error, 200)}") from None
 
 
 def inputs(config: DictConfig) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 import wandb
 from PIL import Image
 
-from oneshot.errors import InputError, unknown
+from oneshot.errors import InputError, one_line, unknown
 from oneshot.runs import Run, read_json, write_text
 
 MODES = ("auto", "online", "offline", "disabled")
@@ -132,7 +132,7 @@ class WandB:
         except (wandb.Error, OSError) as error:
             if mode == "offline":
                 raise
-            print(f"warning: W&B: {' '.join(str(error).split())[:200]}; logs offline", file=sys.stderr)
+            print(f"warning: W&B: {one_line(error, 200)}; logs offline", file=sys.stderr)
             wandb.teardown()  # else its own process still has a run of this id
             for begun in (run.path / "wandb").glob(f"run-*-{own['id']}"):
                 shutil.rmtree(begun, ignore_errors=True)

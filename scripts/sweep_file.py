@@ -12,7 +12,7 @@ from distributions import Parameter, parameters
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from oneshot.errors import InputError, check_integer, is_number, unknown
+from oneshot.errors import InputError, check_integer, is_number, one_line, unknown
 
 PROGRAMS = ("search", "retrain", "baseline", "rank")  # whose runs leave metrics.jsonl and result.json in out=
 OURS = ("out", "resume")
@@ -51,7 +51,7 @@ def read(file: str) -> Sweep:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file}: is no YAML ({' '.join(str(error).split())[:120]})") from None
+        raise InputError(f"{file}: is no YAML ({one_line(error, 120)})") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 

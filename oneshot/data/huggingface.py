@@ -12,7 +12,7 @@ from PIL import Image
 
 from oneshot.data.augmentation import Augmentation
 from oneshot.data.images import ImageData, LabelledImages, Splits
-from oneshot.errors import InputError, check_boolean, check_integer, unknown
+from oneshot.errors import InputError, check_boolean, check_integer, named, unknown
 
 MOST_CLASSES = 100_000
 TRAIN, TEST = "train", ("test", "validation", "valid")
@@ -80,11 +80,8 @@ def _load(source: str) -> dict[str, Any]:
     try:
         return dict(datasets.load_dataset(str(path) if path.is_dir() else source))
     except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
-        reason = " ".join(str(error).split())[:160]
         missing = "" if path.is_dir() else "there is no such folder, and as a name on the hub it "
-        raise InputError(
-            f"data.source={source}: {missing}cannot be loaded ({type(error).__name__}: {reason})"
-        ) from error
+        raise InputError(f"data.source={source}: {missing}cannot be loaded ({named(error)})") from error
     finally:
         if shown:
             datasets.enable_progress_bars()

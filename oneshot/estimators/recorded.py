@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from oneshot.architecture import Query
-from oneshot.errors import InputError, check_range
+from oneshot.errors import InputError, check_range, named
 from oneshot.estimators.base import Estimator
 from oneshot.estimators.log import CLOCKS, ahead_of, names_of, read_ahead, read_log, timings_of
 from oneshot.executors.base import Executor
@@ -174,7 +174,7 @@ def _answers(found: Any, count: int) -> list[dict[str, Any]]:
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return [{"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}]
+        return [{"error": named(error, 300)}]
 
 
 def _checked(scores: Mapping[str, float]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from oneshot.errors import InputError
+from oneshot.errors import InputError, named
 
 
 class Function(NamedTuple):
@@ -31,7 +31,7 @@ def pack(thing: Any) -> bytes:
     try:
         return pickle.dumps(thing)
     except Exception as error:  # what pickling raises depends on the thing
-        raise InputError(f"{thing!r:.80}: cannot be sent to a worker ({_line(error)})") from None
+        raise InputError(f"{thing!r:.80}: cannot be sent to a worker ({named(error)})") from None
 
 
 def packed_function(function: Callable[..., Any]) -> bytes:
@@ -44,7 +44,7 @@ def answer(function: bytes, item: bytes) -> bytes:
     try:
         loaded, argument = _load(function), pickle.loads(item)
     except Exception as error:
-        return pickle.dumps(Unfit(f"a worker cannot load what it shall call: {_line(error)}"))
+        return pickle.dumps(Unfit(f"a worker cannot load what it shall call: {named(error)}"))
     try:
         result = loaded(argument)
     except Exception as error:
@@ -52,7 +52,7 @@ def answer(function: bytes, item: bytes) -> bytes:
     try:
         return pickle.dumps(result)
     except Exception as error:
-        return pickle.dumps(Unfit(f"a result of type {type(result).__name__} cannot be sent back ({_line(error)})"))
+        return pickle.dumps(Unfit(f"a result of type {type(result).__name__} cannot be sent back ({named(error)})"))
 
 
 def unpack(content: bytes) -> Any:
@@ -80,7 +80,3 @@ def _pickled_error(error: Exception) -> bytes:
         return content
     except Exception:
         return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from oneshot.errors import InputError, check_integer, check_range
+from oneshot.errors import InputError, check_integer, check_range, named
 from oneshot.executors.base import WorkerLost
 from oneshot.executors.calls import answer
 from oneshot.executors.remote import MOST_LOSSES, Remote, needed
@@ -75,7 +75,7 @@ class Ray(Remote):
                 found: bytes | WorkerLost = self.ray.get(ready)
                 self.idle.append(actor)
             except self.ray.exceptions.RayError as error:
-                found = WorkerLost(f"the worker was lost ({_reason(error)})")
+                found = WorkerLost(f"the worker was lost ({named(error)})")
                 self.idle.clear()  # perhaps of the same node; without a handle they end
             return [(number, found)]
 
@@ -116,7 +116,7 @@ class Ray(Remote):
         except self.ray.exceptions.RayError as error:
             self.stillborn += 1
             if self.stillborn == MOST_LOSSES:
-                raise InputError(f"executor=ray: workers cannot be started ({_reason(error)})") from None
+                raise InputError(f"executor=ray: workers cannot be started ({named(error)})") from None
             return
         self.stillborn = 0
         self.idle.append(actor)
@@ -136,7 +136,7 @@ class Ray(Remote):
                         **(local if self.address == LOCAL else {}),
                     )
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"executor.address={self.address}: no Ray cluster there ({_reason(error)})") from None
+                raise InputError(f"executor.address={self.address}: no Ray cluster there ({named(error)})") from None
         self.joined = True
         self._check_room()
 
@@ -174,7 +174,3 @@ def _handlers_kept() -> Iterator[None]:
         sys.excepthook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

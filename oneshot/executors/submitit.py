@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from oneshot.errors import InputError, check_integer, check_range, unknown
+from oneshot.errors import InputError, check_integer, check_range, one_line, unknown
 from oneshot.executors.base import WorkerLost
 from oneshot.executors.calls import answer
 from oneshot.executors.remote import Remote, needed
@@ -64,7 +64,7 @@ class Submitit(Remote):
             self.executor = self.submitit.AutoExecutor(self.folder / "%j", cluster=cluster)
             self.executor.update_parameters(**{name: v for name, v in resources.items() if v is not None})
         except (RuntimeError, ValueError, TypeError, NameError, OSError) as error:
-            raise InputError(f"executor=submitit: {' '.join(str(error).split())[:300]}") from None
+            raise InputError(f"executor=submitit: {one_line(error, 300)}") from None
         self.running: list[Any] = []
 
     def start(self, function: bytes, item: bytes) -> Hashable:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oneshot.errors import InputError, is_number
+from oneshot.errors import InputError, is_number, one_line
 from oneshot.runs import (
     CONFIG,
     FINISHED,
@@ -40,7 +40,6 @@ AMOUNTS = (
     *("parameters", "multiply_accumulates", "queries", "failed_queries"),
     *("seconds", "search_seconds", "supernet_seconds", "peak_memory_bytes"),
 )
-LONGEST = 300  # characters of a reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[Record]:
         if type(seed) is not int or seed < 0:
             raise InputError(f"{folder / CONFIG}: seed is {seed!r:.40}, no whole number")
     except InputError as error:
-        return [Record(folder, "", DAMAGED, _line(str(error)))]
+        return [Record(folder, "", DAMAGED, one_line(error))]
     kind = next((kind for kind, name in KINDS.items() if name in settings), "")
     group = {"search": "architect", "baseline": "strategy"}.get(kind, "")
     method = method_of(settings, group, known) if group else ""
@@ -124,7 +123,7 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[Record]:
         if kind == "compare_strategies":
             return list(_searches(folder, settings, result, known))
     except InputError as error:
-        return [Record(folder, kind, DAMAGED, _line(f"{folder / RESULT}: {error}"), settings, method=method)]
+        return [Record(folder, kind, DAMAGED, one_line(f"{folder / RESULT}: {error}"), settings, method=method)]
     return [Record(folder, kind, FINISHED, "", settings, result, method, log, tuple(_damaged(folder)))]
 
 
@@ -154,8 +153,8 @@ def _status(folder: Path, result: Mapping[str, Any] | None) -> tuple[str, str]:
     if status not in UNFINISHED:
         return DAMAGED, "says that it has finished, but holds no result" if status == FINISHED else "has no status"
     if status == "running":
-        return status, _line(f"or was killed: process {content.get('process')}, since {content.get('since')}")
-    return status, _line(str(reason or ""))
+        return status, one_line(f"or was killed: process {content.get('process')}, since {content.get('since')}")
+    return status, one_line(reason or "")
 
 
 def _damaged(folder: Path) -> Iterator[str]:
@@ -207,7 +206,3 @@ def _searches(
         own = {**shared, **known.get(name, {}), "seed": seed}
         file = folder / name / f"{seed}.json"
         yield Record(file, "baseline", FINISHED, "", own, found, name, file.with_suffix(".jsonl"))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:LONGEST]
