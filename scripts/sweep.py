@@ -183,7 +183,7 @@ def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Cons
     failed, refused = (sum(row["status"] == status for row in rows) for status in (FAILED, REFUSED))
     lines = [f"{failed} of {len(rows)} jobs failed; the same command tries them again"] if failed else []
     if refused:
-        then = "the same command draws others" if redraws else "others need another file and out="
+        then = "the same command draws others" if redraws else "change the file and give a new out="
         lines.append(f"{refused} of {len(rows)} jobs were refused their settings; {then}")
     if lines:
         raise JobsFailed(f"{', '.join(lines)} ({run.path}/table.md says why)")
