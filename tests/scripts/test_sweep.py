@@ -94,7 +94,8 @@ def test_it_continues_and_goes_on_past_a_failure(ended):
     assert ROW < len(rows(second / "metrics.jsonl")) < 121 and not (second / "result.json").exists()
     assert not (swept / "result.json").exists() and status(swept) == "failed"
     assert err == (
-        "error: 1 of 3 jobs were refused their settings; change the file and give a new out= (swept/table.md says why)\n"
+        "error: 1 of 3 jobs were refused their settings; change the file and give a new out="
+        " (swept/table.md says why)\n"
     )
     assert out.count("job ") == 7 and "job 2: stopped early" in out
     assert out.startswith("job 1 of 3: weights.optimizer.lr=0.1; continues\n")
