@@ -75,7 +75,8 @@ class Run:
             names = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
             name = names.get(type(error), "failed")
             try:
-                self._status(name, named(error, 400))
+                ours = isinstance(error, InputError | Stopped)  # whose texts say it all
+                self._status(name, one_line(error) if ours else named(error, 400))
             except OSError:  # a full disk: it stays at running, of a process that is gone
                 pass
         self._lock.close()

@@ -33,6 +33,7 @@ from oneshot.spaces import SearchSpace
 from oneshot.stopping import stoppable
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
+WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")  # of Hydra's
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 

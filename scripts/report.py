@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import CONF
-from launch import script
+from launch import WITH_VALUE, script
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from screen import say
@@ -40,8 +40,8 @@ from oneshot.report.page import Block, Picture, printable, to_html, to_markdown
 from oneshot.report.records import folders, read
 from oneshot.runs import parse_settings, write_bytes, write_text
 
-WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")  # of Hydra's
 PICTURES = "pictures"
+OF_RUNS = ("compare", "sweep")  # which hold the runs that count
 
 
 @script("report")
@@ -49,14 +49,16 @@ def compose(config: DictConfig) -> None:
     group_by = check(config)
     out = new_folder(config.out)
     records = [record for folder in found(config.runs) for record in read(folder, known_methods())]
-    kept = [record for record in records if not (record.kind == "compare" and record.finished)]
-    rankings = [record for record in kept if record.kind == "rank" and record.finished]
-    compared, left_out = sections([record for record in kept if record not in rankings], group_by)
-    if not rankings and not any(group.lineages for section in compared for group in section.groups):
+    rankings, evaluations = (
+        [record for record in records if record.kind == kind and record.finished] for kind in ("rank", "evaluate")
+    )
+    apart = [*rankings, *evaluations, *(r for r in records if r.finished and r.kind in OF_RUNS)]
+    compared, left_out = sections([record for record in records if record not in apart], group_by)
+    if not rankings and not evaluations and not any(group.lineages for section in compared for group in section.groups):
         first = left_out[0] if left_out else None
         example = f"; {first.path}: {first.status}, {first.reason}" if first else ""
         raise InputError(f"none of {len(records)} runs has finished with something to show{example}")
-    blocks = list(report(compared, left_out, rankings, config.metric, config.against))
+    blocks = list(report(compared, left_out, rankings, config.metric, config.against, evaluations))
     write(out, config.title, blocks)
     lines = [printable(f"{one.path}: {one.status}{f', {one.reason}' if one.reason else ''}") for one in left_out]
     say(Console(), [*lines, f"written to {out}: report.html, report.md, {PICTURES}"])

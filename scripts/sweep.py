@@ -25,7 +25,7 @@ from folders import FREE, run_folder
 from hydra import compose
 from hydra.errors import HydraException
 from jobs import Children
-from launch import make, script
+from launch import WITH_VALUE, make, script
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from rich.console import Console
 from screen import say
@@ -47,12 +47,15 @@ class JobsFailed(Exception):
 
 
 def main() -> None:
-    """The first argument that ends with .yaml is the sweep."""
-    for at, argument in enumerate(sys.argv[1:], 1):
-        if argument.endswith(".yaml") and "=" not in argument and not argument.startswith("-"):
-            quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
-            sys.argv[at] = f"file='{quoted}'"
-            break
+    """A word among the arguments, which is no setting and no flag, is the sweep."""
+    before = ["", *sys.argv[1:]]
+    words = [
+        w for w, b in zip(sys.argv[1:], before, strict=False) if "=" not in w and w[0] != "-" and b not in WITH_VALUE
+    ]
+    if words:
+        quoted = ["'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'" for word in words]
+        file = quoted[0] if len(words) == 1 else f"[{','.join(quoted)}]"
+        sys.argv[1:] = [*(argument for argument in sys.argv[1:] if argument not in words), f"file={file}"]
     sweep()
 
 
@@ -82,7 +85,7 @@ def check(config: DictConfig) -> None:
     if OmegaConf.is_missing(config, "file"):
         raise InputError("name a sweep: python scripts/sweep.py conf/sweeps/architects.yaml")
     if not isinstance(config.file, str):
-        raise InputError(f"file={config.file!r}: must be the path of a sweep")
+        raise InputError(f"file={config.file!r}: must be the path of one sweep")
     check_integer("jobs", config.jobs, 1, MOST_JOBS)
     check_integer("seed", config.seed, 0, 2**32 - 1)
     if config.runs is not None:
@@ -163,7 +166,7 @@ def reached(sweep: Sweep, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def ranked(rows: Iterable[dict[str, Any]], sweep: Sweep) -> list[dict[str, Any]]:
-    """Best first; jobs without a metric come last."""
+    """Best first; jobs without a metric come last, and where the sweep has none in their order."""
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
         metric = row["metric"]
@@ -183,16 +186,19 @@ def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Cons
     failed, refused = (sum(row["status"] == status for row in rows) for status in (FAILED, REFUSED))
     lines = [f"{failed} of {len(rows)} jobs failed; the same command tries them again"] if failed else []
     if refused:
-        then = "the same command draws others" if redraws else "change the file and give a new out="
+        then = "the same command draws others"
+        if not redraws or refused == len(rows):
+            then = "give others in the file or as settings=, and a new out="
         lines.append(f"{refused} of {len(rows)} jobs were refused their settings; {then}")
     if lines:
         raise JobsFailed(f"{', '.join(lines)} ({run.path}/table.md says why)")
-    run.finish({"jobs": len(rows), "best": rows[0]["folder"], key(sweep.metric): rows[0]["metric"]})
+    best = {"best": rows[0]["folder"], key(sweep.metric): rows[0]["metric"]} if sweep.metric else {}
+    run.finish({"jobs": len(rows), **best})
 
 
 def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
     """A Markdown table: a row a job."""
-    heads = ["job", "parameters", sweep.metric, "seconds", "status"]
+    heads = ["job", "parameters", sweep.metric or "no metric", "seconds", "status"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
         metric = "" if row["metric"] is None else f"{row['metric']:.6g}"

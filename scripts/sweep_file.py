@@ -17,8 +17,8 @@ from oneshot.errors import InputError, check_integer, is_number, one_line, unkno
 PROGRAMS = ("search", "retrain", "baseline", "rank")  # whose runs leave metrics.jsonl and result.json in out=
 OURS = ("out", "resume")
 METHODS = ("grid", "random", "bayes")
-REQUIRED = ("program", "method", "metric", "parameters", "command")
-KEYS = (*REQUIRED, "early_terminate", "run_cap", "name", "description", "project", "entity")
+REQUIRED = ("program", "method", "parameters", "command")
+KEYS = (*REQUIRED, "metric", "early_terminate", "run_cap", "name", "description", "project", "entity")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, by W&B's schema
 BEFORE, PROGRAM, SETTINGS = ("${env}", "${interpreter}"), "${program}", "${args_no_hyphens}"
 COMMAND = f"[{', '.join((*BEFORE, PROGRAM, SETTINGS))}]"
@@ -27,8 +27,8 @@ MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Sweep:
-    """program: name of a script of ours. settings: of every job, from the file's command. target: of the metric, at
-    which no more jobs begin. content: the file's, as it stands."""
+    """program: name of a script of ours. metric: "" for none. settings: of every job, from the file's command. target:
+    of the metric, at which no more jobs begin. content: the file's, as it stands."""
 
     program: str
     method: str
@@ -68,7 +68,7 @@ def sweep(content: Any) -> Sweep:
             raise InputError(f"{key}: must be given" + (f", as command: {COMMAND}" if key == "command" else ""))
     if content["method"] not in METHODS:
         raise unknown("method", content["method"], METHODS)
-    metric, target = _metric(content["metric"])
+    metric, target = _metric(content)
     if "run_cap" in content:
         check_integer("run_cap", content["run_cap"], 1)
     if not isinstance(content["parameters"], dict) or not content["parameters"]:
@@ -90,7 +90,10 @@ def sweep(content: Any) -> Sweep:
     )
 
 
-def _metric(metric: Any) -> tuple[Mapping[str, Any], float | None]:
+def _metric(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], float | None]:
+    if "metric" not in content and content["method"] != "bayes" and "early_terminate" not in content:
+        return {"name": ""}, None
+    metric = content.get("metric")
     if not isinstance(metric, dict) or not isinstance(metric.get("name"), str) or not metric["name"]:
         raise InputError("metric: must be a mapping with a name, as {name: valid/accuracy, goal: maximize}")
     for key in metric:

@@ -66,7 +66,11 @@ def outcome(job: Job) -> Outcome | None:
     if result is not None:
         metric = result.get(key(job.metric))
         metric = metric if is_number(metric) else next(reversed(history(job.folder, job.metric)), None)
-        lacking = "" if metric is not None else f"has no {job.metric}, neither in result.json nor in {METRICS}"
+        lacking = (
+            ""
+            if metric is not None or not job.metric
+            else f"has no {job.metric}, neither in result.json nor in {METRICS}"
+        )
         return Outcome(FAILED if lacking else FINISHED, metric, seconds(job.folder), lacking)
     if mark:
         values = history(job.folder, job.metric)

@@ -20,16 +20,19 @@ MEMORY = (
 def report(
     sections: Sequence[Section],
     left_out: Sequence[LeftOut],
-    rankings: Sequence[Record],
+    rankings: Sequence[Record] = (),
     metric: str | None = None,
     against: str = "multiply_accumulates",
+    evaluations: Sequence[Record] = (),
 ) -> Iterator[Block]:
     """All blocks of the page. metric: of ACCURACIES; None: of a section the first that it has. against: of COSTS."""
-    yield Text(_counts(sections, left_out, rankings))
+    yield Text(_counts(sections, left_out, rankings, evaluations))
     for number, section in enumerate(sections):
         yield from (_numbered(block, number) for block in _section(section, metric, against))
     if rankings:
         yield from _rankings(rankings)
+    if evaluations:
+        yield from _evaluations(evaluations)
     if left_out:
         yield Heading("Not in the tables")
         yield Text("These runs are in no mean and in no picture.")
@@ -180,6 +183,28 @@ def _rankings(records: Sequence[Record]) -> Iterator[Block]:
     yield Table("Rankings", columns, rows, frozenset(range(3, 7)))
 
 
+def _evaluations(records: Sequence[Record]) -> Iterator[Block]:
+    """Of scripts/evaluate.py: what a retrained network reaches and takes."""
+    rows = []
+    for record in records:
+        result = record.result
+        accuracy: Any = result.get("test_accuracy")
+        latency, export = result.get("latency"), result.get("export")
+        images = latency.get("images") if isinstance(latency, dict) else None
+        times = {n: time.get("median_ms") for n, time in images.items() if isinstance(time, dict)} if images else {}
+        named = [str(result.get(name, ""))[:60] for name in ("run", "device", "precision")]
+        shares = f"{100 * accuracy:.2f}" if is_number(accuracy) else ""
+        median = ", ".join(f"{n[:12]}: {ms:.3f}" for n, ms in times.items() if is_number(ms))
+        exported = ", ".join(str(name)[:12] for name in export) if isinstance(export, dict) else ""
+        rows.append((str(record.path), *named, shares, median, exported))
+    yield Heading("Evaluations")
+    yield Text(
+        "Of retrained networks, each on its own device: the median latency of a call is in ms, by images a call."
+    )
+    columns = ("run", "evaluated", "device", "precision", "test, %", "latency, ms", "exported")
+    yield Table("Evaluations", columns, rows, frozenset({4}))
+
+
 def _class(record: Record, node: str) -> str:
     return str(record.settings.get(f"{node}._target_", "")).rpartition(".")[2][:60]
 
@@ -191,11 +216,17 @@ def _interval(measure: Any) -> str:
     return f"{numbers[0]:.3f} [{numbers[1]:.3f}, {numbers[2]:.3f}]"
 
 
-def _counts(sections: Sequence[Section], left_out: Sequence[LeftOut], rankings: Sequence[Record]) -> str:
+def _counts(
+    sections: Sequence[Section],
+    left_out: Sequence[LeftOut],
+    rankings: Sequence[Record],
+    evaluations: Sequence[Record],
+) -> str:
     groups = [group for section in sections for group in section.groups]
     runs = sum(len(group.lineages) for group in groups)
     parts = [f"Methods and settings: {len(groups)}; finished runs of these, with their trainings: {runs}"]
     parts += [f"rankings: {len(rankings)}"] if rankings else []
+    parts += [f"evaluations: {len(evaluations)}"] if evaluations else []
     parts += [f"in no table, and listed at the end: {len(left_out)}"] if left_out else []
     more = " Different spaces and images are not compared: each has a section of its own." if len(sections) > 1 else ""
     return f"{'; '.join(parts)}.{more}"

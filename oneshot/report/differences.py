@@ -16,10 +16,12 @@ BUDGET = (
 
 
 def shared(section: Section) -> list[str]:
-    """Sizes and budgets that are the same in all groups which have them, searches and trainings apart."""
+    """Sizes and budgets that are the same in all groups, searches and trainings apart."""
     lines = []
     for stage, values in _stages(section).items():
-        alike = {name: own[0][1] for name, own in values.items() if name in BUDGET and _alike(own)}
+        all_of_them = max(map(len, values.values()), default=0)
+        common = {name: own for name, own in values.items() if name in BUDGET and len(own) == all_of_them}
+        alike = {name: own[0][1] for name, own in common.items() if _alike(own)}
         same = [f"{name}={shown(value)}" for name, value in alike.items() if value is not None]
         if same:
             lines.append(f"Equal in all {stage}: {', '.join(same)}.")

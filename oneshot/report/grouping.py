@@ -57,7 +57,7 @@ def sections(records: Sequence[Record], group_by: Sequence[str] = ()) -> tuple[l
     group_by: settings, dotted; method, architect and strategy stand for the method. Without it each method and, where
     a method's runs differ in settings, each combination of these is a group. Raises InputError for an unknown setting.
     """
-    kept, repeated = _once(lineages(records))
+    kept, repeated = lineages(records)
     _check_names(group_by, kept)
     places: dict[str, list[Lineage]] = {}
     for lineage in kept:
@@ -71,7 +71,8 @@ def sections(records: Sequence[Record], group_by: Sequence[str] = ()) -> tuple[l
     others += [
         LeftOut(str(r.path), r.status, "a run of none of the scripts") for r in records if r.finished and not r.kind
     ]
-    return found, [*others, *repeated]
+    others += [LeftOut(str(record.path), "repetition", reason) for record, reason in repeated.items()]
+    return found, others
 
 
 def place(lineage: Lineage) -> dict[str, Any]:
@@ -129,22 +130,6 @@ def _headings(found: Sequence[Mapping[str, Any]]) -> list[str]:
         settings = ", ".join(f"{n.removeprefix('space.')}={shown(one[n])}" for n in apart if n in one)
         headings.append(f"{space}{f' ({settings})' if settings else ''} on {images(one)}")
     return [h if headings.count(h) == 1 else f"{h}, {i}" for i, h in enumerate(headings, 1)]
-
-
-def _once(every: Sequence[Lineage]) -> tuple[list[Lineage], list[LeftOut]]:
-    """Without repetitions: of those with the same settings and seed one that finished counts, whole before damaged."""
-    kept: dict[str, Lineage] = {}
-    repeated = []
-    for lineage in sorted(every, key=lambda one: (not one.finished, not one.trainings, one.damaged)):
-        searched = exact([lineage.identity, _from_table(lineage)])
-        trained = exact([searched, *(exact(matters(training)) for training in lineage.trainings[:1])])
-        if searched not in kept or (lineage.trainings and trained not in kept):
-            kept[trained] = lineage
-            kept.setdefault(searched, lineage)
-        elif lineage.finished:
-            reason = f"same settings and seed as {kept[searched].first.path}"
-            repeated += [LeftOut(str(record.path), "repetition", reason) for record in lineage.records]
-    return [lineage for lineage in every if lineage in kept.values()], repeated
 
 
 def _check_names(group_by: Sequence[str], found: Sequence[Lineage]) -> None:

@@ -1,6 +1,6 @@
 """From a search to its training: which run trained what another one found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,6 @@ class Lineage:
     @property
     def finished(self) -> bool:
         return self.head.finished if self.head else bool(self.trained)
-
-    @property
-    def damaged(self) -> bool:
-        return any(record.damaged for record in self.records)
 
     @property
     def method(self) -> str:
@@ -89,36 +85,68 @@ def table_of(record: Record) -> dict[str, Any]:
     return {}
 
 
-def lineages(records: Sequence[Record]) -> list[Lineage]:
+def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str]]:
     """Searches and baselines with the trainings of what they found, then trainings of what none of them found.
 
     One whose trainings have several settings comes once for each. What a table says of a baseline's architecture
-    is one lineage, what trainings say of it another.
+    is one lineage, what trainings say of it another. Of several runs with the same settings and seed one counts, with
+    the trainings of all that found the same; the finished ones that do not count come second, each with the reason.
     """
     heads = {record.path.resolve(): record for record in records if record.kind in ("search", "baseline")}
-    children: dict[Path, list[Record]] = {path: [] for path in heads}
+    trainings = [(record, parent(record, heads)) for record in records if record.kind == "retrain"]
+    counts = _counting(heads.values(), lambda head: Lineage(head).identity)
+    left = _repetitions(counts)
+    children: dict[Record, list[Record]] = {head: [] for head in counts.values()}
     orphans: list[Record] = []
-    for record in records:
-        if record.kind == "retrain":
-            path = parent(record, heads)
-            (orphans if path is None else children[path]).append(record)
+    for training, own in trainings:
+        head = counts[own] if own else None
+        if head is None or own is None:
+            orphans.append(training)
+        elif _found(head) == _found(own):
+            children[head].append(training)
+        elif training.finished:
+            left[training] = f"trained what {own.path} found, a repetition of {head.path}, which found another"
     found: list[Lineage] = []
-    for path, head in heads.items():
-        kinds: dict[str, dict[Any, Record]] = {}
-        for child in children[path]:
-            alike = kinds.setdefault(exact(matters(child)), {})
-            if not (child.seed in alike and alike[child.seed].finished):
-                alike[child.seed] = child
+    for head, own_trainings in children.items():
+        kinds: dict[str, list[Record]] = {}
+        for training in own_trainings:
+            kinds.setdefault(exact(matters(training)), []).append(training)
         if reads_table(head) or not kinds:
             found.append(Lineage(head))
-        found += [Lineage(head, tuple(alike.values())) for alike in kinds.values()]
-    return found + [Lineage(None, (record,)) for record in orphans]
+        for alike in kinds.values():
+            seeds = _counting(alike, lambda training: training.seed)
+            left |= _repetitions(seeds)
+            found.append(Lineage(head, tuple(dict.fromkeys(seeds.values()))))
+    alone = _counting(orphans, lambda training: Lineage(None, (training,)).identity)
+    left |= _repetitions(alone)
+    return found + [Lineage(None, (training,)) for training in dict.fromkeys(alone.values())], left
 
 
-def parent(training: Record, heads: Mapping[Path, Record]) -> Path | None:
+def _found(head: Record) -> tuple[Any, Any]:
+    return head.result.get("architecture"), head.result.get("notation")
+
+
+def _counting(records: Iterable[Record], key: Callable[[Record], str]) -> dict[Record, Record]:
+    """Each record with the one of its key that counts: a finished one before others, a whole one before a damaged."""
+    every = list(records)
+    best: dict[str, Record] = {}
+    for record in sorted(every, key=lambda record: (not record.finished, bool(record.damaged))):
+        best.setdefault(key(record), record)
+    return {record: best[key(record)] for record in every}
+
+
+def _repetitions(counts: Mapping[Record, Record]) -> dict[Record, str]:
+    return {
+        record: f"same settings and seed as {other.path}"
+        for record, other in counts.items()
+        if record.finished and record is not other
+    }
+
+
+def parent(training: Record, heads: Mapping[Path, Record]) -> Record | None:
     """Which of these found what a training trained: by its path, else the only one with the same decisions.
 
-    A relative path is one from here or from a folder above the training.
+    A relative path is one from here or from a folder above the training. Repetitions of one search are as one.
     """
     name, decided = training.settings.get("architecture"), training.result.get("architecture")
     if not isinstance(name, str) or name in ("", RANDOM) or "\0" in name:
@@ -129,8 +157,8 @@ def parent(training: Record, heads: Mapping[Path, Record]) -> Path | None:
         if path in heads:
             found = heads[path].result.get("architecture")
             if decided is None or found == decided:
-                return path
+                return heads[path]
         elif path.exists():
             return None
-    alike = [path for path, head in heads.items() if decided and head.result.get("architecture") == decided]
-    return alike[0] if len(alike) == 1 else None
+    alike = [head for head in heads.values() if decided and head.result.get("architecture") == decided]
+    return alike[0] if len({Lineage(head).identity for head in alike}) == 1 else None

@@ -27,6 +27,8 @@ NOT_ENTERED = ("checkpoints", "weights", "wandb")
 UNFINISHED = ("running", "diverged", "failed", "interrupted")
 DAMAGED = "damaged"
 KINDS = {  # of a run -> a setting that no kind above it has
+    "sweep": "sweep.program",
+    "evaluate": "repeats",
     "compare_strategies": "regret_at",
     "compare": "retrain_settings",
     "rank": "resamples",

@@ -99,11 +99,41 @@ def test_a_repetition_counts_once(tmp_path):
     (section,), left = sections(records(tmp_path))
     (group,) = section.groups
     assert len(group.lineages) == 1 and group.missing == []
-    assert group.lineages[0].trained[0].path == tmp_path / "t"  # of two equal searches the trained one
+    assert group.lineages[0].trained[0].path == tmp_path / "t"  # of what either of two equal searches found
     assert {(one.path, one.status) for one in left} == {
-        (str(tmp_path / "a"), "repetition"),
+        (str(tmp_path / "copy"), "repetition"),
         (str(tmp_path / "z"), "failed"),
     }
+
+
+def test_trainings_of_two_equal_searches_are_of_one_and_repeated_ones_are_listed(tmp_path):
+    search(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    retrain(tmp_path / "ta", tmp_path / "a", 0.5, seed=0)
+    retrain(tmp_path / "tb", tmp_path / "b", 0.75, seed=1)
+    shutil.copytree(tmp_path / "tb", tmp_path / "tc")
+    retrain(tmp_path / "x", "random", 0.1)
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    (section,), left = sections(records(tmp_path))
+    trained = {group.label: [record.path.name for record in group.lineages[0].trained] for group in section.groups}
+    assert trained == {"darts": ["ta", "tb"], "random": ["x"]}
+    assert {one.path: one.reason.removeprefix(f"same settings and seed as {tmp_path}/") for one in left} == {
+        str(tmp_path / "b"): "a",
+        str(tmp_path / "tc"): "tb",
+        str(tmp_path / "y"): "x",
+    }
+
+
+def test_what_trained_another_find_of_the_same_search_is_no_seed_of_it(tmp_path):
+    search(tmp_path / "a")
+    search(tmp_path / "b", operation="nor_conv_3x3")
+    retrain(tmp_path / "t", tmp_path / "b", operation="nor_conv_3x3")
+    (section,), left = sections(records(tmp_path))
+    assert section.groups[0].lineages[0].trainings == ()
+    assert [one.reason.replace(f"{tmp_path}/", "") for one in left] == [
+        "same settings and seed as a",
+        "trained what b found, a repetition of a, which found another",
+    ]
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "scores.json", "status.json"])
@@ -118,13 +148,13 @@ def test_of_two_repetitions_the_whole_one_counts(tmp_path, name):
 
 def lineage_of(root):
     """The first run of each lineage -> its trainings."""
-    found = [[str(record.path.relative_to(root)) for record in one.records] for one in lineages(records(root))]
+    found = [[str(record.path.relative_to(root)) for record in one.records] for one in lineages(records(root))[0]]
     return {names[0]: names[1:] for names in found}
 
 
 def test_a_training_belongs_to_its_search_by_path(tmp_path, monkeypatch):
-    for name, operation in (("x", "skip_connect"), ("y", "nor_conv_1x1")):
-        search(tmp_path / "A" / name, operation=operation)
+    for seed, (name, operation) in enumerate((("x", "skip_connect"), ("y", "nor_conv_1x1"))):
+        search(tmp_path / "A" / name, operation=operation, seed=seed)
     retrain(tmp_path / "B" / "absolute", tmp_path / "A" / "x")
     retrain(tmp_path / "B" / "relative", "A/y", operation="nor_conv_1x1", seed=1)
     retrain(tmp_path / "B" / "file", "A/y/architecture.json", operation="nor_conv_1x1", seed=2)
@@ -151,8 +181,8 @@ def test_not_by_decisions_where_the_path_is_of_a_run_that_was_not_given(tmp_path
     search(tmp_path / "other" / "x")
     retrain(tmp_path / "B" / "t", tmp_path / "other" / "x")
     given = [record for record in records(tmp_path) if "other" not in record.path.parts]
-    assert [len(lineage.trainings) for lineage in lineages(given)] == [0, 1]
-    assert lineages(given)[1].head is None
+    found, left = lineages(given)
+    assert [len(lineage.trainings) for lineage in found] == [0, 1] and found[1].head is None and left == {}
 
 
 def test_two_ways_to_train_are_two_groups_and_seeds_of_one_way_are_not(tmp_path):

@@ -32,6 +32,7 @@ def test_kinds_and_methods(tmp_path):
     search(tmp_path / "2", architect={"_target_": "my_architect.Sigmoid"})
     retrain(tmp_path / "3", "random")
     leave(tmp_path / "4", {"strategy": {"_target_": "oneshot.strategies.TPE"}}, {"best_accuracy": 0.5})
+    leave(tmp_path / "5", {"sweep": {"program": "scripts/search.py"}}, {"jobs": 2})
     found = [(record.kind, record.method, record.finished) for record in records(tmp_path)]
     assert found == [
         ("search", "darts", True),
@@ -39,6 +40,7 @@ def test_kinds_and_methods(tmp_path):
         ("search", "Sigmoid", True),
         ("retrain", "", True),
         ("baseline", "TPE", True),
+        ("sweep", "", True),
     ]
 
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from itertools import product
 
 import baseline
+import evaluate
 import pytest
 import report
 import retrain
@@ -38,6 +39,7 @@ def made(tmp_path_factory):
         *((search, [*TINY, f"seed={seed}", f"out=S/{seed}"]) for seed in (0, 1)),
         *((retrain, [*TINY, f"seed={seed}", f"architecture=S/{seed}", f"out=T/{seed}"]) for seed in (0, 1)),
         (retrain, [*TINY, "architecture=random", "out=T/random"]),
+        (evaluate, ["run=T/0", "batches=[1,2]", "repeats=2", "export=[torch]", "out=E"]),
         (baseline, one_shot),
         (baseline, tabular),
     ]
@@ -100,6 +102,15 @@ def test_the_table_says_what_the_runs_measured(made, page):
     row = table_rows(text, heading)["evolution"]
     assert row["test, %"] == f"{100 * found['test_accuracy']:.2f}"
     assert row["validation, %"] == f"{100 * found['validation_accuracy']:.2f}"
+
+
+def test_evaluations_have_a_table_of_their_own(made, page):
+    found = results(made / "E")
+    lines = (page / "report.md").read_text().split("\n## Evaluations\n\n")[1].split("\n\n")[1].split("\n")
+    cells = [cell.strip().replace("\\", "") for cell in lines[2].strip("|").split("|")]
+    times = [f"{n}: {found['latency']['images'][n]['median_ms']:.3f}" for n in "12"]
+    expected = [str(made / "E"), "T/0", found["device"], "32-true", f"{100 * found['test_accuracy']:.2f}"]
+    assert cells == [*expected, ", ".join(times), "torch"] and lines[3:] == [""]
 
 
 class Pictures(HTMLParser):

@@ -94,7 +94,7 @@ def test_it_continues_and_goes_on_past_a_failure(ended):
     assert ROW < len(rows(second / "metrics.jsonl")) < 121 and not (second / "result.json").exists()
     assert not (swept / "result.json").exists() and status(swept) == "failed"
     assert err == (
-        "error: 1 of 3 jobs were refused their settings; change the file and give a new out="
+        "error: 1 of 3 jobs were refused their settings; give others in the file or as settings=, and a new out="
         " (swept/table.md says why)\n"
     )
     assert out.count("job ") == 7 and "job 2: stopped early" in out
@@ -176,23 +176,26 @@ RATES = {"epochs": {"value": 1}, "weights.optimizer.lr": {"values": [0.1, 0.05, 
 
 def test_settings_that_are_refused_are_drawn_again(run, tmp_path):
     """With this seed the first job draws the rate that no optimizer takes."""
-    write(tmp_path, method="random", parameters=RATES, metric={"name": "valid/accuracy"})
+    content = {key: value for key, value in SWEEP.items() if key not in ("metric", "early_terminate")}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content | {"method": "random", "parameters": RATES}))
     code, out, err = run(sweep, *ARGUMENTS, "runs=2", "seed=1")
     assert (code, err) == (0, "") and "job 1: refused: " in out and out.count("job 1 of 2: ") == 2
     found = json.loads((tmp_path / "swept" / "results.json").read_text())
-    assert sorted(row["status"] for row in found) == ["finished"] * 2
+    assert [(row["status"], row["metric"]) for row in found] == [("finished", None)] * 2
 
 
 def test_where_all_settings_are_refused_it_ends(run, tmp_path):
     write(tmp_path, method="random", parameters={"weights.optimizer.lr": {"value": -1.0}})
     code, out, err = run(sweep, *ARGUMENTS, "runs=1")
     assert code == 1 and out.count(" of 1: ") == 1
-    assert err.startswith("error: 1 of 1 jobs were refused their settings; the same command draws others (swept/table")
+    assert err.startswith("error: 1 of 1 jobs were refused their settings; give others in the file or as settings=")
 
 
 BAD = [
     (["absent.yaml"], "absent.yaml: cannot be read"),
     ([], "name a sweep"),
+    (["."], ".: cannot be read (Is a directory)"),
+    (["sweep.yaml", "other.yaml"], "must be the path of one sweep"),
     (["sweep.yaml", "jobs=0"], "jobs=0"),
     (["sweep.yaml", "runs=0"], "runs=0"),
     (["sweep.yaml", "settings=7"], "settings=7"),

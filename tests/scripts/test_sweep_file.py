@@ -115,10 +115,18 @@ def test_bad_ones_are_named(change, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("key", GOOD)
+@pytest.mark.parametrize("key", [key for key in GOOD if key != "metric"])
 def test_what_must_be_there(key):
     with pytest.raises(InputError, match=f"^{key}: must be given"):
         sweep({k: v for k, v in GOOD.items() if k != key})
+
+
+@pytest.mark.parametrize("change", [{"method": "bayes"}, {"early_terminate": {"type": "hyperband", "min_iter": 3}}])
+def test_a_metric_is_needed_by_who_looks_at_it(change):
+    without = {k: v for k, v in GOOD.items() if k != "metric"}
+    assert sweep(without).metric == ""
+    with pytest.raises(InputError, match="metric: must be a mapping with a name"):
+        sweep(without | change)
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "- 1", "", "a: *b", "\x00", None, "x" * 70_000])
