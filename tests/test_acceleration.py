@@ -80,7 +80,7 @@ def test_a_network_is_compiled_once_for_all_rates_of_drop_path(fresh):
 
 
 def test_a_copy_of_a_compiled_network_computes_with_its_own_weights(fresh):
-    space = small_space()
+    space = small_space(nodes=1)
     net = space.supernet()
     compile_regions(net, backend="aot_eager")
     gradients(net, space)
