@@ -261,11 +261,11 @@ def test_torture_in_short(tmp_path):
     """The full one: scripts/torture.py kills=200."""
     jobs = "jobs=[enas,retrain,evolution]"
     done = subprocess.run(
-        command("torture.py", "kills=8", "per_run=3", jobs, "out=torture"), cwd=tmp_path, capture_output=True, text=True
+        command("torture.py", "kills=6", "per_run=2", jobs, "out=torture"), cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     result = json.loads((tmp_path / "torture" / "result.json").read_text())
-    assert result["kills"] == 8 and result["unequal"] == [] and set(result["jobs"]) == {"enas", "retrain", "evolution"}
+    assert result["kills"] == 6 and result["unequal"] == [] and set(result["jobs"]) == {"enas", "retrain", "evolution"}
 
 
 def test_torture_notices_what_differs(tmp_path):
