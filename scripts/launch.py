@@ -4,6 +4,7 @@ import functools
 import inspect
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,10 @@ from oneshot.spaces import SearchSpace
 from oneshot.stopping import stoppable
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
-WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")  # of Hydra's
+WITH_VALUE = (  # flags that a word follows, which is no setting and no path of ours
+    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"),
+    *("--cfg", "-c", "--info", "-i", "--experimental-rerun", "--help", "-h"),
+)
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 
@@ -209,3 +213,10 @@ def read_device(name: str) -> torch.device:
             raise InputError(f"device={name}: {DEVICES}") from None
         raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
     return device
+
+
+def quoted(path: str) -> str:
+    """A path as a value of Hydra's that is nothing but this text."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)  # no interpolation
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"

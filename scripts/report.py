@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import CONF
-from launch import WITH_VALUE, script
+from launch import WITH_VALUE, quoted, script
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from screen import say
@@ -152,13 +152,6 @@ def with_runs(arguments: Sequence[str], settings: Sequence[str]) -> list[str]:
         (others if takes_value or word.startswith("-") or is_setting else runs).append(word)
         takes_value = word in WITH_VALUE
     return [*others, f"runs=[{','.join(map(quoted, runs))}]"] if runs else others
-
-
-def quoted(path: str) -> str:
-    """A path as a value of Hydra's that is nothing but this text."""
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)  # no interpolation
-    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
 def main() -> None:

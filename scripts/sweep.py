@@ -25,7 +25,7 @@ from folders import FREE, run_folder
 from hydra import compose
 from hydra.errors import HydraException
 from jobs import Children
-from launch import WITH_VALUE, make, script
+from launch import WITH_VALUE, make, quoted, script
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from rich.console import Console
 from screen import say
@@ -47,15 +47,13 @@ class JobsFailed(Exception):
 
 
 def main() -> None:
-    """A word among the arguments, which is no setting and no flag, is the sweep."""
-    before = ["", *sys.argv[1:]]
-    words = [
-        w for w, b in zip(sys.argv[1:], before, strict=False) if "=" not in w and w[0] != "-" and b not in WITH_VALUE
-    ]
-    if words:
-        quoted = ["'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'" for word in words]
-        file = quoted[0] if len(words) == 1 else f"[{','.join(quoted)}]"
-        sys.argv[1:] = [*(argument for argument in sys.argv[1:] if argument not in words), f"file={file}"]
+    """A word among the arguments, which is no setting and belongs to no flag, is the sweep."""
+    pairs = list(zip(sys.argv, sys.argv[1:], strict=False))
+    is_file = ["=" not in word and not word.startswith("-") and before not in WITH_VALUE for before, word in pairs]
+    files = [quoted(word) for (_, word), own in zip(pairs, is_file, strict=True) if own]
+    if files:
+        others = [word for (_, word), own in zip(pairs, is_file, strict=True) if not own]
+        sys.argv[1:] = [*others, f"file={files[0] if len(files) == 1 else '[' + ','.join(files) + ']'}"]
     sweep()
 
 
@@ -84,7 +82,7 @@ def check(config: DictConfig) -> None:
     """Raise InputError for anything that is not as conf/sweep.yaml says."""
     if OmegaConf.is_missing(config, "file"):
         raise InputError("name a sweep: python scripts/sweep.py conf/sweeps/architects.yaml")
-    if not isinstance(config.file, str):
+    if not isinstance(config.file, str) or not config.file:
         raise InputError(f"file={config.file!r}: must be the path of one sweep")
     check_integer("jobs", config.jobs, 1, MOST_JOBS)
     check_integer("seed", config.seed, 0, 2**32 - 1)

@@ -66,12 +66,10 @@ def outcome(job: Job) -> Outcome | None:
     if result is not None:
         metric = result.get(key(job.metric))
         metric = metric if is_number(metric) else next(reversed(history(job.folder, job.metric)), None)
-        lacking = (
-            ""
-            if metric is not None or not job.metric
-            else f"has no {job.metric}, neither in result.json nor in {METRICS}"
-        )
-        return Outcome(FAILED if lacking else FINISHED, metric, seconds(job.folder), lacking)
+        if job.metric and metric is None:
+            lacking = f"has no {job.metric}, neither in result.json nor in {METRICS}"
+            return Outcome(FAILED, None, seconds(job.folder), lacking)
+        return Outcome(FINISHED, metric, seconds(job.folder), "")
     if mark:
         values = history(job.folder, job.metric)
         return Outcome(STOPPED_EARLY, values[-1], seconds(job.folder), f"not among the best at row {mark['row']}")

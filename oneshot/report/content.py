@@ -189,13 +189,12 @@ def _evaluations(records: Sequence[Record]) -> Iterator[Block]:
     for record in records:
         result = record.result
         accuracy: Any = result.get("test_accuracy")
-        latency, export = result.get("latency"), result.get("export")
-        images = latency.get("images") if isinstance(latency, dict) else None
-        times = {n: time.get("median_ms") for n, time in images.items() if isinstance(time, dict)} if images else {}
+        latency, export = _mapping(result.get("latency")), _mapping(result.get("export"))
+        times = {n: _mapping(time).get("median_ms") for n, time in _mapping(latency.get("images")).items()}
         named = [str(result.get(name, ""))[:60] for name in ("run", "device", "precision")]
         shares = f"{100 * accuracy:.2f}" if is_number(accuracy) else ""
         median = ", ".join(f"{n[:12]}: {ms:.3f}" for n, ms in times.items() if is_number(ms))
-        exported = ", ".join(str(name)[:12] for name in export) if isinstance(export, dict) else ""
+        exported = ", ".join(name[:12] for name in export)
         rows.append((str(record.path), *named, shares, median, exported))
     yield Heading("Evaluations")
     yield Text(
@@ -207,6 +206,11 @@ def _evaluations(records: Sequence[Record]) -> Iterator[Block]:
 
 def _class(record: Record, node: str) -> str:
     return str(record.settings.get(f"{node}._target_", "")).rpartition(".")[2][:60]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value where it is one: it comes from a file."""
+    return value if isinstance(value, dict) else {}
 
 
 def _interval(measure: Any) -> str:

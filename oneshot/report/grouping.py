@@ -149,8 +149,8 @@ def _groups(members: Sequence[Lineage], group_by: Sequence[str]) -> list[Group]:
     for method, own in methods.items():
         by_key = _by_names(own, group_by) if group_by else _by_differences(own)
         labels = [" ".join([method, *(f"{setting.name}={setting.shown}" for setting in key)]) for key in by_key]
-        lettered = any(len(label) > LONGEST for label in labels) or len(set(labels)) < len(labels)
-        lettered = lettered and len(labels) > 1
+        too_long, alike_cut = any(len(label) > LONGEST for label in labels), len(set(labels)) < len(labels)
+        lettered = len(labels) > 1 and (too_long or alike_cut)
         for n, (key, alike) in enumerate(by_key.items()):
             label = f"{method} {_letter(n)}" if lettered else labels[n]
             finished = [lineage for lineage in alike if lineage.finished]

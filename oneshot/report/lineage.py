@@ -99,10 +99,11 @@ def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str
     children: dict[Record, list[Record]] = {head: [] for head in counts.values()}
     orphans: list[Record] = []
     for training, own in trainings:
-        head = counts[own] if own else None
-        if head is None or own is None:
+        if own is None:
             orphans.append(training)
-        elif _found(head) == _found(own):
+            continue
+        head = counts[own]
+        if _found(head) == _found(own):
             children[head].append(training)
         elif training.finished:
             left[training] = f"trained what {own.path} found, a repetition of {head.path}, which found another"
@@ -117,13 +118,14 @@ def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str
             seeds = _counting(alike, lambda training: training.seed)
             left |= _repetitions(seeds)
             found.append(Lineage(head, tuple(dict.fromkeys(seeds.values()))))
-    alone = _counting(orphans, lambda training: Lineage(None, (training,)).identity)
+    alone = _counting(orphans, lambda training: exact([Lineage(None, (training,)).identity, _found(training)]))
     left |= _repetitions(alone)
     return found + [Lineage(None, (training,)) for training in dict.fromkeys(alone.values())], left
 
 
-def _found(head: Record) -> tuple[Any, Any]:
-    return head.result.get("architecture"), head.result.get("notation")
+def _found(record: Record) -> tuple[Any, Any]:
+    """What a run found or trained, as its result says it."""
+    return record.result.get("architecture"), record.result.get("notation")
 
 
 def _counting(records: Iterable[Record], key: Callable[[Record], str]) -> dict[Record, Record]:

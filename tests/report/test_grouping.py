@@ -124,6 +124,13 @@ def test_trainings_of_two_equal_searches_are_of_one_and_repeated_ones_are_listed
     }
 
 
+def test_trainings_of_two_files_with_one_long_name_are_two(tmp_path):
+    for name, operation in (("a", "skip_connect"), ("b", "nor_conv_3x3")):
+        retrain(tmp_path / f"t{name}", f"/{name}/{'x' * 60}/architecture.json", operation=operation)
+    (section,), left = sections(records(tmp_path))
+    assert left == [] and sum(len(group.lineages) for group in section.groups) == 2
+
+
 def test_what_trained_another_find_of_the_same_search_is_no_seed_of_it(tmp_path):
     search(tmp_path / "a")
     search(tmp_path / "b", operation="nor_conv_3x3")

@@ -8,6 +8,7 @@ from itertools import product
 
 import baseline
 import evaluate
+import launch
 import pytest
 import report
 import retrain
@@ -111,6 +112,15 @@ def test_evaluations_have_a_table_of_their_own(made, page):
     times = [f"{n}: {found['latency']['images'][n]['median_ms']:.3f}" for n in "12"]
     expected = [str(made / "E"), "T/0", found["device"], "32-true", f"{100 * found['test_accuracy']:.2f}"]
     assert cells == [*expected, ", ".join(times), "torch"] and lines[3:] == [""]
+
+
+@pytest.mark.parametrize("strange", [{"latency": {"images": [1]}, "export": ["onnx"]}, {"latency": 7, "run": ["<b>"]}])
+def test_evaluations_of_strangers_have_empty_cells(run, made, tmp_path, strange):
+    shutil.copytree(made / "E", tmp_path / "E")
+    (tmp_path / "E" / "result.json").write_text(json.dumps(results(made / "E") | strange))
+    assert run(report, "E", "out=page")[0] == 0
+    (row,) = [line for line in (tmp_path / "page" / "report.md").read_text().split("\n") if line.startswith("| E |")]
+    assert row.split(" | ")[5].strip() == "" and "<b>" not in row
 
 
 class Pictures(HTMLParser):
@@ -219,6 +229,7 @@ BAD = [
     (["done", "gruop_by=seed"], "unknown setting 'gruop_by'; did you mean 'group_by'?"),
     (["done", "title=null"], "title=None: must be a text"),
     (["runs=done"], "must be a list of folders"),
+    (["--help", "nope"], "unknown topic of --help 'nope'"),
 ]
 
 
@@ -249,7 +260,7 @@ def test_folders_of_any_name(run, tmp_path, name):
 @example(["\\${", "${", "\\\\${a}'", "'", "\\", "\\'"])
 def test_any_path_reaches_the_script_as_it_is(paths):
     """Through the two grammars that a value goes through: Hydra's, then OmegaConf's."""
-    override = OverridesParser.create().parse_override(f"runs=[{','.join(map(report.quoted, paths))}]")
+    override = OverridesParser.create().parse_override(f"runs=[{','.join(map(launch.quoted, paths))}]")
     assert list(OmegaConf.create({"runs": override.value()}).runs) == paths
 
 

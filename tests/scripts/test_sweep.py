@@ -188,6 +188,8 @@ BAD = [
     ([], "name a sweep"),
     (["."], ".: cannot be read (Is a directory)"),
     (["sweep.yaml", "other.yaml"], "must be the path of one sweep"),
+    ([""], "file='': must be the path of one sweep"),
+    (["--help", "nope"], "unknown topic of --help 'nope'"),
     (["sweep.yaml", "jobs=0"], "jobs=0"),
     (["sweep.yaml", "runs=0"], "runs=0"),
     (["sweep.yaml", "settings=7"], "settings=7"),
