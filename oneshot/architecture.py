@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from oneshot.errors import InputError, unknown
+from .errors import InputError, unknown
 
 FORMAT = "oneshot/architecture"
 VERSION = 1

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import InputError, check_integer, check_range, unknown
-from oneshot.estimators.recorded import Recorded
-from oneshot.strategies.base import Strategy
+from .architecture import Architecture, Query
+from .errors import InputError, check_integer, check_range, unknown
+from .estimators.logged import LoggedEstimator
+from .strategies.base import Strategy
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Baseline:
     def __init__(
         self,
         strategy: Strategy,
-        answers: Recorded,
+        answers: LoggedEstimator,
         budget: Budget,
         batch: int = 1,
         record: Callable[[Mapping[str, Any]], None] | None = None,

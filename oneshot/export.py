@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from oneshot.errors import InputError, named, unknown
+from .errors import InputError, named, unknown
 
 FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}

@@ -8,15 +8,15 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from oneshot.acceleration import accelerate
-from oneshot.architects.base import Criterion, OptimizerFactory, check_optimizer
-from oneshot.data import ImageData, TrainAndTest
-from oneshot.draws import seed_of
-from oneshot.errors import check_range
-from oneshot.fitting import Fit
-from oneshot.metrics import Means, accuracy, check_forward, clip
-from oneshot.sharing import share
-from oneshot.spaces.base import set_drop_path
+from .architects.base import Criterion, OptimizerFactory, check_optimizer
+from .data import ImageData, TrainAndTest
+from .distributed.sharing import share
+from .draws import seed_of
+from .errors import check_range
+from .fitting.acceleration import accelerate
+from .fitting.base import Fit
+from .fitting.metrics import Means, accuracy, check_forward, clip
+from .spaces.base import set_drop_path
 
 
 class Retrain(Fit):

@@ -10,19 +10,19 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from oneshot.acceleration import accelerate
-from oneshot.architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer
-from oneshot.architecture import Architecture, Gates, Query
-from oneshot.data import ImageData
-from oneshot.draws import seed_of
-from oneshot.errors import InputError, check_boolean, check_integer, check_range
-from oneshot.estimators.base import Estimator
-from oneshot.evaluation import evaluate, path
-from oneshot.fitting import Fit
-from oneshot.metrics import accuracy, check_forward
-from oneshot.sharing import share
-from oneshot.spaces.base import SearchSpace
-from oneshot.updates import Parts, architecture_step, joint_step, weight_step
+from .architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer
+from .architecture import Architecture, Gates, Query
+from .data import ImageData
+from .distributed.sharing import share
+from .draws import seed_of
+from .errors import InputError, check_boolean, check_integer, check_range
+from .estimators.base import Estimator
+from .fitting.acceleration import accelerate
+from .fitting.base import Fit
+from .fitting.evaluation import evaluate, one_path
+from .fitting.metrics import accuracy, check_forward
+from .fitting.updates import Components, architecture_step, joint_step, weight_step
+from .spaces.base import SearchSpace
 
 Selection = Callable[[SearchSpace, Architect, Estimator], Architecture]
 
@@ -88,7 +88,7 @@ class Search(Fit):
     data: gives the weight part and the architecture part. optimizer: of the supernet's weights; its rate
     falls on a cosine to minimum_learning_rate over the epochs. criterion: of weight steps and of the
     reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every, record: see
-    oneshot.fitting. compile, cuda_graph: see oneshot.acceleration.
+    oneshot.fitting.base. compile, cuda_graph: see oneshot.fitting.acceleration.
     Afterwards: `found`, `valid_accuracy` (the supernet under the architect's gates, on the architecture
     part) and `found_accuracy` (the same weights, gates of the found architecture alone).
     """
@@ -177,7 +177,7 @@ class Search(Fit):
         optimizers: Any = self.optimizers()
         counting = {o.optimizer: o for o in (optimizers if isinstance(optimizers, list) else [optimizers])}
         weights, *moving = counting
-        self.parts = Parts(
+        self.components = Components(
             self.supernet,
             self.architect,
             self.criterion,
@@ -199,11 +199,11 @@ class Search(Fit):
         train = self.weight_part.batch(self.seed, update.weight)
         if update.kind == "architecture":
             valid = self.architecture_part.batch(self.seed, update.architecture)
-            self.means.add("architecture_loss", architecture_step(self.parts, train, valid, step))
+            self.means.add("architecture_loss", architecture_step(self.components, train, valid, step))
         elif update.kind == "joint":
-            self.means.add("weight_loss", joint_step(self.parts, train, step))
+            self.means.add("weight_loss", joint_step(self.components, train, step))
         else:
-            loss, logits = weight_step(self.parts, train, step)
+            loss, logits = weight_step(self.components, train, step)
             self.means.add("weight_loss", loss)
             self.means.add("weight_accuracy", accuracy(logits, train[1]))
         self.done = update.index + 1
@@ -227,7 +227,7 @@ class Search(Fit):
         """Accuracy and loss of architectures with the supernet's weights, on the architecture part."""
         scores: list[Mapping[str, float]] = []
         for query in queries:
-            gates = path(self.space, query.architecture, self.device)
+            gates = one_path(self.space, query.architecture, self.device)
             scores.append(self.evaluate(lambda _, gates=gates: gates))  # type: ignore[misc]
         return scores
 

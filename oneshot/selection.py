@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from oneshot.architects.base import Architect, Step
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer
-from oneshot.estimators.base import Estimator
-from oneshot.spaces.base import SearchSpace
+from .architects.base import Architect, Step
+from .architecture import Architecture, Query
+from .errors import check_integer
+from .estimators.base import Estimator
+from .spaces.base import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Examples:
     python scripts/torture.py kills=20 'jobs=[darts,evolution]'
 """
 
-from manual import answer_help
+from oneshot.cli.help import answer_help
 
 if __name__ == "__main__":
     answer_help()  # before the imports below, which take seconds
@@ -24,17 +24,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from folders import run_folder
 from hydra.core.global_hydra import GlobalHydra
-from launch import script
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from screen import say
 
-from oneshot.checkpoints import is_whole
+from oneshot.cli.folders import run_folder
+from oneshot.cli.launch import script
+from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer, unknown
-from oneshot.runs import write_text
+from oneshot.fitting.checkpoints import is_whole
+from oneshot.runs.folder import write_text
 
 TINY = [
     "threads=1",

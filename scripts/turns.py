@@ -4,7 +4,7 @@ Examples:
     python scripts/turns.py commands=FILE slice=20
 """
 
-from manual import answer_help
+from oneshot.cli.help import answer_help
 
 if __name__ == "__main__":
     answer_help()  # before the imports below, which take seconds
@@ -19,15 +19,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from folders import run_folder
-from launch import script
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from screen import say
 
+from oneshot.cli.folders import run_folder
+from oneshot.cli.launch import script
+from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer
-from oneshot.runs import write_text
+from oneshot.runs.folder import write_text
 
 PATIENCE = 60.0  # seconds, of a process that is asked to end
 

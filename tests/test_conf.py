@@ -1,10 +1,10 @@
 """Every configuration composes, and what it names exists."""
 
 import pytest
+from helpers.support import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import OmegaConf
-from support import ROOT
 
 CONF = ROOT / "conf"
 SHARED = ("space", "data", "trainer", "logger")

@@ -4,8 +4,8 @@ import re
 import shlex
 
 import pytest
+from helpers.support import ROOT
 from hydra import compose, initialize_config_dir
-from support import ROOT
 
 PAGE = (ROOT / "docs" / "how_to.md").read_text()
 COMMANDS = re.findall(r"^(python scripts/.*)$", "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)), re.M)

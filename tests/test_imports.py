@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from support import ROOT
+from helpers.support import ROOT
 
 EVERYONE = {"errors", "draws", "distributed"}  # leaves without knowledge of the field
 ALLOWED = {
@@ -89,7 +89,7 @@ ALLOWED = {
     "baseline": {
         "architecture",
         "strategies.base",
-        "estimators.recorded",
+        "estimators.logged",
     },
 }
 FORBIDDEN = {"hydra", "omegaconf", "wandb", "torchvision"}

@@ -6,8 +6,8 @@ import time
 
 import nbformat
 import pytest
+from helpers.support import ROOT
 from nbmake.nb_run import NotebookRun
-from support import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURES = {"add_your_own": 3, "baselines_on_nasbench201": 1, "compare_architects": 1, "quickstart": 3}

@@ -15,9 +15,9 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from oneshot import plots
-from oneshot.analysis import Band
 from oneshot.architecture import Choice
 from oneshot.spaces.darts import DARTSCells
+from oneshot.statistics import Band
 
 NB201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from support import ROOT
+from helpers.support import ROOT
 
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -5,7 +5,7 @@ import random
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import QUIET, Keep, small_space
+from helpers.support import QUIET, Keep, small_space
 from torch import nn
 
 from oneshot.data import digits

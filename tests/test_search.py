@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import ARCHITECTS, FIXED, MOVING, QUIET, REINFORCE, SETTINGS, Keep, configured, darts, small_space
+from helpers.support import ARCHITECTS, FIXED, MOVING, QUIET, REINFORCE, SETTINGS, Keep, configured, darts, small_space
 from torch import nn
 from torch.nn import functional
 

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 
 import pytest
+from helpers.support import darts, small_space
 from scipy.stats import chisquare
-from support import darts, small_space
 from torch.nn import functional
 
 from oneshot.architects.base import Step

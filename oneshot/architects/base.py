@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot import draws
-from oneshot.architecture import Gates
-from oneshot.errors import InputError
-from oneshot.spaces.base import SearchSpace
+from .. import draws
+from ..architecture import Gates
+from ..errors import InputError
+from ..spaces.base import SearchSpace
 
 Examples = tuple[Tensor, Tensor]  # x for the supernet, y for the criterion
 Criterion = Callable[[Tensor, Tensor], Tensor]

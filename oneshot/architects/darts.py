@@ -11,10 +11,10 @@ from torch.func import functional_call
 from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Optimizer
 
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
-from oneshot.architecture import Gates
-from oneshot.errors import InputError, check_integer, check_range, unknown
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Gates
+from ..errors import InputError, check_integer, check_range, unknown
+from ..spaces.base import SearchSpace
+from .base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
 
 HESSIANS = ("finite_difference", "exact")
 

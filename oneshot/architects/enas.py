@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot import draws
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, evaluating, trains
-from oneshot.architecture import Architecture, Gates
-from oneshot.errors import Diverged, check_integer, check_range
-from oneshot.spaces.base import SearchSpace
+from .. import draws
+from ..architecture import Architecture, Gates
+from ..errors import Diverged, check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, evaluating, trains
 
 Decisions = tuple[int, ...]
 

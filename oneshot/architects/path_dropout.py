@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, Step
-from oneshot.architecture import Gates
-from oneshot.errors import check_range
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Gates
+from ..errors import check_range
+from ..spaces.base import SearchSpace
+from .base import Architect, Cost, Criterion, Examples, Step
 
 
 class PathDropout(Architect):

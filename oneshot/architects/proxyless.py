@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot.architects.base import (
+from ..architecture import Gates
+from ..errors import check_range, unknown
+from ..spaces.base import SearchSpace
+from .base import (
     Architect,
     Cost,
     Criterion,
@@ -17,9 +20,6 @@ from oneshot.architects.base import (
     masked_softmax,
     trains,
 )
-from oneshot.architecture import Gates
-from oneshot.errors import check_range, unknown
-from oneshot.spaces.base import SearchSpace
 
 VARIANTS = ("gradient", "reinforce")
 

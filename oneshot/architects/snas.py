@@ -5,10 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
-from oneshot.architecture import Gates
-from oneshot.errors import check_boolean, check_range, unknown
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Gates
+from ..errors import check_boolean, check_range, unknown
+from ..spaces.base import SearchSpace
+from .base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
 
 ANNEALINGS = ("linear", "exponential")
 COSTS = ("expected", "drawn")

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneshot.architects.base import Architect, Cost, Criterion, Examples, Step
-from oneshot.architecture import Architecture, Gates
-from oneshot.errors import check_boolean
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture, Gates
+from ..errors import check_boolean
+from ..spaces.base import SearchSpace
+from .base import Architect, Cost, Criterion, Examples, Step
 
 
 class Uniform(Architect):

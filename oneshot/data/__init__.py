@@ -1,9 +1,9 @@
 """Data on the training device."""
 
-from oneshot.data.augmentation import Augmentation
-from oneshot.data.digits import digits
-from oneshot.data.huggingface import huggingface
-from oneshot.data.images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .augmentation import Augmentation
+from .digits import digits
+from .huggingface import huggingface
+from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
 
 __all__ = [
     "Augmentation",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from oneshot.errors import InputError, check_boolean, check_integer
+from ..errors import InputError, check_boolean, check_integer
 
 
 class Augmentation:

@@ -3,8 +3,8 @@
 import torch
 from sklearn.datasets import load_digits
 
-from oneshot.data.augmentation import Augmentation
-from oneshot.data.images import ImageData, LabelledImages, Splits, stratified
+from .augmentation import Augmentation
+from .images import ImageData, LabelledImages, Splits, stratified
 
 TEST_SHARE = 0.2
 MEAN, STD = 0.3053, 0.3761

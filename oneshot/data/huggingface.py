@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from oneshot.data.augmentation import Augmentation
-from oneshot.data.images import ImageData, LabelledImages, Splits
-from oneshot.errors import InputError, check_boolean, check_integer, named, unknown
+from ..errors import InputError, check_boolean, check_integer, named, unknown
+from .augmentation import Augmentation
+from .images import ImageData, LabelledImages, Splits
 
 MOST_CLASSES = 100_000
 TRAIN, TEST = "train", ("test", "validation", "valid")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from oneshot.data.augmentation import Augmentation
-from oneshot.draws import generator
-from oneshot.errors import InputError, check_integer, check_range
+from ..draws import generator
+from ..errors import InputError, check_integer, check_range
+from .augmentation import Augmentation
 
 SPLIT_SEED = 0  # the parts do not depend on a run's seed, so that methods and seeds share them
 

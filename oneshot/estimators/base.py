@@ -2,6 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from oneshot.architecture import Query
+from ..architecture import Query
 
 Estimator = Callable[[Sequence[Query]], list[Mapping[str, float]]]

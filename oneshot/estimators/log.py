@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import InputError, is_number
-from oneshot.runs import read_rows, write_text
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture, Query
+from ..errors import InputError, is_number
+from ..runs.folder import read_rows, write_text
+from ..spaces.base import SearchSpace
 
 CLOCKS = ("seconds", "elapsed")
 MAX_BYTES = 1 << 30

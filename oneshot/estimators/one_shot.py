@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from oneshot.architecture import Query
-from oneshot.data import Part
-from oneshot.errors import InputError, check_integer
-from oneshot.evaluation import Criterion, evaluate, path
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Query
+from ..data import Part
+from ..errors import InputError, check_integer
+from ..fitting.evaluation import Criterion, evaluate, one_path
+from ..spaces.base import SearchSpace
 
 
 class OneShot:
@@ -51,6 +51,6 @@ class OneShot:
         images = max(2, round(query.fidelity * len(self.part)))
         if images not in self.shares:
             self.shares[images] = self.part.sample(images)
-        gates = path(self.space, query.architecture, self.device)
+        gates = one_path(self.space, query.architecture, self.device)
         means = evaluate(self.supernet, self.criterion, self.shares[images].passes(self.batch_size), lambda _: gates)
         return {"accuracy": means["accuracy"], "negative_loss": -means["loss"]}

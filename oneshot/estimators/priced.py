@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from oneshot.architecture import Query
-from oneshot.cost import ExpectedCost
-from oneshot.estimators.base import Estimator
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Query
+from ..cost import ExpectedCost
+from ..spaces.base import SearchSpace
+from .base import Estimator
 
 
 class Priced:

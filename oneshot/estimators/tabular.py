@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import InputError, unknown
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture, Query
+from ..errors import InputError, unknown
+from ..spaces.base import SearchSpace
 
 MAX_BYTES = 1 << 28
 NOTATION = "arch"

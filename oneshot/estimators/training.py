@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from oneshot.architecture import Architecture, Query
-from oneshot.data import ImageData, TrainAndTest
-from oneshot.draws import seed_of
-from oneshot.errors import check_integer, check_range, unknown
-from oneshot.retrain import Retrain
-from oneshot.runs import write_weights
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture, Query
+from ..data import ImageData, TrainAndTest
+from ..draws import seed_of
+from ..errors import check_integer, check_range, unknown
+from ..retrain import Retrain
+from ..runs.folder import write_weights
+from ..spaces.base import SearchSpace
 
 KNOBS = ("epochs", "fraction", "resolution", "cells", "channels")
 SMALLEST_IMAGE = 8

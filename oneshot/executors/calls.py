@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from oneshot.errors import InputError, named
+from ..errors import InputError, named
 
 
 class Function(NamedTuple):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from oneshot.executors.base import Executor, Item, Result
+from .base import Executor, Item, Result
 
 
 class Inline(Executor):

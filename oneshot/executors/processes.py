@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
-from oneshot.errors import check_integer
-from oneshot.executors.base import WorkerLost
-from oneshot.executors.calls import answer
-from oneshot.executors.remote import Remote
+from ..errors import check_integer
+from .base import WorkerLost
+from .calls import answer
+from .remote import Remote
 
 SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads and the GPU, broken
 HANDLED = {signal.SIGINT, signal.SIGUSR1}  # come to all processes of a terminal or a job; the caller handles them

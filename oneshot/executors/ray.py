@@ -9,10 +9,10 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from oneshot.errors import InputError, check_integer, check_range, named
-from oneshot.executors.base import WorkerLost
-from oneshot.executors.calls import answer
-from oneshot.executors.remote import MOST_LOSSES, Remote, needed
+from ..errors import InputError, check_integer, check_range, named
+from .base import WorkerLost
+from .calls import answer
+from .remote import MOST_LOSSES, Remote, needed
 
 LOCAL = "local"
 STORE = 100 << 20  # bytes: calls and answers are small

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic
 
-from oneshot.errors import InputError
-from oneshot.executors.base import Executor, Item, Result, WorkerLost
-from oneshot.executors.calls import pack, packed_function, unpack
+from ..errors import InputError
+from .base import Executor, Item, Result, WorkerLost
+from .calls import pack, packed_function, unpack
 
 MOST_LOSSES = 3  # workers that one call may lose: by then it is likely that the call ends them
 say = logging.getLogger(__name__).warning  # reaches the screen

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from oneshot.errors import InputError, check_integer, check_range, one_line, unknown
-from oneshot.executors.base import WorkerLost
-from oneshot.executors.calls import answer
-from oneshot.executors.remote import Remote, needed
+from ..errors import InputError, check_integer, check_range, one_line, unknown
+from .base import WorkerLost
+from .calls import answer
+from .remote import Remote, needed
 
 LOCAL = "local"
 CLUSTERS = (LOCAL, "slurm")

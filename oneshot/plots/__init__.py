@@ -1,11 +1,11 @@
 """Figures as pure functions of data."""
 
-from oneshot.plots.cells import cells
-from oneshot.plots.comparison import anytime, bars, comparison, front, ranking
-from oneshot.plots.confusion import confusion
-from oneshot.plots.figure import save, vector
-from oneshot.plots.groups import bands, fronts, spent
-from oneshot.plots.progress import curves, heat_maps
+from .cells import cells
+from .comparison import anytime, bars, comparison, front, ranking
+from .confusion import confusion
+from .figure import save, vector
+from .groups import bands, fronts, spent
+from .progress import curves, heat_maps
 
 __all__ = [
     "anytime",

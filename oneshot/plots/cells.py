@@ -10,8 +10,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.patheffects import withStroke
 
-from oneshot.plots.cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, extent, shown, text_width
-from oneshot.plots.figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, heading, says
+from .cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, extent, shown, text_width
+from .figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, heading, says
 
 KINDS = {"conv": BLUE, "pool": ORANGE, "skip": GREEN, "identity": GREEN}  # others are purple
 

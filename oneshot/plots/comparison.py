@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oneshot.analysis import mean_interval
-from oneshot.plots.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL
+from ..statistics import mean_interval
+from .figure import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":")

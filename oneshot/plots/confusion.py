@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from oneshot.plots.cell_layout import FONT, text_width
-from oneshot.plots.figure import SMALL
+from .cell_layout import FONT, text_width
+from .figure import SMALL
 
 CELL = 0.36  # inches
 AROUND = 0.55  # inches, beside the names of the classes: their distance, and what the axis is called

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from oneshot.analysis import Band
-from oneshot.plots.comparison import COLOURS, LINES
-from oneshot.plots.figure import GREY
+from ..statistics import Band
+from .comparison import COLOURS, LINES
+from .figure import GREY
 
 MARKERS = "osD^vP*X"
 LEGEND_COLUMNS = 3

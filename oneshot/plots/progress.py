@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from oneshot.architecture import Choice
-from oneshot.plots.cell_layout import FONT, MARGIN, shown, text_width
-from oneshot.plots.figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, SMALL, heading, says
+from ..architecture import Choice
+from .cell_layout import FONT, MARGIN, shown, text_width
+from .figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, SMALL, heading, says
 
 SPLITS = {"weight": BLUE, "train": BLUE, "architecture": GREEN, "valid": ORANGE, "test": PURPLE}
 PANEL = 1.25  # width of a heat map in inches

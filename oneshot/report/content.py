@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oneshot.errors import is_number
-from oneshot.report import differences, figures
-from oneshot.report.grouping import Group, LeftOut, Section, images
-from oneshot.report.measures import ACCURACIES, MEASURES, Measure, best
-from oneshot.report.page import Block, Heading, Listing, Picture, Table, Text
-from oneshot.report.records import Record
+from ..errors import is_number
+from ..report import differences, figures
+from .grouping import Group, LeftOut, Section, images
+from .measures import ACCURACIES, MEASURES, Measure, best
+from .page import Block, Heading, Listing, Picture, Table, Text
+from .summaries import RunSummary
 
 RANKED = {"kendall_tau": "Kendall's tau", "spearman_rho": "Spearman's rho", "precision_at_top_5_percent": "top 5 %"}
 MEMORY = (
@@ -20,10 +20,10 @@ MEMORY = (
 def report(
     sections: Sequence[Section],
     left_out: Sequence[LeftOut],
-    rankings: Sequence[Record] = (),
+    rankings: Sequence[RunSummary] = (),
     metric: str | None = None,
     against: str = "multiply_accumulates",
-    evaluations: Sequence[Record] = (),
+    evaluations: Sequence[RunSummary] = (),
 ) -> Iterator[Block]:
     """All blocks of the page. metric: of ACCURACIES; None: of a section the first that it has. against: of COSTS."""
     yield Text(_counts(sections, left_out, rankings, evaluations))
@@ -167,7 +167,7 @@ def _every(section: Section) -> Table:
     return Table(title, columns, rows, frozenset({1, 2, 3, 4}), folded=True)
 
 
-def _rankings(records: Sequence[Record]) -> Iterator[Block]:
+def _rankings(records: Sequence[RunSummary]) -> Iterator[Block]:
     """Of scripts/rank.py: what an estimator, and sizes alone, say of the order of random architectures."""
     rows = []
     for record in records:
@@ -183,7 +183,7 @@ def _rankings(records: Sequence[Record]) -> Iterator[Block]:
     yield Table("Rankings", columns, rows, frozenset(range(3, 7)))
 
 
-def _evaluations(records: Sequence[Record]) -> Iterator[Block]:
+def _evaluations(records: Sequence[RunSummary]) -> Iterator[Block]:
     """Of scripts/evaluate.py: what a retrained network reaches and takes."""
     rows = []
     for record in records:
@@ -204,7 +204,7 @@ def _evaluations(records: Sequence[Record]) -> Iterator[Block]:
     yield Table("Evaluations", columns, rows, frozenset({4}))
 
 
-def _class(record: Record, node: str) -> str:
+def _class(record: RunSummary, node: str) -> str:
     return str(record.settings.get(f"{node}._target_", "")).rpartition(".")[2][:60]
 
 
@@ -223,8 +223,8 @@ def _interval(measure: Any) -> str:
 def _counts(
     sections: Sequence[Section],
     left_out: Sequence[LeftOut],
-    rankings: Sequence[Record],
-    evaluations: Sequence[Record],
+    rankings: Sequence[RunSummary],
+    evaluations: Sequence[RunSummary],
 ) -> str:
     groups = [group for section in sections for group in section.groups]
     runs = sum(len(group.lineages) for group in groups)

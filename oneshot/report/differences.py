@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oneshot.report.grouping import NOTHING, OF_TRAINING, Section, shown, value_of
-from oneshot.report.lineage import matters
-from oneshot.report.records import exact
+from .grouping import NOTHING, OF_TRAINING, Section, shown, value_of
+from .lineage import matters
+from .summaries import exact
 
 SEARCHES, TRAININGS = "searches", "trainings"
 OWN = ("architect", "strategy", "schedule", "selection")  # what makes a method, and what its label names

@@ -7,19 +7,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from oneshot import plots
-from oneshot.analysis import Band, mean_curve, pareto
-from oneshot.architecture import Architecture
-from oneshot.errors import InputError
-from oneshot.report import series
-from oneshot.report.grouping import Group, Section
-from oneshot.report.lineage import Lineage
-from oneshot.report.measures import MEASURES, Measure
-from oneshot.report.page import Picture
-from oneshot.report.records import Record
-from oneshot.report.series import Point
-from oneshot.spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
-from oneshot.spaces.darts import CANDIDATES
+from .. import plots
+from ..architecture import Architecture
+from ..errors import InputError
+from ..report import series
+from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
+from ..spaces.darts import CANDIDATES
+from ..statistics import Band, mean_curve, pareto
+from .grouping import Group, Section
+from .lineage import Lineage
+from .measures import MEASURES, Measure
+from .page import Picture
+from .series import Point
+from .summaries import RunSummary
 
 PIXELS = 96  # an inch, of CSS
 IMAGES, CLASSES = (3, 32, 32), 10  # the choices of a space do not depend on them
@@ -182,7 +182,7 @@ def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
     return max(values, key=lambda pair: -1.0 if pair[0] is None else pair[0], default=(None, None))[1]
 
 
-def space_of(record: Record) -> SearchSpace | None:
+def space_of(record: RunSummary) -> SearchSpace | None:
     """The space that the settings name, if it is one of the package's; nothing else that they name is called."""
     settings = record.settings
     name = str(settings.get("space._target_"))
@@ -203,7 +203,7 @@ def space_of(record: Record) -> SearchSpace | None:
     return None
 
 
-def architecture_of(record: Record, space: SearchSpace) -> Architecture | None:
+def architecture_of(record: RunSummary, space: SearchSpace) -> Architecture | None:
     """What a run found or trained, None where its file says nothing that the space allows."""
     decisions: Any = record.result.get("architecture")
     try:
@@ -228,7 +228,7 @@ def _searched(section: Section) -> list[str]:
 
 
 def _curves(
-    section: Section, names: Sequence[str], of: Callable[[Record], list[Point]], baseline: bool
+    section: Section, names: Sequence[str], of: Callable[[RunSummary], list[Point]], baseline: bool
 ) -> dict[str, list[list[Point]]]:
     """The curves of searches, or of baselines, under the names of _searched, each once."""
     curves: dict[tuple[Path, ...], tuple[str, list[list[Point]]]] = {}

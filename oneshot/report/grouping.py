@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from oneshot.errors import InputError
-from oneshot.report.lineage import Lineage, lineages, matters, reads_table, table_of
-from oneshot.report.records import Record, exact
+from ..errors import InputError
+from .lineage import Lineage, lineages, matters, reads_table, table_of
+from .summaries import RunSummary, exact
 
 SIZES = ("cells", "channels", "execution", "auxiliary")  # of a space: not what can be found
 SET = ("_target_", "source", "image_column", "label_column", "test_split", "image_size", "grey")  # which images
@@ -51,7 +51,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def sections(records: Sequence[Record], group_by: Sequence[str] = ()) -> tuple[list[Section], list[LeftOut]]:
+def sections(records: Sequence[RunSummary], group_by: Sequence[str] = ()) -> tuple[list[Section], list[LeftOut]]:
     """The sections, and the runs that are in no table.
 
     group_by: settings, dotted; method, architect and strategy stand for the method. Without it each method and, where

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oneshot.report.records import Record, exact
+from .summaries import RunSummary, exact
 
 RANDOM = "random"
 RECORDING = ("out", "debug", "logger", "resume", "checkpoint", "log_every", "runs")  # change no number but the clock's
@@ -19,19 +19,19 @@ class Lineage:
     head: None where an architecture was trained that none of the runs found.
     """
 
-    head: Record | None
-    trainings: tuple[Record, ...] = ()
+    head: RunSummary | None
+    trainings: tuple[RunSummary, ...] = ()
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[RunSummary]:
         return [record for record in (self.head, *self.trainings) if record]
 
     @property
-    def first(self) -> Record:
+    def first(self) -> RunSummary:
         return self.records[0]
 
     @property
-    def trained(self) -> list[Record]:
+    def trained(self) -> list[RunSummary]:
         """The trainings that have finished."""
         return [record for record in self.trainings if record.finished]
 
@@ -52,7 +52,7 @@ class Lineage:
         return exact([self.method, exact(matters(self.first)), self.first.seed])
 
 
-def matters(record: Record) -> dict[str, Any]:
+def matters(record: RunSummary) -> dict[str, Any]:
     """The settings that can change what a run finds, but for its seed and for the architecture that it trained."""
     settings = {}
     own_supernet = (record.path / "supernet").is_dir()
@@ -67,17 +67,17 @@ def matters(record: Record) -> dict[str, Any]:
     return settings
 
 
-def trains(record: Record) -> bool:
+def trains(record: RunSummary) -> bool:
     """Whether a baseline trains each architecture that it asks for."""
     return str(record.settings.get("estimator._target_")).endswith(".Training")
 
 
-def reads_table(record: Record) -> bool:
+def reads_table(record: RunSummary) -> bool:
     """Whether a baseline's accuracies on test images come from a table."""
     return record.kind == "baseline" and table_of(record) != {}
 
 
-def table_of(record: Record) -> dict[str, Any]:
+def table_of(record: RunSummary) -> dict[str, Any]:
     """Table and data set that a baseline reads, or is compared with."""
     for group in ("estimator", "reference"):
         if str(record.settings.get(f"{group}._target_")).endswith(".Tabular"):
@@ -85,7 +85,7 @@ def table_of(record: Record) -> dict[str, Any]:
     return {}
 
 
-def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str]]:
+def lineages(records: Sequence[RunSummary]) -> tuple[list[Lineage], dict[RunSummary, str]]:
     """Searches and baselines with the trainings of what they found, then trainings of what none of them found.
 
     One whose trainings have several settings comes once for each. What a table says of a baseline's architecture
@@ -96,8 +96,8 @@ def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str
     trainings = [(record, parent(record, heads)) for record in records if record.kind == "retrain"]
     counts = _counting(heads.values(), lambda head: Lineage(head).identity)
     left = _repetitions(counts)
-    children: dict[Record, list[Record]] = {head: [] for head in counts.values()}
-    orphans: list[Record] = []
+    children: dict[RunSummary, list[RunSummary]] = {head: [] for head in counts.values()}
+    orphans: list[RunSummary] = []
     for training, own in trainings:
         if own is None:
             orphans.append(training)
@@ -109,7 +109,7 @@ def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str
             left[training] = f"trained what {own.path} found, a repetition of {head.path}, which found another"
     found: list[Lineage] = []
     for head, own_trainings in children.items():
-        kinds: dict[str, list[Record]] = {}
+        kinds: dict[str, list[RunSummary]] = {}
         for training in own_trainings:
             kinds.setdefault(exact(matters(training)), []).append(training)
         if reads_table(head) or not kinds:
@@ -123,21 +123,21 @@ def lineages(records: Sequence[Record]) -> tuple[list[Lineage], dict[Record, str
     return found + [Lineage(None, (training,)) for training in dict.fromkeys(alone.values())], left
 
 
-def _found(record: Record) -> tuple[Any, Any]:
+def _found(record: RunSummary) -> tuple[Any, Any]:
     """What a run found or trained, as its result says it."""
     return record.result.get("architecture"), record.result.get("notation")
 
 
-def _counting(records: Iterable[Record], key: Callable[[Record], str]) -> dict[Record, Record]:
+def _counting(records: Iterable[RunSummary], key: Callable[[RunSummary], str]) -> dict[RunSummary, RunSummary]:
     """Each record with the one of its key that counts: a finished one before others, a whole one before a damaged."""
     every = list(records)
-    best: dict[str, Record] = {}
+    best: dict[str, RunSummary] = {}
     for record in sorted(every, key=lambda record: (not record.finished, bool(record.damaged))):
         best.setdefault(key(record), record)
     return {record: best[key(record)] for record in every}
 
 
-def _repetitions(counts: Mapping[Record, Record]) -> dict[Record, str]:
+def _repetitions(counts: Mapping[RunSummary, RunSummary]) -> dict[RunSummary, str]:
     return {
         record: f"same settings and seed as {other.path}"
         for record, other in counts.items()
@@ -145,7 +145,7 @@ def _repetitions(counts: Mapping[Record, Record]) -> dict[Record, str]:
     }
 
 
-def parent(training: Record, heads: Mapping[Path, Record]) -> Record | None:
+def parent(training: RunSummary, heads: Mapping[Path, RunSummary]) -> RunSummary | None:
     """Which of these found what a training trained: by its path, else the only one with the same decisions.
 
     A relative path is one from here or from a folder above the training. Repetitions of one search are as one.

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from oneshot.analysis import mean_interval
-from oneshot.errors import is_number
-from oneshot.report import series
-from oneshot.report.grouping import Group
-from oneshot.report.lineage import Lineage
+from ..errors import is_number
+from ..report import series
+from ..statistics import mean_interval
+from .grouping import Group
+from .lineage import Lineage
 
 
 class Measure(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from oneshot.errors import is_number
-from oneshot.report.records import SCORES, Record
-from oneshot.runs import MAX_BYTES, METRICS, TIMINGS, read_rows
+from ..errors import is_number
+from ..runs.folder import MAX_BYTES, METRICS, TIMINGS, read_rows
+from .summaries import SCORES, RunSummary
 
 
 class Point(NamedTuple):
@@ -20,7 +20,7 @@ class Point(NamedTuple):
     value: float
 
 
-def validation(record: Record) -> list[Point]:
+def validation(record: RunSummary) -> list[Point]:
     """Accuracy on validation images: of a search's supernet, of the best that a baseline had asked for so far.
 
     The best is the highest score of the run's metric at the highest fidelity so far. Seconds are with those of the
@@ -29,18 +29,18 @@ def validation(record: Record) -> list[Point]:
     return _queries(record) if record.log else _metric(record, "valid_accuracy")
 
 
-def entropy(record: Record) -> list[Point]:
+def entropy(record: RunSummary) -> list[Point]:
     """Normalized entropy of a search's probabilities: 1 uniform, 0 decided."""
     return _metric(record, "entropy")
 
 
-def updates(record: Record) -> float | None:
+def updates(record: RunSummary) -> float | None:
     """Of a finished search, all steps that its rows count."""
     steps = [row["step"] for row in _rows(record.path / METRICS) if is_number(row.get("step"))]
     return max(steps, default=None)
 
 
-def probabilities(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
+def probabilities(record: RunSummary, shape: tuple[int, int]) -> np.ndarray | None:
     """(epochs, choices, candidates) of a search, the start first; None where the file does not hold that."""
     path = record.path / SCORES
     try:
@@ -54,7 +54,7 @@ def probabilities(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
     return table
 
 
-def asked(record: Record) -> list[tuple[float, float]]:
+def asked(record: RunSummary) -> list[tuple[float, float]]:
     """(accuracy, cost) of every different architecture that was asked for and has both, its last answer."""
     answers: dict[Any, tuple[float, float]] = {}
     for row in _rows(record.log) if record.log else ():
@@ -64,14 +64,14 @@ def asked(record: Record) -> list[tuple[float, float]]:
     return list(answers.values())
 
 
-def best_query(record: Record) -> dict[str, Any]:
+def best_query(record: RunSummary) -> dict[str, Any]:
     """The logged row of what a baseline found, at the highest fidelity; empty where there is none."""
     notation = record.result.get("notation")
     rows = [row for row in _rows(record.log) if row.get("notation") == notation] if record.log else []
     return max(rows, key=lambda row: row["fidelity"] if is_number(row.get("fidelity")) else 0.0, default={})
 
 
-def _metric(record: Record, name: str) -> list[Point]:
+def _metric(record: RunSummary, name: str) -> list[Point]:
     rows, timings = _rows(record.path / METRICS), _rows(record.path / TIMINGS)
     clocks = [_seconds(row.get("seconds")) for row in timings] + [math.nan] * len(rows)
     return _rising(
@@ -81,7 +81,7 @@ def _metric(record: Record, name: str) -> list[Point]:
     )
 
 
-def _queries(record: Record) -> list[Point]:
+def _queries(record: RunSummary) -> list[Point]:
     assert record.log
     metric = str(record.settings.get("metric", "accuracy"))
     before = record.result.get("supernet_seconds") or 0.0

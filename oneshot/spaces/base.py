@@ -12,9 +12,9 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
-from oneshot.architecture import Architecture, Choice, fingerprint, from_json, read_text, to_json
-from oneshot.distributed import for_each_example
-from oneshot.errors import InputError
+from ..architecture import Architecture, Choice, fingerprint, from_json, read_text, to_json
+from ..distributed.collectives import for_each_example
+from ..errors import InputError
 
 NONE = "none"
 UNIFORM_TRIES = 100_000

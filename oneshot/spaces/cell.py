@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from oneshot.architecture import Gates
-from oneshot.errors import InputError
-from oneshot.spaces.base import NONE, DropPath
-from oneshot.spaces.mixture import Branch, Sums, normalized, outputs, total
-from oneshot.spaces.operations import Operation
+from ..architecture import Gates
+from ..errors import InputError
+from .base import NONE, DropPath
+from .mixture import Branch, Sums, normalized, outputs, total
+from .operations import Operation
 
 EXECUTIONS = ("auto", "grouped", "edges")
 SMALL = 2**16  # numbers in a state, up to which calls cost more than copies on the CPU

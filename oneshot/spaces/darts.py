@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from oneshot.architecture import Architecture, Choice, Gates
-from oneshot.errors import InputError, check_boolean, check_integer, unknown
-from oneshot.spaces.base import NONE, SearchSpace, check_halves
-from oneshot.spaces.cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
-from oneshot.spaces.operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
+from ..architecture import Architecture, Choice, Gates
+from ..errors import InputError, check_boolean, check_integer, unknown
+from .base import NONE, SearchSpace, check_halves
+from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
+from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
 CANDIDATES = (
     "none",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from oneshot.spaces.depthwise import Depthwise
+from .depthwise import Depthwise
 
 CHANNELWISE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Identity, nn.MaxPool2d, nn.AvgPool2d)
 FIXED = (*CHANNELWISE, nn.Sequential)  # neither parameters nor draws

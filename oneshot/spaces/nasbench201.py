@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
-from oneshot.architecture import Architecture, Choice, Gates
-from oneshot.errors import InputError, check_integer, unknown
-from oneshot.spaces.base import NONE, SearchSpace, check_halves
-from oneshot.spaces.cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
-from oneshot.spaces.operations import Operation, batch_norm, relu_conv_norm, skip_connect
+from ..architecture import Architecture, Choice, Gates
+from ..errors import InputError, check_integer, unknown
+from .base import NONE, SearchSpace, check_halves
+from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
+from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
 
 NODES = 4
 EDGES = tuple(Edge(source, target, 1) for target in range(1, NODES) for source in range(target))

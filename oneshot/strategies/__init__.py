@@ -1,19 +1,19 @@
 """Methods without gradients: they ask for architectures and are told their scores."""
 
-from oneshot.strategies.base import Strategy
-from oneshot.strategies.evolution import Evolution
-from oneshot.strategies.gaussian_process import GaussianProcess
-from oneshot.strategies.hill_climbing import HillClimbing
-from oneshot.strategies.hyperband import Hyperband
-from oneshot.strategies.nsga2 import NSGA2
-from oneshot.strategies.ppo import PPO
-from oneshot.strategies.q_learning import QLearning
-from oneshot.strategies.random_forest import RandomForest
-from oneshot.strategies.random_search import RandomSearch
-from oneshot.strategies.reinforce import Reinforce
-from oneshot.strategies.successive_halving import SuccessiveHalving
-from oneshot.strategies.tpe import TPE
-from oneshot.strategies.tree_search import TreeSearch
+from .base import Strategy
+from .evolution import Evolution
+from .gaussian_process import GaussianProcess
+from .hill_climbing import HillClimbing
+from .hyperband import Hyperband
+from .nsga2 import NSGA2
+from .ppo import PPO
+from .q_learning import QLearning
+from .random_forest import RandomForest
+from .random_search import RandomSearch
+from .reinforce import Reinforce
+from .successive_halving import SuccessiveHalving
+from .tpe import TPE
+from .tree_search import TreeSearch
 
 __all__ = [
     "NSGA2",

@@ -5,8 +5,8 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
-from oneshot.architecture import Architecture, Query
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture, Query
+from ..spaces.base import SearchSpace
 
 
 class Strategy(ABC):

@@ -1,9 +1,9 @@
 """Regularized evolution (Real, Aggarwal, Huang and Le, arXiv:1802.01548)."""
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_boolean, check_integer, check_range, unknown
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
+from ..architecture import Architecture, Query
+from ..errors import check_boolean, check_integer, check_range, unknown
+from ..spaces.base import SearchSpace
+from .base import Strategy
 
 REMOVALS = ("oldest", "worst", "none")
 

@@ -10,11 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy, unseen
-from oneshot.strategies.surrogate import Numbers, expected_improvement, normal_scores, pool
+from ..architecture import Architecture, Query
+from ..errors import check_integer
+from ..spaces.base import SearchSpace
+from .base import Strategy, unseen
+from .surrogate import Numbers, expected_improvement, normal_scores, pool
 
 Edges = dict[tuple[str, str], str]  # (source, target) -> operation
 

@@ -2,10 +2,10 @@
 
 import math
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_boolean, check_integer
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy, unseen
+from ..architecture import Architecture, Query
+from ..errors import check_boolean, check_integer
+from ..spaces.base import SearchSpace
+from .base import Strategy, unseen
 
 
 class HillClimbing(Strategy):

@@ -1,7 +1,7 @@
 """Hyperband (Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, arXiv:1603.06560)."""
 
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.rungs import Halving, Rung
+from ..spaces.base import SearchSpace
+from .rungs import Halving, Rung
 
 
 class Hyperband(Halving):

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 from optuna.samplers import NSGAIISampler
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer, check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy, score_of, unseen
-from oneshot.strategies.trials import Prefix, Trials
+from ..architecture import Architecture, Query
+from ..errors import check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy, score_of, unseen
+from .trials import Prefix, Trials
 
 
 class NSGA2(Strategy):

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from oneshot.architecture import Architecture
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture
+from ..spaces.base import SearchSpace
 
 Decisions = tuple[int, ...]
 

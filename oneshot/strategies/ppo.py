@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer, check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
-from oneshot.strategies.policy import Policy, Rewards
+from ..architecture import Architecture, Query
+from ..errors import check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy
+from .policy import Policy, Rewards
 
 LARGEST = 20.0  # log of a ratio: one that overflows, far outside the clip, would have the gradient 0 * inf
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from scipy.stats import rankdata
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer, check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
+from ..architecture import Architecture, Query
+from ..errors import check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy
 
 State = tuple[int, tuple[int, ...]]  # number of the choice, the last `memory` decisions before it
 START = 0.5  # Q of what was never updated; above the mean reward if power > 1, so that what is untried gets tried

@@ -5,11 +5,11 @@ import math
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer, check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy, unseen
-from oneshot.strategies.surrogate import expected_improvement, normal_scores, one_hot, pool
+from ..architecture import Architecture, Query
+from ..errors import check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy, unseen
+from .surrogate import expected_improvement, normal_scores, one_hot, pool
 
 
 class RandomForest(Strategy):

@@ -1,7 +1,7 @@
 """Random search, the baseline of Li and Talwalkar (arXiv:1902.07638)."""
 
-from oneshot.architecture import Query
-from oneshot.strategies.base import Strategy
+from ..architecture import Query
+from .base import Strategy
 
 
 class RandomSearch(Strategy):

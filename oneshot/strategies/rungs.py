@@ -5,10 +5,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_integer, check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy, unseen
+from ..architecture import Architecture, Query
+from ..errors import check_integer, check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy, unseen
 
 
 class Rung(NamedTuple):

@@ -1,8 +1,8 @@
 """Successive halving (Jamieson and Talwalkar, arXiv:1502.07943)."""
 
-from oneshot.errors import check_integer
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.rungs import Halving, Rung
+from ..errors import check_integer
+from ..spaces.base import SearchSpace
+from .rungs import Halving, Rung
 
 
 class SuccessiveHalving(Halving):

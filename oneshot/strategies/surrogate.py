@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from oneshot.architecture import Architecture
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import unseen
+from ..architecture import Architecture
+from ..spaces.base import SearchSpace
+from .base import unseen
 
 Numbers = np.ndarray
 PARENTS = 10

@@ -6,11 +6,11 @@ import warnings
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 
-from oneshot.architecture import Query
-from oneshot.errors import check_boolean, check_integer
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
-from oneshot.strategies.trials import Prefix, Trials
+from ..architecture import Query
+from ..errors import check_boolean, check_integer
+from ..spaces.base import SearchSpace
+from .base import Strategy
+from .trials import Prefix, Trials
 
 
 class TPE(Strategy):

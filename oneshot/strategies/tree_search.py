@@ -6,10 +6,10 @@ from collections import defaultdict
 import numpy as np
 from scipy.stats import rankdata
 
-from oneshot.architecture import Architecture, Query
-from oneshot.errors import check_range
-from oneshot.spaces.base import SearchSpace
-from oneshot.strategies.base import Strategy
+from ..architecture import Architecture, Query
+from ..errors import check_range
+from ..spaces.base import SearchSpace
+from .base import Strategy
 
 Decisions = tuple[int, ...]
 TRIES = 1000  # of a rollout through one group

@@ -7,8 +7,8 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
-from oneshot.architecture import Architecture
-from oneshot.spaces.base import SearchSpace
+from ..architecture import Architecture
+from ..spaces.base import SearchSpace
 
 Prefix = tuple[int, ...]
 

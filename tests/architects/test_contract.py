@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from support import ARCHITECTS, FIXED, MOVING, REINFORCE, SETTINGS, build, small_space
+from helpers.support import ARCHITECTS, FIXED, MOVING, REINFORCE, SETTINGS, build, small_space
 
 from oneshot.architects import Step
 from oneshot.architects.base import frozen

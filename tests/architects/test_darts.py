@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import QUIET, darts, small_space
+from helpers.support import QUIET, darts, small_space
 from torch import nn
 from torch.nn import functional
 
@@ -238,7 +238,7 @@ def darts_of_first_order(space, architect):
 
 def conv_that_counts(channels, stride, affine):
     """With running statistics, which every forward in training mode changes."""
-    return nn.Sequential(nn.Conv2d(channels, channels, 1, stride), nn.BatchNorm2d(channels))
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, stride, padding=1), nn.BatchNorm2d(channels))
 
 
 @pytest.mark.parametrize("hessian", ["finite_difference", "exact"])

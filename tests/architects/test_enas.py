@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.support import QUIET, small_space
 from scipy.stats import chisquare
-from support import QUIET, small_space
 from torch import nn
 from torch.nn import functional
 

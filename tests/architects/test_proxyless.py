@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from support import small_space
+from helpers.support import small_space
 from torch import nn
 from torch.nn import functional
 

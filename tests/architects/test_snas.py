@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.support import QUIET, small_space
 from scipy.stats import chi2
-from support import QUIET, small_space
 from torch.nn import functional
 
 from oneshot.architects.base import Step, frozen

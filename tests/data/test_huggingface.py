@@ -3,8 +3,8 @@
 import datasets
 import numpy as np
 import pytest
+from helpers.support import CIFAR10
 from PIL import Image
-from support import CIFAR10
 
 from oneshot.data import Augmentation, huggingface
 from oneshot.errors import InputError

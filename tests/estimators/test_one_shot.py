@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from support import small_space
+from helpers.support import small_space
 from torch.nn import functional
 
 from oneshot.architecture import Query

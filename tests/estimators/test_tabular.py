@@ -4,7 +4,7 @@ import csv
 import itertools
 
 import pytest
-from support import ROOT, small_space
+from helpers.support import ROOT, small_space
 
 from oneshot.architecture import Query
 from oneshot.errors import InputError

@@ -6,14 +6,14 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from support import QUIET
+from helpers.support import QUIET
 
 from oneshot.architecture import Query
 from oneshot.data import digits
 from oneshot.errors import InputError
 from oneshot.estimators import Training
 from oneshot.retrain import Retrain
-from oneshot.runs import write_weights
+from oneshot.runs.folder import write_weights
 from oneshot.spaces import DARTSCells
 
 DATA = digits(batch_size=32, train_size=256)

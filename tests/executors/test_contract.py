@@ -3,8 +3,8 @@
 import os
 import threading
 
-import called
 import pytest
+from helpers import called
 
 from oneshot.errors import InputError
 from oneshot.executors import Inline, Processes, Ray, Submitit

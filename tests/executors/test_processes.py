@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 
-import called
 import pytest
-from support import ROOT, search
+from helpers import called
+from helpers.support import ROOT, search
 
 from oneshot.errors import InputError
 from oneshot.executors import Processes, WorkerLost

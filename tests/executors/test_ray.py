@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 
-import called
 import pytest
-from support import ROOT, search
+from helpers import called
+from helpers.support import ROOT, search
 
 from oneshot.errors import InputError
 from oneshot.executors import Ray, WorkerLost

@@ -2,8 +2,8 @@
 
 import signal
 
-import called
 import pytest
+from helpers import called
 
 from oneshot.errors import InputError
 from oneshot.executors import Submitit, WorkerLost

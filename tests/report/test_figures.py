@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from run_folders import NAMES, decisions, records, retrain, search
+from helpers.run_folders import NAMES, decisions, records, retrain, search
 
 from oneshot.report import figures
 from oneshot.report.content import report

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from run_folders import DIGITS, SPACE, leave, records, retrain, search
+from helpers.run_folders import DIGITS, SPACE, leave, records, retrain, search
 
 from oneshot.errors import InputError
 from oneshot.report import differences

@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from run_folders import leave, records, retrain, search
+from helpers.run_folders import leave, records, retrain, search
 
 from oneshot.report.grouping import sections
 from oneshot.report.measures import MEASURES, best

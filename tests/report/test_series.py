@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from run_folders import leave, records, search
+from helpers.run_folders import leave, records, search
 
 from oneshot.report.series import Point, asked, best_query, entropy, probabilities, updates, validation
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from naive import naive
 from torch.nn import functional
 
 from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
-from oneshot.profiling import Operations, saved_bytes
+from oneshot.cli.benchmark.naive import naive
+from oneshot.cli.benchmark.profiling import Operations, saved_bytes
 from oneshot.spaces import DARTSCells, NASBench201
 
 

@@ -67,12 +67,12 @@ def reused(channels, stride, affine):
 
 def in_place(channels, stride, affine):
     """A layer that writes into its input."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, 1, stride), nn.ELU(inplace=True))
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, 3, stride, padding=1), nn.ELU(inplace=True))
 
 
 def flat(channels, stride, affine):
     """Layers that are no images in between."""
-    convolution = nn.Conv2d(channels, channels, 1, stride)
+    convolution = nn.Conv2d(channels, channels, 3, stride, padding=1)
     return nn.Sequential(convolution, nn.Flatten(0, 1), nn.MaxPool2d(3, 1, 1), nn.Unflatten(0, (3, channels)))
 
 

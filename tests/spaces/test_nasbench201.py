@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from support import ROOT, build
+from helpers.support import ROOT, build
 from torch.nn import functional as F
 
 from oneshot.architects.base import Step

@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.support import ROOT, small_space
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from support import ROOT, small_space
 
 from oneshot.architecture import Architecture, Choice, Query
 from oneshot.errors import InputError

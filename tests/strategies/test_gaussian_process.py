@@ -5,8 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers.support import small_space
 from scipy.special import ndtr
-from support import small_space
 
 from oneshot.spaces import NASBench201
 from oneshot.strategies import GaussianProcess, gaussian_process

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from support import small_space
+from helpers.support import small_space
 
 from oneshot.architecture import Query
 from oneshot.spaces import NASBench201

@@ -72,12 +72,12 @@ def test_the_forest_asks_for_the_largest_expected_improvement(monkeypatch):
     rng = random.Random(3)
     forests, candidates = [], [SPACE.sample(rng) for _ in range(30)]
 
-    class Recorded(random_forest.RandomForestRegressor):
+    class LoggedEstimator(random_forest.RandomForestRegressor):
         def fit(self, rows, values):
             forests.append((self, len(rows), values))
             return super().fit(rows, values)
 
-    monkeypatch.setattr(random_forest, "RandomForestRegressor", Recorded)
+    monkeypatch.setattr(random_forest, "RandomForestRegressor", LoggedEstimator)
     monkeypatch.setattr(random_forest, "pool", lambda *arguments: candidates)
     strategy = RandomForest(SPACE, startup=20)
     for i in range(41):

@@ -1,0 +1,1 @@
+"""What `oneshot benchmark` measures, and the loops that it compares with."""

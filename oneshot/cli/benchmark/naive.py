@@ -1,0 +1,61 @@
+"""The supernet as the papers' code computes it: what scripts/benchmark.py compares with."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...architecture import Gates
+from ...spaces.base import NONE
+from ...spaces.cell import MixedCell
+from ...spaces.depthwise import Depthwise
+
+
+class NaiveCell(MixedCell):
+    """One edge and one candidate after the other; outputs weighed and summed in Python; none as a product with 0."""
+
+    def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
+        states = list(inputs)
+        for target in range(len(inputs), self.graph[-1].target + 1):
+            entering = [i for i, edge in enumerate(self.graph) if edge.target == target]
+            states.append(sum(self._edge(i, states, gates) for i in entering))  # type: ignore[arg-type]
+        return states
+
+    def _edge(self, i: int, states: Sequence[Tensor], gates: Gates) -> Tensor:
+        source, _, stride = self.graph[i]
+        active = range(len(self.candidates)) if gates.active is None else gates.active[i]
+        weights = gates.weight[i]
+        return sum(weights[k] * self._candidate(i, k, states[source], stride) for k in active)  # type: ignore[return-value]
+
+    def _candidate(self, i: int, k: int, x: Tensor, stride: int) -> Tensor:
+        name = self.candidates[k]
+        if name == NONE:
+            return x.mul(0.0) if stride == 1 else x[:, :, ::stride, ::stride].mul(0.0)
+        return self.edges[str(i)].get_submodule(name)(x)
+
+
+def naive(supernet: nn.Module) -> nn.Module:
+    """A copy of the same weights and numbers: cells as loops, torch's own convolutions, contiguous format.
+
+    Every forward pass under autograd takes all gradients, those of the weights and those of the gates.
+    """
+    net = copy.deepcopy(supernet).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for module in net.modules():
+        if isinstance(module, MixedCell):
+            module.__class__ = NaiveCell
+        elif isinstance(module, Depthwise):
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    net.register_forward_pre_hook(_all_gradients)
+    return net
+
+
+def _all_gradients(net: nn.Module, arguments: tuple[Any, Any]) -> tuple[Tensor, Gates]:
+    x, gates = arguments
+    if torch.is_grad_enabled():
+        for weight in net.parameters():
+            weight.requires_grad_()
+        if not gates.weight.requires_grad:
+            gates = gates._replace(weight=gates.weight.detach().clone().requires_grad_())
+    return x.contiguous(), gates._replace(silent=None)

@@ -1,0 +1,134 @@
+"""Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings.
+
+Examples:
+    python scripts/baseline.py strategy=tpe budget.queries=200
+    python scripts/baseline.py supernet=RUN strategy=hill_climbing
+    python scripts/baseline.py space=nasbench201 estimator=tabular estimator.table=FILE
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ... import plots
+from ...architecture import Architecture
+from ...baseline import Baseline, Budget, check_needs
+from ...cost import network_cost
+from ...errors import InputError
+from ...estimators import LoggedEstimator, Priced, Tabular
+from ...fitting.progress import QueryBar
+from ...runs.folder import Run
+from ...statistics import pareto
+from ..estimates import EstimatorFactory, known_scores
+from ..folders import Recorder, open_run, recording, run_folder
+from ..launch import make, prepare, script, trainer_for
+from ..screen import answered, architecture_table, next_command, say, summary, written
+from ..supernets import adopt
+from ..workers import Portable
+
+LOG = "queries.jsonl"
+
+
+@script("baseline")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    if not isinstance(config.budget, DictConfig):
+        raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
+    adopted = adopt(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    budget = Budget(config.budget.queries, config.budget.seconds)
+    strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
+    cost = make(config.cost, space=space) if config.cost else None
+    check_needs(strategy, known_scores(config, config.estimator))
+    executor = make(config.executor)
+    trainer_for(config, console)
+    path = run_folder(config, "baseline")
+    parts = EstimatorFactory(config, space, data, path)
+    estimator = parts.estimator(config.estimator)
+    portable = Portable(Priced(estimator, space, cost) if cost else estimator, config, "estimator", path, executor)
+    answers = LoggedEstimator(portable, space, path / LOG, config.failures, executor)
+    baseline = Baseline(strategy, answers, budget, config.batch)
+    with open_run(config, path) as run, executor:
+        if answered(run, console):
+            return
+        found = parts.train(run, console)
+        if executor.workers > config.batch:
+            say(console, [f"batch={config.batch}: no more than that of {executor.workers} workers are used at a time"])
+        with recording(run, config, "baseline") as record:
+            best = search(baseline, run, record, console)
+            if isinstance(estimator, Tabular):
+                found |= estimator.report(best)
+            result = write_results(baseline, best, run, data.image_shape, found)
+            record.finish({"valid_accuracy": result.get("best_accuracy"), **result})
+    console.print(architecture_table(space, best))
+    say(console, [summary(result), written(run)])
+    say(console, [f"next: {next_command('retrain.py', run.path, adopted)}"])
+
+
+def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> Architecture:
+    """Spend the budget; rows go to the run's files, the screen shows the best so far."""
+    baseline.answers.open()
+    if baseline.answers.logged:
+        say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
+    with QueryBar(console, baseline.total) as bar:
+        record.begin([])  # all rows are written again from the log: none is lost or doubled
+
+        def keep(row: Mapping[str, Any]) -> None:
+            record(row, seconds=baseline.answers.rows[row["step"] - 1]["elapsed"])
+            bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
+
+        baseline.record = keep
+        return baseline.run()
+
+
+def write_results(
+    baseline: Baseline, best: Architecture, run: Run, image_shape: tuple[int, int, int], found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write what was found; result.json comes last and marks the run as finished."""
+    space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
+    run.write("architecture.json", space.to_json(best))
+    plots.save(plots.cells(space.graphs(best)), run.path / "cells")
+    curve = [row.get("best", math.nan) for row in baseline.rows]
+    several = len({row["fidelity"] for row in baseline.rows}) > 1
+    quantity = f"best {metric.replace('_', ' ')} so far{', at the highest fidelity so far' if several else ''}"
+    plots.save(plots.anytime({metric: [curve]}, quantity), run.path / "anytime")
+    fronts = write_front(rows, metric, run)
+    return run.finish(
+        {
+            "architecture": json.loads(space.to_json(best))["decisions"],
+            "notation": space.notation(best),
+            f"best_{metric}": baseline.best_score,
+            "queries": len(rows),
+            "failed_queries": len(baseline.answers.failed),
+            "search_seconds": rows[-1]["elapsed"],
+            **found,
+            **network_cost(space, best, image_shape),
+            **fronts,
+        }
+    )
+
+
+def write_front(rows: list[dict[str, Any]], metric: str, run: Run) -> dict[str, Any]:
+    """The Pareto front of the metric against the cost, where queries have both."""
+    scored = list({row["notation"]: row for row in rows if {metric, "cost"} <= set(row.get("scores", {}))}.values())
+    if not scored:
+        return {}
+    points = [(row["scores"][metric], row["scores"]["cost"]) for row in scored]
+    best = pareto(points)
+    plots.save(plots.front(points, best, (metric.replace("_", " "), "cost")), run.path / "front")
+    return {"front": [{"notation": scored[i]["notation"], metric: points[i][0], "cost": points[i][1]} for i in best]}
+
+
+if __name__ == "__main__":
+    main()

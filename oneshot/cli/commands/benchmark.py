@@ -1,0 +1,70 @@
+"""Time a supernet against the papers' loops (naive.py): the steps of every architect, memory, operations, overheads.
+
+--quick is short for sizes=benchmark_quick.
+
+Examples:
+    python scripts/benchmark.py --quick
+    python scripts/benchmark.py 'architects=[darts,snas]' threads=2 out=FILE.json
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from ... import plots
+from ...cost.timing import device_name
+from ...runs.folder import write_text
+from ..benchmark.measurements import Benchmark, Figure
+from ..launch import new_file, prepare, read_device, script
+from ..screen import say
+
+
+@script("benchmark")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    device = read_device(config.device)
+    out = new_file(config, "benchmark", beside=(".png", ".svg"))
+    figures = list(Benchmark(config, device).figures(console))
+    report = {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in ("torch", "pytorch-lightning")},
+        "settings": OmegaConf.to_container(config, resolve=True),
+        "figures": [figure._asdict() for figure in figures],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, json.dumps(report, indent=1) + "\n")
+    chart = plots.bars({f.name: f.ratio for f in figures if f.ratio}, "reference / ours")
+    written: list[Path] = [out, *plots.save(chart, out.with_suffix(""))]
+    console.print(table(figures))
+    say(console, [f"{report['device']}, torch {torch.__version__}"])
+    say(console, [f"written to {', '.join(map(str, written))}"])
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    screen = Table("figure", "unit")
+    for heading in ("ours", "reference", "ratio"):
+        screen.add_column(heading, justify="right")
+    for name, unit, ours, reference, ratio in figures:
+        numbers = (f"{ours:,.1f}", "" if reference is None else f"{reference:,.1f}", f"{ratio:.2f}" if ratio else "")
+        screen.add_row(name, unit, *numbers)
+    return screen
+
+
+if __name__ == "__main__":
+    sys.argv = ["sizes=benchmark_quick" if argument == "--quick" else argument for argument in sys.argv]
+    main()

@@ -1,0 +1,155 @@
+"""Compare architects: search and retrain with each and every seed, one table and one picture.
+
+Examples:
+    python scripts/compare.py 'architects=[darts,snas,random]' seeds=[0,1,2]
+    python scripts/compare.py "settings=['space.channels=8']" out=FOLDER
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.console import Console
+
+from ... import plots
+from ...errors import InputError, check_integer, unknown
+from ...runs.folder import Run, read_result
+from ...statistics import mean_interval
+from ..faults import BAD_INPUT, CONF
+from ..folders import FREE, run_folder
+from ..jobs import run_script, wait_for
+from ..launch import script
+from ..screen import say
+
+RANDOM = "random"
+SETTINGS = ("settings", "search_settings", "retrain_settings")
+COLUMNS = {  # of the table: name -> (result, scale, format)
+    "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
+    "search, s": ("seconds", 1.0, ".0f"),
+    "peak memory, MiB": ("peak_memory_bytes", 2.0**-20, ".0f"),
+    "parameters": ("parameters", 1.0, ",.0f"),
+}
+
+
+@script("compare")
+def main(config: DictConfig) -> None:
+    check(config)
+    console = Console()
+    settings = OmegaConf.to_yaml(config, resolve=True)
+    with Run(run_folder(config, "compare"), settings, config.resume, (*FREE, "architects", "seeds")) as run:
+        results = [
+            compare_one(name, seed, config, run.path, console) for seed in config.seeds for name in config.architects
+        ]
+        run.write("results.json", json.dumps(results, indent=2) + "\n")
+        text = table(results)
+        run.write("table.md", text)
+        written = plots.save(plots.comparison(columns(results)), run.path / "comparison")
+        run.finish({"jobs": len(results)})
+    say(console, [text, f"written to {run.path}: results.json, table.md, {', '.join(p.name for p in written)}"])
+
+
+def check(config: DictConfig) -> None:
+    """Raise InputError for anything that is not a list of known architects, of seeds or of settings."""
+    for key in ("architects", "seeds", *SETTINGS):
+        if OmegaConf.is_missing(config, key):
+            raise InputError(f"{key}: must be given, {key}=[...], or experiment=compare_architects")
+        if not isinstance(config[key], ListConfig):
+            raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
+    if config.out is not None and not (isinstance(config.out, str) and config.out):
+        raise InputError(f"out={config.out!r}: must be the path of a folder")
+    known = [*(path.stem for path in (CONF / "architect").glob("*.yaml")), RANDOM]
+    for name in config.architects:
+        if name not in known:
+            raise unknown("architect", name, known)
+    for seed in config.seeds:
+        check_integer("seeds", seed, 0, 2**32 - 1)
+    for key in ("architects", "seeds"):
+        if not config[key] or len(set(config[key])) < len(config[key]):
+            raise InputError(f"{key}={list(config[key])}: must hold at least one, and each once")
+    for key in SETTINGS:
+        for setting in config[key]:
+            if not isinstance(setting, str) or "=" not in setting:
+                raise InputError(f"{key}: {setting!r} is no setting; as \"{key}=['epochs=2']\"")
+
+
+def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console: Console) -> dict[str, Any]:
+    """Search and retrain with one architect and seed. Finished jobs are read, not repeated."""
+    shared = [*config.settings, f"seed={seed}"]
+    path = folder / name / str(seed)
+    search: Mapping[str, Any] = {}
+    architecture = RANDOM
+    if name != RANDOM:
+        search = job("search.py", [f"architect={name}", *shared, *config.search_settings], path / "search", console)
+        architecture = str(path / "search")
+    settings = [f"architecture={architecture}", *shared, *config.retrain_settings]
+    retrain = job("retrain.py", settings, path / "retrain", console)
+    return {
+        "architect": name,
+        "seed": seed,
+        "test_accuracy": retrain["test_accuracy"],
+        "seconds": search.get("seconds"),
+        "peak_memory_bytes": search.get("peak_memory_bytes"),
+        "parameters": retrain["parameters"],
+        "architecture": retrain["architecture"],
+    }
+
+
+def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> dict[str, Any]:
+    """Run a script in a process of its own, so that its peak memory is its own; returns its result.json.
+
+    One that was cut off is continued, one that has finished is read. The process ends with this one, and one that
+    fails ends this one with its line and its code.
+    """
+    wait_for(out)
+    if read_result(out) is None:
+        say(console, [" ".join([script, *arguments])])
+        code, line = run_script(script, arguments, out, out.parents[2].name)  # out: COMPARISON/ARCHITECT/SEED/KIND
+        if code:
+            reason = f"{script} {' '.join(arguments)}: {line}"
+            if code == BAD_INPUT:
+                raise InputError(reason)
+            print(f"error: {reason}", file=sys.stderr)
+            sys.exit(abs(code))
+    result = read_result(out)
+    if result is None:
+        raise InputError(f"{out}: holds no result")
+    return result
+
+
+def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Column -> architect -> values of its seeds; no value where an architect has none."""
+    names = list(dict.fromkeys(result["architect"] for result in results))
+    by_column: dict[str, dict[str, list[float]]] = {}
+    for column, (key, scale, _) in COLUMNS.items():
+        by_column[column] = {name: [] for name in names}
+        for result in results:
+            if result[key] is not None:
+                by_column[column][result["architect"]].append(result[key] * scale)
+    return by_column
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table: a row an architect, mean and 95 % interval of the accuracy, means of the rest."""
+    by_column = columns(results)
+    lines = [f"| architect | {' | '.join(COLUMNS)} |", f"|---{'|---' * len(COLUMNS)}|"]
+    for name in next(iter(by_column.values())):
+        cells = []
+        for column, (key, _, shown) in COLUMNS.items():
+            values = by_column[column][name]
+            mean, half = mean_interval(values) if values else (None, None)
+            interval = f" ± {half:{shown}}" if key == "test_accuracy" and len(values) > 1 else ""
+            cells.append("" if mean is None else f"{mean:{shown}}{interval}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

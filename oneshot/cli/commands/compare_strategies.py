@@ -1,0 +1,189 @@
+"""Every strategy with every seed over one estimator: a table, and a plot of regret over queries.
+
+Examples:
+    python scripts/compare_strategies.py experiment=nb201_strategies reference.table=FILE
+    python scripts/compare_strategies.py 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.console import Console
+
+from ... import plots
+from ...baseline import Baseline, Budget, check_needs
+from ...errors import InputError, check_integer, check_range, unknown
+from ...estimators import LoggedEstimator, Priced, Tabular
+from ...fitting.progress import QueryBar
+from ...runs.folder import Run, read_json, read_result, write_text
+from ...spaces import SearchSpace
+from ...statistics import mean_interval
+from ..estimates import EstimatorFactory, known_scores, wanted
+from ..faults import CONF
+from ..folders import open_run, run_folder
+from ..launch import make, prepare, script, trainer_for
+from ..screen import say, written
+from ..supernets import adopt
+
+KEYS = {"strategy", "seed", "seconds", "test_accuracy", "test_regret", "regret"}  # of a search's file
+
+
+@script("compare_strategies")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    nodes = check(config)
+    adopt(config)
+    estimated = config.get("estimator") or config.reference
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    if wanted(config.reference) - {"space"}:
+        raise InputError(f"reference: is {config.reference._target_}; must be a table, estimator@reference=tabular")
+    table = make(config.reference, space=space)
+    cost = make(config.cost, space=space) if config.cost else None
+    for node in nodes.values():
+        check_needs(make(node, space=space, metric=config.metric), known_scores(config, estimated))
+    found = {name: architecture_of(name, space, table) for name in config.runs}
+    trainer_for(config, console)
+    path = run_folder(config, "compare_strategies")
+    parts = EstimatorFactory(config, space, data, path)
+    estimator = parts.estimator(config.estimator) if config.get("estimator") else table
+    answering = Priced(estimator, space, cost) if cost else estimator
+    with open_run(config, path) as run:
+        if run.result() is not None:
+            say(console, [f"finished before: {run.path}", (run.path / "table.md").read_text(encoding="utf-8")])
+            return
+        more = parts.train(run, console)
+        results = []
+        for name, node in nodes.items():
+            for seed in range(config.seeds):
+                file = run.path / name / f"{seed}.json"
+                if not set(read_json(file)) >= KEYS:
+                    strategy = make(node, space=space, seed=seed, metric=config.metric)
+                    file.parent.mkdir(exist_ok=True)
+                    answers = LoggedEstimator(answering, space, file.with_suffix(".jsonl"), config.failures)
+                    search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
+                results.append(read_json(file))
+            last = _numbers([row["regret"][-1] for row in results[-config.seeds :]])
+            say(console, [f"{name}: {config.seeds} seeds, validation regret {interval(last)}"])
+        write_results(results, found, more, config, run, console)
+
+
+def check(config: DictConfig) -> dict[str, DictConfig]:
+    """The strategies by name. Raises InputError for anything that is not as conf/compare_strategies.yaml says."""
+    for key in ("strategies", "runs", "regret_at"):
+        if not isinstance(config[key], ListConfig):
+            raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
+    check_integer("seeds", config.seeds, 1, 100_000)
+    check_integer("queries", config.queries, 1)
+    check_range("failures", config.failures, 0.0, 1.0)
+    known = sorted(path.stem for path in (CONF / "strategy").glob("*.yaml"))
+    for name in config.strategies:
+        if name not in known:
+            raise unknown("strategy", name, known)
+    if not config.strategies or len(set(config.strategies)) < len(config.strategies):
+        raise InputError(f"strategies={list(config.strategies)}: must hold at least one, and each once")
+    for at in config.regret_at:
+        check_integer("regret_at", at, 1)
+    nodes = {}
+    for name in config.strategies:
+        node = OmegaConf.load(CONF / "strategy" / f"{name}.yaml")
+        assert isinstance(node, DictConfig)
+        nodes[name] = node
+    return nodes
+
+
+def architecture_of(run: str, space: SearchSpace, table: Tabular) -> dict[str, Any]:
+    """What a search's run found, by the table, and the seconds that it took."""
+    result = read_result(Path(run))
+    if result is None:
+        raise InputError(f"runs: {run} is no finished run")
+    found = space.load(Path(run, "architecture.json"))
+    return {"notation": space.notation(found), "seconds": result["seconds"], **table.report(found)}
+
+
+def search(baseline: Baseline, table: Tabular, name: str, seed: int, file: Path, console: Console) -> None:
+    """One strategy with one seed; its file comes last and marks it as finished."""
+    with QueryBar(console, baseline.total, f"{name}, seed {seed}: ") as bar:
+        baseline.record = lambda row: bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
+        found = baseline.run()
+    reached = [table.report(best)["validation_regret"] if best else None for best in baseline.incumbents]
+    row = {
+        "strategy": name,
+        "seed": seed,
+        "notation": baseline.strategy.space.notation(found),
+        "best": baseline.best_score,
+        "seconds": baseline.answers.rows[-1]["elapsed"],
+        **table.report(found),
+        "regret": reached,
+    }
+    write_text(file, json.dumps(row) + "\n")
+
+
+def write_results(
+    results: Sequence[Mapping[str, Any]],
+    found: Mapping[str, Mapping[str, Any]],
+    more: Mapping[str, Any],
+    config: DictConfig,
+    run: Run,
+    console: Console,
+) -> None:
+    """Table, plot and result of all strategies."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        by_name.setdefault(result["strategy"], []).append(result)
+    columns = [n for n in config.regret_at if n <= config.queries]
+    text = table_of(by_name, found, more.get("supernet_seconds", 0.0), columns)
+    run.write("table.md", text)
+    curves = {name: [_numbers(row["regret"]) for row in rows] for name, rows in by_name.items()}
+    quantity = "validation regret, percentage points"
+    plots.save(plots.anytime(curves, quantity, logarithmic=True), run.path / "regret")
+    run.finish({"results": [{k: v for k, v in result.items() if k != "regret"} for result in results], **more})
+    say(console, [text, written(run)])
+
+
+def table_of(
+    by_name: Mapping[str, Sequence[Mapping[str, Any]]],
+    found: Mapping[str, Mapping[str, Any]],
+    supernet_seconds: float,
+    queries: Sequence[int],
+) -> str:
+    """A Markdown table: a row a strategy, means and 95 % intervals over its seeds; then what other runs found."""
+    heads = [f"regret at {n}" for n in queries] + ["test accuracy, %", "test regret", "seconds"]
+    lines = [f"| strategy | {' | '.join(heads)} |", f"|---{'|---' * len(heads)}|"]
+    for name, rows in by_name.items():
+        cells = [interval(_numbers([row["regret"][n - 1] for row in rows])) for n in queries]
+        cells += [
+            interval([100 * row["test_accuracy"] for row in rows]),
+            interval([row["test_regret"] for row in rows]),
+        ]
+        seconds = supernet_seconds + sum(row["seconds"] for row in rows) / len(rows)
+        lines.append(f"| {name} | {' | '.join(cells)} | {seconds:.1f} |")
+    for name, row in found.items():
+        cells = ["" for _ in queries] + [f"{100 * row['test_accuracy']:.2f}", f"{row['test_regret']:.2f}"]
+        lines.append(f"| {Path(name).name} | {' | '.join(cells)} | {row['seconds']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """NaN where there is none, as before a first query that could be scored."""
+    return [math.nan if value is None else value for value in values]
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half the width of its 95 % interval."""
+    mean, half = mean_interval(values)
+    return f"{mean:.2f}" if math.isnan(half) else f"{mean:.2f} ± {half:.2f}"
+
+
+if __name__ == "__main__":
+    main()

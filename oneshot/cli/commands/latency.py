@@ -1,0 +1,52 @@
+"""Measure what every candidate of a space takes on this device, for cost=latency.
+
+Examples:
+    python scripts/latency.py batch=1 dtype=float32
+    python scripts/latency.py device=cuda space=nasbench201 out=FILE.json
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from ...cost import LatencyTable, measure_latency
+from ...runs.folder import write_text
+from ..launch import make, new_file, prepare, read_device, script
+from ..screen import say
+
+
+@script("latency")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    device = read_device(config.device)
+    out = new_file(config, "latency")
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    table = measure_latency(
+        space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, table.to_json())
+    console.print(candidate_table(table))
+    say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
+    say(console, [f"next: python scripts/search.py cost=latency cost.table={out}, with the same space and data"])
+
+
+def candidate_table(table: LatencyTable) -> Table:
+    """A row a candidate: its milliseconds, mean over the choices."""
+    screen = Table("candidate", "ms", "spread")
+    for name in dict.fromkeys(name for row in table.rows.values() for name in row):
+        rows = [row[name] for row in table.rows.values() if name in row]
+        means = (sum(row[key] for row in rows) / len(rows) for key in ("median_ms", "spread_ms"))
+        screen.add_row(name, *(f"{mean:.3f}" for mean in means))
+    return screen
+
+
+if __name__ == "__main__":
+    main()

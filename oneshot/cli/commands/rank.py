@@ -1,0 +1,159 @@
+"""How well an estimator ranks architectures: its order of random ones against a reference's.
+
+Examples:
+    python scripts/rank.py experiment=rank_nb201 reference.table=FILE
+    python scripts/rank.py supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import random
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ... import plots
+from ...architecture import Architecture, Query
+from ...cost import network_cost
+from ...errors import InputError, check_integer, unknown
+from ...estimators import LoggedEstimator
+from ...fitting.progress import QueryBar
+from ...spaces import SearchSpace
+from ...statistics import rank_agreement
+from ..estimates import EstimatorFactory, scores_of
+from ..folders import open_run, run_folder
+from ..launch import make, prepare, script, trainer_for
+from ..screen import say, written
+from ..supernets import adopt
+from ..workers import Portable
+
+AT_ONCE = 10  # architectures a call, and at least four a worker
+MOST_DRAWS = 100  # for each different architecture
+
+
+@script("rank")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    check_integer("architectures", config.architectures, 3)
+    check_integer("resamples", config.resamples, 1)
+    nodes = {"estimator": config.estimator, "reference": config.reference}
+    if not isinstance(config.reference, DictConfig):
+        raise InputError(f"reference={config.reference}: must be chosen as estimator@reference=NAME")
+    for node in nodes.values():
+        if config.metric not in scores_of(node):
+            raise unknown("metric", config.metric, scores_of(node))
+    adopt(config)
+    data = make(config.data)
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    architectures = drawn(space, config.architectures, config.seed)
+    executor = make(config.executor)
+    trainer_for(config, console)
+    path = run_folder(config, "rank")
+    parts = EstimatorFactory(config, space, data, path)
+    sides = {}
+    for name, node in nodes.items():
+        portable = Portable(parts.estimator(node), config, name, path, executor)
+        sides[name] = LoggedEstimator(portable, space, path / f"{name}.jsonl", config.failures, executor)
+    with open_run(config, path) as run, executor:
+        result = run.result()
+        if result is None:
+            found = parts.train(run, console)
+            rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
+            result = write_results(rows, space, data.image_shape, config, run, found)
+        elif not {"architectures", "failed", "agreement"} <= set(result):
+            raise InputError(f"{run.path}: its result.json is none of scripts/rank.py")
+        else:
+            say(console, [f"finished before: {run.path}"])
+    say(console, [*lines(result), written(run)])
+
+
+def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """So many different architectures, or all that as many draws as a hundred times that find."""
+    rng, found = random.Random(seed), dict[Architecture, None]()
+    for _ in range(MOST_DRAWS * count):
+        found[space.sample(rng)] = None
+        if len(found) == count:
+            break
+    return list(found)
+
+
+def answered(
+    name: str, answers: LoggedEstimator, architectures: list[Architecture], metric: str, console: Console
+) -> list[dict[str, Any]]:
+    """The log's row of each architecture."""
+    say(console, [f"{name}: {len(architectures)} architectures"])
+    best: list[float] = []
+    with QueryBar(console, len(architectures)) as bar:
+        at_once = max(AT_ONCE, 4 * answers.executor.workers)
+        for start in range(0, len(architectures), at_once):
+            scores = answers([Query(a) for a in architectures[start : start + at_once]])
+            best = sorted([*best, *(s[metric] for s in scores if metric in s)])[-1:]
+            bar.show(len(answers.rows), len(answers.rows), metric, best[0] if best else None)
+    return answers.rows
+
+
+def write_results(
+    rows: dict[str, list[dict[str, Any]]],
+    space: SearchSpace,
+    image_shape: tuple[int, int, int],
+    config: DictConfig,
+    run: Any,
+    found: dict[str, Any],
+) -> dict[str, Any]:
+    """Compare what neither side failed on; write picture and result."""
+    metric = config.metric
+    both = zip(rows["estimator"], rows["reference"], strict=True)
+    pairs = [pair for pair in both if all(metric in row.get("scores", {}) for row in pair)]
+    if not pairs:
+        errors = (row["error"] for side in rows.values() for row in side if "error" in row)
+        reason = next(errors, f"the logs have no {metric}")
+        raise InputError(f"none of {len(rows['estimator'])} architectures could be scored: {reason}")
+    scores, reference = ([row["scores"][metric] for row in side] for side in zip(*pairs, strict=True))
+    costs = [network_cost(space, space.architecture(row["architecture"]), image_shape) for row, _ in pairs]
+    sides = {"estimator": scores, **{name: [cost[name] for cost in costs] for name in costs[0]}}
+    agreement = {name: compared(side, reference, config) for name, side in sides.items()}
+    tau = agreement["estimator"].get("kendall_tau")
+    title = f"Kendall tau {tau['value']:.2f}, {len(pairs)} architectures" if tau else f"{len(pairs)} architectures"
+    quantities = (f"{metric}: {named(config.reference)}", f"{metric}: {named(config.estimator)}")
+    plots.save(plots.ranking(list(zip(reference, scores, strict=True)), quantities, title), run.path / "ranking")
+    seconds = {f"{name}_seconds": side[-1]["elapsed"] for name, side in rows.items()}
+    failed = len(rows["estimator"]) - len(pairs)
+    return run.finish({"architectures": len(pairs), "failed": failed, "agreement": agreement, **seconds, **found})
+
+
+def compared(scores: list[float], reference: list[float], config: DictConfig) -> dict[str, Any]:
+    """Each measure with its interval, or a message where nothing is ranked."""
+    try:
+        found = rank_agreement(scores, reference, config.resamples, seed=config.seed)
+    except InputError as error:
+        return {"message": str(error)}
+    return {name: interval._asdict() for name, interval in found.items()}
+
+
+def named(node: DictConfig) -> str:
+    """The estimator of a node, for the eye."""
+    return str(node._target_).rpartition(".")[2]
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for the screen: a line a side."""
+    shown = [f"{result['architectures']} architectures, {result['failed']} failed; value [95 % interval]"]
+    for side, measures in result["agreement"].items():
+        if "message" in measures:
+            shown.append(f"{side}: {measures['message']}")
+            continue
+        parts = [
+            f"{n.replace('_', ' ')} {m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for n, m in measures.items()
+        ]
+        shown.append(f"{side}: {', '.join(parts)}")
+    seconds = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in result.items() if name.endswith("seconds")]
+    return [*shown, ", ".join(seconds)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""A page about finished runs: tables over seeds, curves, fronts, cells, time and memory.
+
+RUN is the folder of a run, or one above several; a shell pattern in quotes is one too.
+
+Usage: python scripts/report.py RUN [RUN ...] [SETTING=VALUE ...]
+
+Examples:
+    python scripts/report.py outputs
+    python scripts/report.py outputs/search/* outputs/retrain/* out=report
+    python scripts/report.py outputs 'group_by=[architect]' against=parameters
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+
+import glob
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+
+from ...errors import InputError, unknown
+from ...report.content import report
+from ...report.grouping import sections
+from ...report.measures import ACCURACIES, COSTS
+from ...report.page import Block, Picture, printable, to_html, to_markdown
+from ...report.summaries import folders, read
+from ...runs.folder import parse_settings, write_bytes, write_text
+from ..faults import CONF
+from ..launch import WITH_VALUE, quoted, script
+from ..screen import say
+
+PICTURES = "pictures"
+OF_RUNS = ("compare", "sweep")  # which hold the runs that count
+
+
+@script("report")
+def compose(config: DictConfig) -> None:
+    group_by = check(config)
+    out = new_folder(config.out)
+    records = [record for folder in found(config.runs) for record in read(folder, known_methods())]
+    rankings, evaluations = (
+        [record for record in records if record.kind == kind and record.finished] for kind in ("rank", "evaluate")
+    )
+    apart = [*rankings, *evaluations, *(r for r in records if r.finished and r.kind in OF_RUNS)]
+    compared, left_out = sections([record for record in records if record not in apart], group_by)
+    if not rankings and not evaluations and not any(group.lineages for section in compared for group in section.groups):
+        first = left_out[0] if left_out else None
+        example = f"; {first.path}: {first.status}, {first.reason}" if first else ""
+        raise InputError(f"none of {len(records)} runs has finished with something to show{example}")
+    blocks = list(report(compared, left_out, rankings, config.metric, config.against, evaluations))
+    write(out, config.title, blocks)
+    lines = [printable(f"{one.path}: {one.status}{f', {one.reason}' if one.reason else ''}") for one in left_out]
+    say(Console(), [*lines, f"written to {out}: report.html, report.md, {PICTURES}"])
+
+
+def check(config: DictConfig) -> list[str]:
+    """group_by as a list. Raises InputError for a setting that cannot be one."""
+    if not isinstance(config.runs, ListConfig) or not all(isinstance(run, str) and run for run in config.runs):
+        raise InputError(f"runs={config.runs!r}: must be a list of folders")
+    if not config.runs:
+        raise InputError("no runs: python scripts/report.py RUN [RUN ...], folders of runs or above them")
+    if not isinstance(config.title, str) or not config.title.strip():
+        raise InputError(f"title={config.title!r}: must be a text")
+    if config.metric is not None and config.metric not in ACCURACIES:
+        raise unknown("metric", config.metric, ACCURACIES)
+    if config.against not in COSTS:
+        raise unknown("against", config.against, COSTS)
+    names = [config.group_by] if isinstance(config.group_by, str) else config.group_by
+    if names is not None and not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"group_by={config.group_by!r}: must be a setting or a list of settings")
+    return list(names or [])
+
+
+def new_folder(out: Any) -> Path:
+    """out=FOLDER, by default outputs/report/<date-time>. Raises InputError unless it is new or empty."""
+    if out is not None and not (isinstance(out, str) and out):
+        raise InputError(f"out={out!r}: must be the path of a folder")
+    path = Path(out or Path("outputs", "report", f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"out={path}: exists; name a new folder")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"out={path}: cannot be written ({above} is {'read-only' if above.is_dir() else 'a file'})")
+    return path
+
+
+def found(runs: Sequence[str]) -> list[Path]:
+    """The folders of all runs, each once. Raises InputError where a path holds none."""
+    every: dict[Path, Path] = {}
+    for run in runs:
+        paths = [Path(run)] if os.path.lexists(run) else [Path(path) for path in sorted(glob.glob(run))]
+        held = [folder for path in paths or [Path(run)] if path.is_dir() or not paths for folder in folders(path)]
+        if not held:
+            raise InputError(f"{run}: holds no run (a folder with a config.yaml and a status.json or result.json)")
+        for folder in held:
+            every.setdefault(folder.resolve(), folder)
+    return list(every.values())
+
+
+def known_methods() -> dict[str, Mapping[str, Any]]:
+    """The settings of conf's architects and strategies, by their dotted names in a run's config.yaml."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for group in ("architect", "strategy"):
+        for path in (CONF / group).glob("*.yaml"):
+            own = parse_settings(path.read_text(encoding="utf-8"))
+            known[path.stem] = own if group == "architect" else {f"{group}.{name}": own[name] for name in own}
+    return known
+
+
+def write(out: Path, title: str, blocks: Sequence[Block]) -> None:
+    """The folder as a whole: it is made beside its place and renamed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        (beside / PICTURES).mkdir(parents=True)
+        for block in blocks:
+            if isinstance(block, Picture):
+                write_bytes(beside / PICTURES / f"{block.name}.svg", block.svg)
+        write_text(beside / "report.md", to_markdown(title, blocks, PICTURES))
+        write_text(beside / "report.html", to_html(title, blocks))
+        os.replace(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def with_runs(arguments: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """The arguments with all that are runs in one runs=[...], as Hydra reads it.
+
+    A word is a setting where it is one of these `settings` or a path that does not exist with = in it, else a run.
+    """
+    runs: list[str] = []
+    others: list[str] = []
+    takes_value = False
+    for word in arguments:
+        name, equals, _ = word.partition("=")
+        is_setting = bool(equals) and (
+            name.lstrip("+~").split(".")[0] in (*settings, "hydra")
+            or (re.fullmatch(r"[+~]*[\w.@/]+", name) is not None and not os.path.lexists(word))
+        )
+        (others if takes_value or word.startswith("-") or is_setting else runs).append(word)
+        takes_value = word in WITH_VALUE
+    return [*others, f"runs=[{','.join(map(quoted, runs))}]"] if runs else others
+
+
+def main() -> None:
+    settings = ("runs", "out", "title", "group_by", "metric", "against", "debug")
+    sys.argv[1:] = with_runs(sys.argv[1:], settings)
+    compose()
+
+
+if __name__ == "__main__":
+    main()

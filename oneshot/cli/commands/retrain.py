@@ -1,0 +1,133 @@
+"""Train a found architecture from scratch and test it once.
+
+Examples:
+    python scripts/retrain.py architecture=latest seed=1
+    python scripts/retrain.py architecture=random
+    python scripts/retrain.py experiment=darts_cifar10 trainer=gpu architecture=RUN
+"""
+
+from ..help import answer_help
+
+if __name__ == "__main__":
+    answer_help()  # before the imports below, which take seconds
+
+import json
+import random
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ... import plots
+from ...architecture import Architecture
+from ...cost import network_cost
+from ...data import ImageData
+from ...errors import InputError
+from ...retrain import Retrain
+from ...runs.folder import CONFIG, Run, latest, read_settings, write_weights
+from ...spaces import SearchSpace
+from ..folders import fit, open_run, recording, run_folder
+from ..launch import make, prepare, script, space_and_data, trainer_for
+from ..processes import dismiss, follow, follows
+from ..screen import answered, architecture_table, say, summary, written
+
+ARCHITECTURE, NETWORK = "architecture.json", "network.safetensors"
+
+
+@script("retrain")
+def main(config: DictConfig) -> None:
+    console = Console()
+    prepare(config)
+    trainer = trainer_for(config, console, shared=True)
+    if follows(trainer):
+        return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
+    space, data = space_and_data(config)
+    retrain, architecture, origin = retrain_for(config, space, data)
+    if config.trainer.cuda_graph:
+        say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
+    with open_run(config, run_folder(config, "retrain")) as run:
+        if answered(run, console):
+            return dismiss(trainer)
+        kept = run.path / ARCHITECTURE
+        if kept.is_file() and space.load(kept) != architecture:
+            raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
+        say(console, [f"architecture: {origin}"])
+        run.write(ARCHITECTURE, space.to_json(architecture))
+        with recording(run, config, "retrain") as record:
+            fit(trainer, retrain, run, config, record)
+            result = write_results(run, retrain, space, architecture, data.image_shape)
+            record.finish(result)
+    console.print(architecture_table(space, architecture))
+    say(
+        console,
+        [summary(result), written(run)],
+    )
+
+
+def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
+    """The configured training, the architecture that it trains, and where that is from."""
+    architecture, origin = read_architecture(config, space)
+    retrain = Retrain(
+        space.network(architecture),
+        data,
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        criterion=make(config.criterion),
+        drop_path=config.drop_path,
+        auxiliary_weight=config.auxiliary_weight,
+        log_every=config.log_every,
+        seed=config.seed,
+        compile=config.trainer.compile,
+    )
+    return retrain, architecture, origin
+
+
+def write_results(
+    run: Run, retrain: Retrain, space: SearchSpace, architecture: Architecture, image_shape: tuple[int, int, int]
+) -> dict[str, object]:
+    """Write what was trained; result.json comes last and marks the run as finished."""
+    write_weights(run.path / NETWORK, retrain.network)
+    plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
+    plots.save(plots.curves(retrain.rows), run.path / "curves")
+    return run.finish(
+        {
+            "architecture": json.loads(space.to_json(architecture))["decisions"],
+            "test_accuracy": retrain.test_accuracy,
+            **network_cost(space, architecture, image_shape),
+        }
+    )
+
+
+def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
+    """architecture=latest, random (drawn with the seed) or the path of a run or of a file; and where it is from.
+
+    latest becomes the path that it stands for, so that a run which continues has the same.
+    """
+    if config.architecture == "random":
+        return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
+    if not isinstance(config.architecture, str) or not config.architecture:
+        raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
+    if config.architecture == "latest":
+        config.architecture = held(config, "retrain", "architecture") or str(latest(Path("outputs", "search")))
+    path = Path(config.architecture)
+    if not path.exists():
+        raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
+    if path.is_dir():
+        path = path / ARCHITECTURE
+    return space.load(path), str(path)
+
+
+def held(config: DictConfig, kind: str, key: str) -> str | None:
+    """What this setting was when the run in out= began: what `latest` stood for then."""
+    if config.out is None:
+        return None
+    kept = run_folder(config, kind) / CONFIG
+    if not kept.is_file():
+        return None
+    value = read_settings(kept).get(key)
+    return value if isinstance(value, str) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The configured estimator, given what it asks for by name."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import nn
+
+from ..data import ImageData, TrainAndTest
+from ..errors import InputError
+from ..estimators import Priced
+from ..retrain import Retrain
+from ..runs.folder import Run, read_result
+from ..spaces import SearchSpace
+from .folders import WEIGHTS
+from .launch import make, read_device, trainer_for
+from .screen import say
+from .supernets import load, train
+
+
+class EstimatorFactory:
+    """What an estimator may ask for; what none asks for is not made.
+
+    Without supernet=RUN a supernet is handed out untrained, so that all settings are checked before anything is
+    written; `train` then gives it its weights. path: the run's folder.
+    """
+
+    def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, path: Path) -> None:
+        self.config, self.space, self.data = config, space, data
+        self.supernet: nn.Module | None = None
+        self.known: dict[str, Callable[[], Any]] = {
+            "space": lambda: space,
+            "data": lambda: data,
+            "part": lambda: data.split()[1],
+            "criterion": lambda: make(config.criterion),
+            "device": self._device,
+            "seed": lambda: config.seed,
+            "supernet": self._supernet,
+            "spaces": lambda: partial(_space, config, data.classes),
+            "trainer": lambda: partial(_trainer, config),
+            "retrain": lambda: partial(_retrain, config),
+            "folder": lambda: path / "weights" if config.get("strategy", {}).get("inherit") else None,
+        }
+
+    def estimator(self, node: DictConfig) -> Any:
+        """The estimator of this node."""
+        asked = wanted(node)
+        return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
+
+    def train(self, run: Run, console: Console) -> dict[str, Any]:
+        """Train the supernet, where one was asked for that no run gave; what there is to report of it."""
+        given = self.config.supernet
+        if self.supernet is None:
+            if given is not None:
+                say(console, [f"supernet={given}: not used, as this estimator has no use for one"])
+            return {}
+        if given is not None:
+            result = read_result(Path(given)) or {}
+        else:
+            result = train(self.supernet, self.config, self.space, self.data, run, console)
+        return {"supernet_seconds": result["seconds"]} if "seconds" in result else {}
+
+    def _supernet(self) -> nn.Module:
+        if self.supernet is None:
+            self.supernet = self.space.supernet()
+            if self.config.supernet is not None:
+                load(self.supernet, Path(self.config.supernet, WEIGHTS))
+        return self.supernet
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.config.trainer.accelerator == "cpu" else read_device("auto")
+
+
+def wanted(node: DictConfig) -> set[str]:
+    """The names of the objects that the node's _target_ takes."""
+    return set(inspect.signature(target(node)).parameters) - set(map(str, node))
+
+
+def scores_of(node: DictConfig) -> tuple[str, ...]:
+    """The scores that the estimator of this node gives: the `metrics` of its class."""
+    found = vars(target(node)).get("metrics")
+    if not isinstance(found, tuple):
+        raise InputError(f'{node._target_}: its class must name its scores, as metrics = ("accuracy",)')
+    return found
+
+
+def known_scores(config: DictConfig, node: DictConfig) -> tuple[str, ...]:
+    """What the estimator of this node says of an architecture, and with a cost what that adds."""
+    return (*scores_of(node), *(Priced.adds if config.cost else ()))
+
+
+def target(node: DictConfig) -> Any:
+    """What the node's _target_ names."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
+    return instantiate(OmegaConf.create({"_target_": node._target_, "_partial_": True})).func
+
+
+def _space(
+    config: DictConfig, classes: int, image_shape: tuple[int, int, int], cells: int, channels: int
+) -> SearchSpace:
+    node = config.space.copy()
+    node.cells, node.channels = cells, channels
+    return make(node, image_shape=image_shape, classes=classes)
+
+
+def _trainer(config: DictConfig, epochs: int) -> Any:
+    return trainer_for(config, None, epochs)
+
+
+def _retrain(config: DictConfig, network: nn.Module, data: TrainAndTest, seed: int) -> Retrain:
+    return Retrain(
+        network,
+        data,
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        criterion=make(config.criterion),
+        drop_path=0.0,
+        log_every=1_000_000,
+        seed=seed,
+    )

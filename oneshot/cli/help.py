@@ -1,0 +1,180 @@
+"""The answer to --help, read from conf/ and from the script's own docstring. Without torch, so it comes at once."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import unknown
+from . import meanings
+from .composition import Composed, compose, fits
+from .meanings import Setting
+
+FLAGS = ("--help", "-h")
+SELDOM = ("weights", "criterion")  # of a script's own settings, shown by --help all
+OFTEN = (  # of the groups' settings, shown by --help
+    *("space.cells", "space.channels", "space.nodes", "architect.optimizer.lr", "cost.weight", "data.source"),
+    *("data.train_size", "data.batch_size", "trainer.precision", "estimator.table", "reference.table"),
+)
+WIDEST = 120  # columns
+
+
+class Command(NamedTuple):
+    """What a script's docstring says: its first line, the rest, its usage, and its indented lines."""
+
+    title: str
+    notes: str
+    usage: str
+    examples: tuple[str, ...]
+
+
+def asked() -> bool:
+    """Whether the command line asks for help."""
+    return any(flag in sys.argv[1:] for flag in FLAGS)
+
+
+def answer_help() -> None:
+    """Answer --help, if asked, and end. A script calls this before its other imports, which take seconds."""
+    if not asked():
+        return
+    try:
+        show(Path(sys.argv[0]).stem)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError):
+        return  # a bad setting beside it: the script, which gets there again, words it (launch.py)
+    sys.exit()
+
+
+def show(script: str) -> None:
+    """Print what the command line asks: --help, --help all, --help GROUP or --help SETTING.
+
+    Raises InputError for another topic, and what Hydra raises where the settings beside it do not compose.
+    """
+    console = Console(highlight=False, soft_wrap=False)
+    console.width = min(console.width, WIDEST)
+    topic, overrides = _arguments()
+    composed = compose(script, overrides)
+    group = topic.partition("@")[0]
+    below = [s for key, s in composed.settings.items() if f"{key}.".startswith(f"{topic}.")]
+    if not topic:
+        _screen(console, script, composed)
+    elif topic == "all":
+        _all(console, composed)
+    elif topic in composed.choices or group in {name.partition("@")[0] for name in composed.choices}:
+        _group(console, script, group, composed)
+    elif below:
+        console.print(_settings(below))
+    else:
+        parts = {key.partition(".")[0] for key in (*composed.choices, *composed.settings)}
+        raise unknown("topic of --help", topic, {"all", *parts})
+
+
+def command(script: str) -> Command:
+    """What the docstring of scripts/<script>.py says. `Usage:` before a line replaces the usual usage;
+    indented lines are examples, below `Examples:`."""
+    source = (Path(__file__).with_name(script).with_suffix(".py")).read_text(encoding="utf-8")
+    title, _, rest = (ast.get_docstring(ast.parse(source), clean=False) or script).partition("\n")
+    lines = rest.splitlines()
+    examples = tuple(line.strip() for line in lines if line.startswith("    "))
+    said = [line.removeprefix("Usage:").strip() for line in lines if line.startswith("Usage:")]
+    notes = "\n".join(line for line in lines if not line.startswith(("    ", "Usage:", "Examples:"))).strip()
+    return Command(title, re.sub(r"\n{2,}", "\n\n", notes), " ".join(said), examples)
+
+
+def _arguments() -> tuple[str, list[str]]:
+    """The word behind --help, and the settings beside it; those of a --multirun are several, and left out."""
+    arguments = sys.argv[1:]
+    behind = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
+    topic = behind[0] if behind and "=" not in behind[0] and not behind[0].startswith("-") else ""
+    several = any(a in ("--multirun", "-m") for a in arguments)
+    return topic, [a for a in arguments if "=" in a and not a.startswith("--") and not several]
+
+
+def _screen(console: Console, script: str, composed: Composed) -> None:
+    said = command(script)
+    usage = f"python scripts/{script}.py {'[GROUP=CHOICE ...] ' if composed.choices else ''}[SETTING=VALUE ...]"
+    console.print(said.title, markup=False)
+    if said.notes:
+        console.print(f"\n{said.notes}", markup=False)
+    console.print(Text.assemble("\n", ("usage", "bold"), f"  {said.usage or usage}"), soft_wrap=True)
+    if composed.choices:
+        console.print()
+        console.print(_choices(script, composed))
+    own = [key for key in composed.own if key.partition(".")[0] not in SELDOM and key not in composed.choices]
+    shown = [composed.settings[key] for key in dict.fromkeys((*own, *OFTEN)) if key in composed.settings]
+    console.print()
+    console.print(_settings(s for s in shown if not s.meaning.endswith("not used")))
+    if said.examples:
+        console.print("\n[bold]examples[/]")
+        for example in said.examples:
+            console.print(f"  {example}", markup=False, soft_wrap=True)
+    console.print()
+    console.print(_more(composed))
+
+
+def _choices(script: str, composed: Composed) -> Table:
+    table = _columns("group", "default", "other choices")
+    for group, taken in composed.choices.items():
+        paths = meanings.group(group.partition("@")[0], composed.folders)
+        others = [path.stem for path in paths if path.stem != taken and fits(path, script)]
+        table.add_row(f"  {group}=", Text(str(taken or "null")), Text(", ".join(others)))
+    return table
+
+
+def _settings(settings: Iterable[Setting]) -> Table:
+    table = _columns("setting", "default", "meaning")
+    table.columns[1].max_width = 24
+    for key, value, meaning in settings:
+        table.add_row(f"  {key}=", Text(value), Text(meaning))
+    return table
+
+
+def _columns(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in names:
+        first = name == names[0]
+        table.add_column(name, no_wrap=first, overflow="fold", style="cyan" if first else "")
+    return table
+
+
+def _all(console: Console, composed: Composed) -> None:
+    """A table for the settings of each part, so that one long name does not narrow all."""
+    parts: dict[str, list[Setting]] = {}
+    for setting in composed.settings.values():
+        part, dot, _ = setting.key.partition(".")
+        parts.setdefault(part if dot else "", []).append(setting)
+    for settings in parts.values():
+        console.print(_settings(settings))
+        console.print()
+
+
+def _group(console: Console, script: str, group: str, composed: Composed) -> None:
+    """Each choice of a group: what it is and its settings."""
+    for path in meanings.group(group, composed.folders):
+        if fits(path, script):
+            file = meanings.read(path)
+            console.print(Text.assemble((f"{group}={path.stem}", "bold"), "  ", file.about))
+            if file.settings:
+                console.print(_settings(file.settings))
+            console.print()
+
+
+def _more(composed: Composed) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    if composed.choices:
+        first = next(iter(composed.choices)).partition("@")[0]
+        table.add_row("  --help GROUP", f"its choices and their settings, as --help {first}")
+    table.add_row("  --help all", "every setting; --help PREFIX: those that begin so")
+    table.add_row("  --cfg job", "the configuration that would run")
+    if "seed" in composed.settings:
+        table.add_row("  --multirun", "one run for each of several values, as --multirun seed=0,1,2")
+    table.add_row("  docs/", "settings.md: all settings of all scripts; how_to.md: what they are for")
+    return table

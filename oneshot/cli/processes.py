@@ -1,0 +1,203 @@
+"""The processes of a run with trainer=ddp: the first one keeps the folder and the screen, the others follow it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from omegaconf import DictConfig, OmegaConf
+
+from ..distributed.sharing import check_batch
+from ..distributed.strategy import SharedBatches
+from ..errors import InputError, check_integer
+from ..fitting.base import Fit
+from ..fitting.checkpoints import Checkpoints
+from ..runs import signals
+from .orphans import end_with_parent
+
+STARTED = "ONESHOT_STARTED"  # in the environment of a process that we started
+PATIENCE = 10.0  # seconds for a process that fails to end
+
+
+class Lost(Exception):
+    """Another process of the run has ended before its time. code: for the exit."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> None:
+    """Raise InputError unless this script can run in the trainer's processes; divide the CPU among them.
+
+    shared: whether its module shares batches.
+    """
+    number, strategy = trainer.num_devices, trainer.strategy
+    if not isinstance(strategy, SharedBatches):
+        if number * trainer.num_nodes > 1:
+            raise InputError(f"trainer.devices={config.trainer.devices}: several processes need trainer=ddp")
+        return
+    if not shared:
+        raise InputError("trainer=ddp: is for scripts/search.py and scripts/retrain.py; this one runs in one process")
+    for name in ("compile", "cuda_graph"):
+        if config.trainer[name]:
+            raise InputError(f"trainer.{name}=true: cannot be had with trainer=ddp")
+    check_integer("data.batch_size", config.data.batch_size, 2)
+    check_batch(config.data.batch_size, number * trainer.num_nodes)
+    if trainer.num_nodes > 1 and not _started_by_others(trainer):
+        raise InputError(f"trainer.num_nodes={trainer.num_nodes}: several nodes need torchrun or srun")
+    if not config.threads:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // number)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else Lightning sets others
+
+
+def follows(trainer: pl.Trainer) -> bool:
+    """Whether this is not the first process of the run."""
+    return isinstance(trainer.strategy, SharedBatches) and not trainer.is_global_zero
+
+
+def follow(trainer: pl.Trainer, build: Callable[[DictConfig], Fit]) -> None:
+    """Train with the first process, by its settings and from its checkpoint, and write nothing.
+
+    Signals are the first one's affair: with it this one ends.
+    """
+    if STARTED in os.environ:
+        os.write(1, b"\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    task = _told(trainer, None)
+    if task is not None:
+        settings, checkpoint = task
+        signals.hold()
+        module = build(OmegaConf.create(settings))
+        trainer.strategy.checkpoint_io = Checkpoints(Path(checkpoint or ".").parent)
+        trainer.fit(module, ckpt_path=checkpoint)
+
+
+def dismiss(trainer: pl.Trainer) -> None:
+    """Tell the others that there is nothing to do, where they have been started."""
+    if isinstance(trainer.strategy, SharedBatches) and _started_by_others(trainer):
+        _told(trainer, None)
+
+
+@contextmanager
+def leading(trainer: pl.Trainer, config: DictConfig, checkpoint: Path | None) -> Iterator[None]:
+    """Inside, the other processes train too; here they are started, unless torchrun or srun has done that.
+
+    They end with this context, and with this process, whatever ends it. Raises Lost where one of them ends before.
+    """
+    if not isinstance(trainer.strategy, SharedBatches):
+        yield
+        return
+    with ExitStack() as stack:
+        others = [] if _started_by_others(trainer) else stack.enter_context(_others(trainer.num_devices))
+        try:
+            for other in others:
+                if not other.ready():
+                    raise Lost(*other.end())
+            settings = OmegaConf.to_container(config, resolve=True)
+            _told(trainer, (settings, None if checkpoint is None else str(checkpoint)))
+            yield
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or not (lost := _first_to_end(others)):
+                raise
+            raise Lost(*lost.end()) from error
+        finally:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+
+class _Other:
+    """A process that follows this one: this command, with another rank."""
+
+    def __init__(self, rank: int, errors: IO[str]) -> None:
+        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+        self.rank, self.errors = rank, errors
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.abspath(sys.argv[0]), *_arguments()],
+            env={**environment, "LOCAL_RANK": str(rank), STARTED: "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C is for the first process
+            preexec_fn=partial(end_with_parent, signal.SIGKILL),
+        )
+
+    def ready(self) -> bool:
+        """Wait until it is about to connect; False where it ended before."""
+        assert self.process.stdout is not None
+        return bool(self.process.stdout.read(1))
+
+    def end(self) -> tuple[str, int]:
+        """Why it ended, and the exit code that this calls for."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        text = self.errors.read().strip()
+        if code < 0:
+            return f"process {self.rank} was ended by {signal.Signals(-code).name}; the same command continues", 1
+        if code == 1:
+            print(text, file=sys.stderr)  # its trace
+        reason = text.splitlines()[-1].removeprefix("error: ") if text else "no reason given"
+        return f"process {self.rank} has ended: {reason}", code or 1
+
+
+@contextmanager
+def _others(number: int) -> Iterator[list[_Other]]:
+    """The processes 1 to number - 1."""
+    before = dict(os.environ)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "LOCAL_RANK": "0"}
+    others: list[_Other] = []
+    with ExitStack() as stack:
+        try:
+            for rank in range(1, number):
+                others.append(_Other(rank, stack.enter_context(tempfile.TemporaryFile("w+"))))
+            yield others
+        finally:
+            for other in others:  # what they still do leads to nothing
+                other.process.kill()
+                other.process.wait()
+            os.environ.clear()
+            os.environ |= before
+
+
+def _first_to_end(others: list[_Other]) -> _Other | None:
+    """One that has failed, waiting a little for it; the connection is lost before the process has ended."""
+    until = time.monotonic() + PATIENCE
+    while others and time.monotonic() < until:
+        for other in others:
+            if other.process.poll():
+                return other
+        time.sleep(0.1)
+    return None
+
+
+def _told(trainer: pl.Trainer, task: Any) -> Any:
+    """Connect the processes, where they are not, and hand on what the first one says."""
+    trainer.strategy.setup_environment()
+    box = [task]
+    torch.distributed.broadcast_object_list(box, 0)
+    return box[0]
+
+
+def _started_by_others(trainer: pl.Trainer) -> bool:
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return environment is not None and environment.creates_processes_externally
+
+
+def _arguments() -> list[str]:
+    """Those of this command; of a --multirun those of its job."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return sys.argv[1:]
+    overrides = HydraConfig.get().overrides
+    return [*overrides.task, *(o for o in overrides.hydra if not o.startswith("hydra.mode="))]

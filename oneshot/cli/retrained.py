@@ -1,0 +1,103 @@
+"""A trained network as its run left it: the settings that it was made with, read as data, and its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+
+from ..errors import InputError, unknown
+from ..runs.folder import CONFIG, latest, read_result, read_settings
+from .commands.retrain import NETWORK, held
+from .faults import CONF
+from .launch import PRECISIONS
+from .supernets import load
+
+GROUPS = ("space", "data")
+
+
+def adopt(config: DictConfig) -> Path:
+    """Give the configuration the space, the data and the precision that the run of run= was trained with.
+
+    They are read as data, and nothing that they name is called: which space and which data they mean is what the
+    command line chose, or the file in conf/ that makes the same; numbers and names are adopted one by one, but for
+    those that the command line gives. run=latest becomes the path that it stands for. Returns the run's folder.
+    Raises InputError where it is no finished retraining, and for a setting that cannot be adopted.
+    """
+    folder = finished(config)
+    file = folder / CONFIG
+    settings = read_settings(file)
+    given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
+    for group in GROUPS:
+        if f"{group}._target_" not in settings:
+            raise InputError(f"{file}: not the settings of a retraining")
+        node = template(config, group, settings[f"{group}._target_"], file)
+        for name, value in settings.items():
+            if name.startswith(f"{group}.") and name not in given:
+                fill(node, name, value, file)
+        with open_dict(config):
+            config[group] = node
+    if "trainer.precision" not in given:
+        precision = settings.get("trainer.precision")
+        if precision not in PRECISIONS:
+            raise InputError(f"{file}: {unknown('trainer.precision', str(precision)[:40], PRECISIONS)}")
+        config.trainer.precision = precision
+    return folder
+
+
+def finished(config: DictConfig) -> Path:
+    """The folder of run=, which a retraining has left."""
+    if not isinstance(config.run, str) or not config.run:
+        raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
+    if config.run == "latest":
+        config.run = held(config, "evaluate", "run") or str(latest(Path("outputs", "retrain"), "run", NETWORK))
+    folder = Path(config.run)
+    if not folder.is_dir():
+        raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
+    if not (folder / NETWORK).is_file():
+        raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")
+    if read_result(folder) is None:
+        raise InputError(f"run={folder}: is no finished run")
+    return folder
+
+
+def template(config: DictConfig, group: str, target: Any, file: Path) -> DictConfig:
+    """What makes the group's object: as the command line chose it, else the file in conf/ with the run's _target_."""
+    said = {key: value for key, value in config[group].items() if value is not None}
+    if "_target_" in said:
+        return OmegaConf.create(said)
+    files: Any = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
+    known = {settings["_target_"]: settings for settings in files}
+    if target not in known:
+        raise InputError(f"{file}: {group}._target_={target!s:.80}: none of conf/{group}; give {group}=NAME")
+    return OmegaConf.create({**known[target], **said})
+
+
+def fill(node: DictConfig, name: str, value: Any, file: Path) -> None:
+    """Set group.key... of the node to the run's value. Raises InputError where that would name a call, or hide one."""
+    place: Any = node
+    *parents, key = name.split(".")[1:]
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, DictConfig) else None
+    now = place.get(key) if isinstance(place, DictConfig) and not OmegaConf.is_missing(place, key) else None
+    if isinstance(place, DictConfig) and value == now:
+        return
+    values = value if isinstance(value, list) else [value]
+    plain = all(isinstance(one, bool | int | float | str | None) for one in values) and "${" not in str(value)
+    if not plain or key.startswith("_") or isinstance(now, DictConfig) or not isinstance(place, DictConfig):
+        raise InputError(
+            f"{file}: {name}={value!s:.80} (here {now!s:.80}): could name code, which is taken from the command line "
+            "alone; give it as scripts/retrain.py had it"
+        )
+    place[key] = value
+
+
+def read_weights(network: nn.Module, folder: Path) -> None:
+    """Take the weights of a retraining. Raises InputError where they do not fit or are not finite."""
+    file = folder / NETWORK
+    load(network, file)
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{file}: {name} holds numbers that are not finite")

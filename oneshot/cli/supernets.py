@@ -1,0 +1,91 @@
+"""A trained supernet for an estimator: read from a run, or trained here first."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+from rich.console import Console
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ..data import ImageData
+from ..errors import InputError
+from ..runs.folder import CONFIG, Run, read_result, read_settings, write_weights
+from ..search import by_scores
+from ..spaces import SearchSpace
+from .commands.search import search_for
+from .folders import WEIGHTS, fit, open_run, recording
+from .launch import trainer_for
+from .screen import say
+
+FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # need not be as in the run
+
+
+def adopt(config: DictConfig) -> list[str]:
+    """Give the configuration the sizes and the split that the run of supernet= was trained with; returns what changed.
+
+    They are read as data. Raises InputError where the run has another space or data set, or where the command
+    line says something else: its weights would not fit, or its validation images would not be new to it.
+    """
+    if config.supernet is None:
+        return []
+    if not isinstance(config.supernet, str) or not (Path(config.supernet) / WEIGHTS).is_file():
+        raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
+    if read_result(Path(config.supernet)) is None:
+        raise InputError(f"supernet={config.supernet}: is no finished run")
+    file = Path(config.supernet, CONFIG)
+    run = read_settings(file)
+    if not {"space._target_", "data._target_"} <= set(run):
+        raise InputError(f"{file}: not the settings of a search")
+    changed = []
+    given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
+    for name, value in run.items():
+        group, _, key = name.partition(".")
+        if group not in ("space", "data") or "." in key or name in FREE or value == config[group].get(key):
+            continue
+        if key == "_target_" or name in given or key not in config[group] or "${" in str(value):
+            raise InputError(
+                f"{name}={config[group].get(key)}: the supernet of {config.supernet} was trained with {value!s:.80}"
+            )
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(one, bool | int | float | str | None) for one in values):  # no mapping: it could name a call
+            with open_dict(config):
+                config[group][key] = value
+            changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))
+    return changed
+
+
+def train(
+    supernet: nn.Module, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
+) -> dict[str, Any]:
+    """Train weights in RUN/supernet, where that was not done before, and take them; returns the training's result."""
+    folder = run.path / "supernet"
+    result = read_result(folder)
+    if result is None:
+        search = search_for(config, space, data)
+        search.selection = by_scores
+        say(console, [f"training a supernet: {folder}"])
+        with open_run(config, folder) as inner:  # whose config.yaml lets supernet=RUN/supernet name it
+            with recording(inner, config, "supernet") as record:
+                fit(trainer_for(config, console), search, inner, config, record)
+                write_weights(folder / WEIGHTS, search.supernet)
+                result = inner.finish({"valid_accuracy": search.valid_accuracy})
+                record.finish(result)
+    load(supernet, folder / WEIGHTS)
+    return result
+
+
+def load(module: nn.Module, file: Path) -> None:
+    """Take the weights of a safetensors file. Raises InputError where they do not fit."""
+    own = module.state_dict()
+    try:
+        with safe_open(file, "pt") as weights:  # names and shapes first: a file of another size is not read
+            for name in {**own, **dict.fromkeys(weights.keys())}:
+                theirs = tuple(weights.get_slice(name).get_shape()) if name in weights.keys() else "nothing"
+                here = tuple(own[name].shape) if name in own else "nothing"
+                if theirs != here:
+                    raise InputError(f"{file}: {name:.80} is {theirs}, the configured space has {here}")
+            module.load_state_dict({name: weights.get_tensor(name) for name in own})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: cannot be read as weights ({str(error)[:80]})") from None

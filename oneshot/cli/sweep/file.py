@@ -1,0 +1,162 @@
+"""A sweep as a file in W&B's own format, which `wandb sweep` takes as well."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from ...errors import InputError, check_integer, is_number, one_line, unknown
+from .brackets import Brackets, brackets
+from .distributions import Parameter, parameters
+
+PROGRAMS = ("search", "retrain", "baseline", "rank")  # whose runs leave metrics.jsonl and result.json in out=
+OURS = ("out", "resume")
+METHODS = ("grid", "random", "bayes")
+REQUIRED = ("program", "method", "parameters", "command")
+KEYS = (*REQUIRED, "metric", "early_terminate", "run_cap", "name", "description", "project", "entity")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, by W&B's schema
+BEFORE, PROGRAM, SETTINGS = ("${env}", "${interpreter}"), "${program}", "${args_no_hyphens}"
+COMMAND = f"[{', '.join((*BEFORE, PROGRAM, SETTINGS))}]"
+MAX_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """program: name of a script of ours. metric: "" for none. settings: of every job, from the file's command. target:
+    of the metric, at which no more jobs begin. content: the file's, as it stands."""
+
+    program: str
+    method: str
+    metric: str
+    maximize: bool
+    target: float | None
+    parameters: tuple[Parameter, ...]
+    settings: tuple[str, ...]
+    brackets: Brackets | None
+    run_cap: int | None
+    content: Mapping[str, Any]
+
+
+def read(file: str) -> Sweep:
+    """The sweep in a file. Raises InputError, which names it, for anything that it cannot be."""
+    try:
+        if Path(file).stat().st_size > MAX_BYTES:
+            raise InputError(f"more than {MAX_BYTES} bytes")
+        return sweep(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file}: is no YAML ({one_line(error, 120)})") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def sweep(content: Any) -> Sweep:
+    """The content of such a file. Raises InputError."""
+    if not isinstance(content, dict):
+        raise InputError("must be a mapping, as the files in conf/sweeps")
+    for key in content:
+        if key not in KEYS:
+            raise unknown("key", key, KEYS)
+    for key in REQUIRED:
+        if key not in content:
+            raise InputError(f"{key}: must be given" + (f", as command: {COMMAND}" if key == "command" else ""))
+    if content["method"] not in METHODS:
+        raise unknown("method", content["method"], METHODS)
+    metric, target = _metric(content)
+    if "run_cap" in content:
+        check_integer("run_cap", content["run_cap"], 1)
+    if not isinstance(content["parameters"], dict) or not content["parameters"]:
+        raise InputError("parameters: must be a mapping with at least one")
+    found = parameters(content["parameters"])
+    for parameter in found:
+        _check(parameter, content["method"])
+    return Sweep(
+        _program(content["program"]),
+        content["method"],
+        metric["name"],
+        metric.get("goal") == "maximize",
+        target,
+        tuple(found),
+        _settings(content["command"]),
+        brackets(content.get("early_terminate")),
+        content.get("run_cap"),
+        content,
+    )
+
+
+def _metric(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], float | None]:
+    if "metric" not in content and content["method"] != "bayes" and "early_terminate" not in content:
+        return {"name": ""}, None
+    metric = content.get("metric")
+    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str) or not metric["name"]:
+        raise InputError("metric: must be a mapping with a name, as {name: valid/accuracy, goal: maximize}")
+    for key in metric:
+        if key not in ("name", "goal", "target"):
+            raise unknown("key of metric", key, ("name", "goal", "target"))
+    if metric.get("goal", "minimize") not in ("minimize", "maximize"):
+        raise unknown("metric.goal", metric["goal"], ("minimize", "maximize"))
+    if "target" in metric and not is_number(metric["target"]):
+        raise InputError(f"metric.target={metric['target']!r}: must be a number")
+    return metric, metric.get("target")
+
+
+def _program(program: Any) -> str:
+    known = [f"scripts/{name}.py" for name in PROGRAMS]
+    if program not in known:
+        raise unknown("program", program, known)
+    return Path(program).stem
+
+
+def _settings(command: Any) -> tuple[str, ...]:
+    """What stands in the command besides W&B's macros, but for the logger: that is W&B's own matter."""
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise InputError(f"command: must be a list of texts, as {COMMAND}")
+    if PROGRAM not in command or SETTINGS not in command:
+        raise InputError(f"command: must hold {PROGRAM} and {SETTINGS}, as Hydra wants name=value: {COMMAND}")
+    at = command.index(PROGRAM)
+    for word in command[:at]:
+        if word not in BEFORE:
+            raise InputError(f"command: {word!r} before {PROGRAM}; only {' and '.join(BEFORE)} can stand there")
+    words = [word for word in command[at + 1 :] if word != SETTINGS]
+    for word in words:
+        check_setting(word, "command")
+    return tuple(word for word in words if re.split("[.=]", word)[0] != "logger")
+
+
+def _check(parameter: Parameter, method: str) -> None:
+    if not NAME.fullmatch(parameter.name):
+        raise InputError(f"parameters: {parameter.name!r} is no name that W&B takes ({NAME.pattern})")
+    if parameter.name in OURS:
+        raise InputError(f"parameters.{parameter.name}: is set by the sweep, for each job its own")
+    if method == "grid" and parameter.values is None:
+        raise InputError(f"parameters.{parameter.name}: a grid needs values, value or whole numbers as min and max")
+    for value in parameter.values if isinstance(parameter.values, tuple) else ():
+        if value is None:
+            raise InputError(f'parameters.{parameter.name}: null would arrive as the text None; write "null"')
+        check_setting(setting(parameter.name, value), f"parameters.{parameter.name}")
+
+
+def setting(name: str, value: Any) -> str:
+    """A setting as W&B's agent writes it in place of ${args_no_hyphens}."""
+    return f"{name}={value}"
+
+
+def check_setting(text: str, where: str) -> None:
+    """Raise InputError unless Hydra reads it as one setting with one value."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise InputError(f"{where}: Hydra cannot read {text} ({str(error).splitlines()[0][:120]})") from None
+    if override.is_sweep_override() or "${" in text:
+        raise InputError(f"{where}: {text} must be one setting with one value")
+
+
+def settings_of(values: Mapping[str, Any]) -> Sequence[str]:
+    """The settings of a job, from its parameters."""
+    return [setting(name, value) for name, value in values.items()]

@@ -1,0 +1,182 @@
+"""Measured latencies of a space's candidates: their table, its file, and the expected latency."""
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..architecture import read_text
+from ..errors import InputError, check_integer, unknown
+from ..spaces.base import SearchSpace
+from .counting import ImageShape
+from .expected import ExpectedCost
+from .timing import LARGEST, check_timing, device_name, times
+
+FORMAT = "oneshot/latency"
+VERSION = 1
+CALLS = 10  # timed together on an accelerator, so that one wait for it is shared
+
+Place = tuple[str, ImageShape, tuple[int, ...]]  # candidate, shape of its input, shape of its output
+
+
+def latency(
+    space: SearchSpace, table: str, weight: float, form: str = "additive", reference: float | None = None
+) -> ExpectedCost:
+    """The expected latency of the candidates, in ms. table: a file of scripts/latency.py."""
+    if not isinstance(table, str) or not table:
+        raise InputError(f"cost.table={table!r}: must be the path of a file of scripts/latency.py")
+    read = LatencyTable.read(Path(table), space)
+    return ExpectedCost(read.medians(space), weight, form, reference)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Measured latencies and what they were measured on; its JSON file is what `latency` reads.
+
+    rows: choice -> candidate -> {"median_ms", "spread_ms"}, of a batch, summed over the places of the candidate.
+    settings, image_shape: sizes of the networks, for the reader: they may be those of the final network.
+    """
+
+    space: str  # fingerprint
+    device: str
+    dtype: str
+    batch: int
+    image_shape: Sequence[int]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    rows: dict[str, dict[str, dict[str, float]]]
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2) + "\n"
+
+    def medians(self, space: SearchSpace) -> Tensor:
+        """(choices, candidates) of float64, ms."""
+        table = torch.zeros(space.shape, dtype=torch.float64)
+        for i, choice in enumerate(space.choices):
+            for k, name in enumerate(choice.candidates):
+                table[i, k] = self.rows[choice.name][name]["median_ms"]
+        return table
+
+    @classmethod
+    def read(cls, path: Path, space: SearchSpace) -> "LatencyTable":
+        """Raises InputError that names the field when the file is no complete table of this space."""
+        where, text = str(path), read_text(path)
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
+        if type(content.get("version")) is not int or content["version"] != VERSION:
+            raise InputError(
+                f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}"
+            )
+        if content.get("space") != space.fingerprint:
+            raise InputError(
+                f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is "
+                f"{space.fingerprint!r}; scripts/latency.py measures a table for it"
+            )
+        kinds = {"device": str, "dtype": str, "batch": int, "image_shape": list, "settings": dict, "versions": dict}
+        for field, kind in kinds.items():
+            if not isinstance(content.get(field), kind):
+                raise InputError(f"{where}: field {field!r} must be of type {kind.__name__}")
+        check_integer(f"{where}: field 'batch'", content["batch"], 1)
+        if not all(isinstance(version, str) for version in content["versions"].values()):
+            raise InputError(f"{where}: field 'versions' must map each package to its version")
+        rows = _checked_rows(content.get("rows"), space, where)
+        if not any(candidate["median_ms"] > 0 for row in rows.values() for candidate in row.values()):
+            raise InputError(f"{where}: field 'rows': median_ms is 0 everywhere, so nothing was measured")
+        return cls(content["space"], **{field: content[field] for field in kinds}, rows=rows)
+
+
+def _checked_rows(rows: Any, space: SearchSpace, where: str) -> dict[str, dict[str, dict[str, float]]]:
+    where = f"{where}: field 'rows'"
+    if not isinstance(rows, dict):
+        raise InputError(f"{where} must map each choice to its candidates")
+    names = [choice.name for choice in space.choices]
+    for name in rows:
+        if name not in names:
+            raise InputError(f"{where}: {unknown('choice', name[:60], names)}")
+    for choice in space.choices:
+        if choice.name not in rows:
+            raise InputError(f"{where} lacks the choice {choice.name!r}")
+        row = rows[choice.name]
+        if not isinstance(row, dict):
+            raise InputError(f"{where}, {choice.name!r}: must map each candidate to its latency")
+        for name in row:
+            if name not in choice.candidates:
+                raise InputError(f"{where}, {choice.name!r}: {unknown('candidate', name[:60], choice.candidates)}")
+        for name in choice.candidates:
+            if not isinstance(row.get(name), dict):
+                raise InputError(f"{where}, {choice.name!r} lacks the candidate {name!r}")
+            for key in ("median_ms", "spread_ms"):
+                if not _is_time(row[name].get(key)):
+                    value = repr(row[name].get(key))[:40]
+                    raise InputError(f"{where}, {choice.name!r}, {name!r}: {key}={value} must be a number, at least 0")
+    return rows
+
+
+def _is_time(value: Any) -> bool:
+    """A finite number, at least 0 and below a year in ms."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 3e10
+
+
+def measure_latency(
+    space: SearchSpace,
+    image_shape: ImageShape,
+    device: torch.device,
+    dtype: str = "float32",
+    batch: int = 64,
+    repeats: int = 20,
+    warmup: int = 3,
+) -> LatencyTable:
+    """The latency of every candidate on this device: forward pass of a batch, evaluation mode, channels-last.
+
+    A candidate is measured once for each shape and stride. Its latency is the median of `repeats` (at least 2),
+    its spread the difference of their quartiles; both are summed over the places that share the measurement.
+    Raises InputError for an unknown dtype and numbers out of range.
+    """
+    check_timing(dtype, repeats, warmup)
+    check_integer("batch", batch, 1, LARGEST)
+    places: dict[tuple[int, int], list[Place]] = {}
+    modules: dict[Place, nn.Module] = {}
+    with device, torch.no_grad():
+        for i, k, module, shape in space.operations():
+            behind = module.eval()(torch.zeros(1, *shape)).shape[1:]  # tells the stride
+            place = (space.choices[i].candidates[k], shape, tuple(behind))
+            modules.setdefault(place, module)
+            places.setdefault((i, k), []).append(place)
+    times = _times(modules, device, getattr(torch, dtype), batch, repeats, warmup)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for i, choice in enumerate(space.choices):
+        rows[choice.name] = {}
+        for k, name in enumerate(choice.candidates):
+            values = [times[place] for place in places.get((i, k), [])]
+            medians, spreads = (round(math.fsum(map(f, values)), 6) for f in (median, _spread))
+            rows[choice.name][name] = {"median_ms": medians, "spread_ms": spreads}
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    settings, sizes = space.settings, tuple(image_shape)
+    return LatencyTable(space.fingerprint, device_name(device), dtype, batch, sizes, settings, versions, rows)
+
+
+def _times(
+    modules: Mapping[Place, nn.Module], device: torch.device, dtype: torch.dtype, batch: int, repeats: int, warmup: int
+) -> dict[Place, list[float]]:
+    """Milliseconds of a call, `repeats` of each module."""
+    like: Any = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
+    inputs = {shape: torch.randn(batch, *shape).to(**like) for _, shape, _ in modules}
+    calls = {place: partial(module.to(**like), inputs[place[1]]) for place, module in modules.items()}
+    return times(calls, device, repeats, warmup, 1 if device.type == "cpu" else CALLS)
+
+
+def _spread(values: Sequence[float]) -> float:
+    low, _, high = quantiles(values, n=4)
+    return high - low

@@ -1,0 +1,145 @@
+"""Checkpoints of a fit: whole or not there, checked when read, and without code."""
+
+import hashlib
+import io
+import os
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from ..errors import InputError, check_integer, one_line
+from ..runs import signals
+from ..runs.folder import write_bytes
+
+KEPT = 2
+PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "fit", "epoch", "global_step")
+MAX_BYTES = 1 << 36
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+NAME = re.compile(r"(\d{12})-([0-9a-f]{32})\.ckpt")
+
+
+class Checkpoints(CheckpointIO):
+    """The checkpoints of one run, in a folder: UPDATES-DIGEST.ckpt, the digest of the file's own bytes in its name.
+
+    So content and checksum come into being by one rename, and a kill at any instant leaves what was there before. The
+    last two are kept. say: called with a line about each file that is damaged; it is renamed, and the one before used.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self.say = folder, say
+
+    def save(self, trainer: pl.Trainer, done: int) -> None:
+        """Save the trainer's state behind so many updates."""
+        trainer.save_checkpoint(self.folder / f"{done:012}")
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole."""
+        for path in reversed(list(self._files())):
+            if is_whole(path):
+                return path
+            self.say(f"{path}: is damaged; not used, renamed to {path.name}.damaged")
+            os.replace(path, path.with_name(path.name + ".damaged"))
+        return None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content = buffer.getvalue()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        write_bytes(Path(f"{path}-{digest}.ckpt"), content)
+        for old in list(self._files())[:-KEPT]:
+            self.remove_checkpoint(old)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """The content, as data alone: whatever would execute code is refused. Raises InputError."""
+        try:
+            _check_size(Path(path))
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read as a checkpoint ({one_line(error, 80)})") from None
+        except Exception as error:  # pickle's own types, of which torch raises several
+            raise InputError(f"{path}: holds more than data, not read ({one_line(error, 80)})") from None
+        if not isinstance(content, dict) or not set(PARTS) <= set(content):
+            raise InputError(f"{path}: is no checkpoint of a search or a training")
+        return {**{name: content[name] for name in PARTS}, "pytorch-lightning_version": pl.__version__}
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        """The checkpoints, oldest first."""
+        if self.folder.is_dir():
+            yield from sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
+
+
+class Checkpointing(pl.Callback):
+    """Saves behind each epoch's last update, before its evaluation, and besides every so many updates or seconds.
+
+    every: a number of updates; text as 30s, 5min or 2h; None for nothing in between. A signal that came in an update is
+    answered behind it, with a checkpoint (oneshot.runs.signals); in an evaluation at once, as nothing would be lost.
+    begin: called with the module's rows when the fit starts: those of the checkpoint, or none.
+    Raises InputError for any other `every`.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        every: int | str | None = None,
+        begin: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
+    ) -> None:
+        self.checkpoints, self.begin = checkpoints, begin
+        self.updates, self.seconds = interval(every)
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.saved = time.monotonic()
+        self.begin(module.rows)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        signals.hold()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        due = module.done % self.updates == 0 if self.updates else time.monotonic() - self.saved >= self.seconds
+        if due or module.epoch_is_over or signals.stop_wanted():
+            self.checkpoints.save(trainer, module.done)
+            self.saved = time.monotonic()
+        signals.release()
+
+
+def interval(every: int | str | None) -> tuple[int, float]:
+    """checkpoint.every as updates (0: by time) and seconds. Raises InputError for what is neither."""
+    if every is None:
+        return 0, float("inf")
+    if isinstance(every, str) and (found := re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?(s|min|h)", every)):
+        return 0, float(found[1]) * UNITS[found[2]]
+    if isinstance(every, str):
+        raise InputError(f"checkpoint.every={every!r}: must be a number of updates, or a time as 30s, 5min or 2h")
+    check_integer("checkpoint.every", every, 1)
+    return every, float("inf")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file's bytes are those that its name has the digest of."""
+    named = NAME.fullmatch(path.name)
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # type: ignore[arg-type]
+    except OSError:
+        return False
+    return named is not None and named[2] == digest.hexdigest()
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError where the file is too large, or would be once it is unpacked: torch packs nothing."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("holds compressed parts")

@@ -1,0 +1,210 @@
+"""What run folders tell of themselves. All of it is data from strangers: checked, limited in size, never called."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, is_number, one_line
+from ..runs.folder import (
+    CONFIG,
+    FINISHED,
+    MAX_BYTES,
+    METRICS,
+    RESULT,
+    STATUS,
+    TIMINGS,
+    read_json,
+    read_result,
+    read_settings,
+)
+
+MOST_FOLDERS = 100_000
+NOT_ENTERED = ("checkpoints", "weights", "wandb")
+UNFINISHED = ("running", "diverged", "failed", "interrupted")
+DAMAGED = "damaged"
+KINDS = {  # of a run -> a setting that no kind above it has
+    "sweep": "sweep.program",
+    "evaluate": "repeats",
+    "compare_strategies": "regret_at",
+    "compare": "retrain_settings",
+    "rank": "resamples",
+    "baseline": "strategy._target_",
+    "retrain": "drop_path",
+    "search": "architect._target_",
+}
+ARCHITECTURE, SCORES = "architecture.json", "scores.json"
+SHARES = ("test_accuracy", "valid_accuracy", "found_valid_accuracy", "validation_accuracy", "best_accuracy")
+AMOUNTS = (
+    *("parameters", "multiply_accumulates", "queries", "failed_queries"),
+    *("seconds", "search_seconds", "supernet_seconds", "peak_memory_bytes"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RunSummary:
+    """One run. kind: as in KINDS, "" where it cannot be told. method: an architect's or a strategy's name.
+
+    path: the folder; of a search inside a comparison of strategies its file. settings: by dotted name.
+    log: of its queries. damaged: names of files that are shown as far as they can be read. A run that did not finish
+    has no result.
+    """
+
+    path: Path
+    kind: str
+    status: str
+    reason: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    method: str = ""
+    log: Path | None = None
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.status == FINISHED
+
+    @property
+    def seed(self) -> str:
+        return str(self.settings.get("seed"))[:20]
+
+
+def exact(value: Any) -> str:
+    """Equal texts for equal values, and only for these; of a mapping in any order."""
+    return repr(sorted(value.items()) if isinstance(value, dict) else value)
+
+
+def folders(root: Path) -> list[Path]:
+    """Every run's folder at or below `root`, in the order of names. A supernet that a run trained is part of it.
+
+    Raises InputError where there is no such folder, or too many below it.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: there is no such folder")
+    found = []
+    for count, (name, below, files) in enumerate(os.walk(root)):
+        if count > MOST_FOLDERS:
+            raise InputError(f"{root}: holds more than {MOST_FOLDERS} folders; name the runs")
+        own = STATUS in files or RESULT in files
+        if own:
+            found.append(Path(name))
+        below[:] = sorted(d for d in below if d[0] != "." and d not in NOT_ENTERED and not (own and d == "supernet"))
+    return found
+
+
+def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummary]:
+    """The run of a folder; of a finished comparison of strategies every search in it.
+
+    known: methods' names -> their settings by dotted name, from which a run's method gets its name.
+    """
+    try:
+        for name in (CONFIG, STATUS, RESULT):
+            if (folder / name).exists() and not (folder / name).is_file():
+                raise InputError(f"{folder / name}: is no file")
+        settings = read_settings(folder / CONFIG)
+        seed = settings.get("seed", 0)
+        if type(seed) is not int or seed < 0:
+            raise InputError(f"{folder / CONFIG}: seed is {seed!r:.40}, no whole number")
+    except InputError as error:
+        return [RunSummary(folder, "", DAMAGED, one_line(error))]
+    kind = next((kind for kind, name in KINDS.items() if name in settings), "")
+    group = {"search": "architect", "baseline": "strategy"}.get(kind, "")
+    method = method_of(settings, group, known) if group else ""
+    log = folder / "queries.jsonl" if kind == "baseline" else None
+    result = read_result(folder)
+    status, reason = _status(folder, result)
+    if result is None:
+        return [RunSummary(folder, kind, status, reason, settings, method=method, log=log)]
+    try:
+        _check(result)
+        if (folder / ARCHITECTURE).exists() and not isinstance(read_json(folder / ARCHITECTURE).get("decisions"), dict):
+            raise InputError("its architecture.json holds no decisions")
+        if kind == "compare_strategies":
+            return list(_searches(folder, settings, result, known))
+    except InputError as error:
+        return [RunSummary(folder, kind, DAMAGED, one_line(f"{folder / RESULT}: {error}"), settings, method=method)]
+    return [RunSummary(folder, kind, FINISHED, "", settings, result, method, log, tuple(_damaged(folder)))]
+
+
+def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mapping[str, Any]]) -> str:
+    """The name of the known method of the same class whose settings are most like these; else the class's name."""
+
+    def likeness(name: str) -> int:
+        own = {key: value for key, value in known[name].items() if key.startswith(f"{group}.") and key != target}
+        return sum(1 if settings.get(key, "nothing") == value else -1 for key, value in own.items())
+
+    target = f"{group}._target_"  # a class has several names, by the modules that hand it on
+    name = _class(settings[target])
+    alike = [other for other in known if _class(known[other].get(target)) == name]
+    return max(alike, key=likeness) if alike else name
+
+
+def _class(target: object) -> str:
+    return str(target).rpartition(".")[2][:80]
+
+
+def _status(folder: Path, result: Mapping[str, Any] | None) -> tuple[str, str]:
+    """What the folder says of how its run ended, and why."""
+    content = read_json(folder / STATUS)
+    status, reason = content.get("status"), content.get("reason")
+    if result is not None:
+        return FINISHED, ""
+    if status not in UNFINISHED:
+        return DAMAGED, "says that it has finished, but holds no result" if status == FINISHED else "has no status"
+    if status == "running":
+        return status, one_line(f"or was killed: process {content.get('process')}, since {content.get('since')}")
+    return status, one_line(reason or "")
+
+
+def _damaged(folder: Path) -> Iterator[str]:
+    """The files of a finished run that are not what they should be: JSON, or lines of it."""
+    for name in (STATUS, METRICS, TIMINGS, SCORES, "queries.jsonl", "queries.timings.jsonl"):
+        path = folder / name
+        try:
+            if path.is_file() and path.stat().st_size <= MAX_BYTES:
+                text = path.read_text(encoding="utf-8")
+                for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                    json.loads(line)
+        except (OSError, ValueError, RecursionError):
+            yield name
+
+
+def _check(result: Mapping[str, Any]) -> None:
+    """Raise InputError that names the first number that cannot be one."""
+    for names, largest in ((SHARES, 1.0), (AMOUNTS, float("inf"))):
+        for name in names:
+            value = result.get(name)
+            if value is not None and not (is_number(value) and 0 <= value <= largest):
+                raise InputError(f"{name} is {value!r:.40}")
+    decisions = result.get("architecture", {})
+    if not (isinstance(decisions, dict) and all(isinstance(value, str) for value in decisions.values())):
+        raise InputError("architecture is no mapping of choices to operations")
+
+
+def _searches(
+    folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+) -> Iterator[RunSummary]:
+    """The searches of a comparison of strategies, each with the settings of a run of scripts/baseline.py."""
+    rows = result.get("results")
+    if not isinstance(rows, list):
+        raise InputError("results is no list")
+    dropped = ("strategies", "seeds", "regret_at", "runs", "queries", "estimator", "reference")
+    shared = {name: value for name, value in settings.items() if name.split(".")[0] not in dropped}
+    estimator = "estimator" if "estimator._target_" in settings else "reference"  # which then answers itself
+    shared |= {f"estimator.{n.partition('.')[2]}": v for n, v in settings.items() if n.startswith(f"{estimator}.")}
+    if estimator == "estimator":
+        shared |= {name: value for name, value in settings.items() if name.startswith("reference.")}
+    shared |= {"budget.queries": settings.get("queries"), "budget.seconds": None, "batch": 1}
+    for row in rows:
+        name, seed = (row.get("strategy"), row.get("seed")) if isinstance(row, dict) else (None, None)
+        if not (isinstance(name, str) and re.fullmatch(r"\w{1,80}", name) and type(seed) is int):
+            raise InputError(f"results: {row!r:.60} is no search")
+        _check(row)
+        spent = {"search_seconds": row.get("seconds"), "queries": settings.get("queries")}
+        found = {**row, **spent, "supernet_seconds": result.get("supernet_seconds")}
+        own = {**shared, **known.get(name, {}), "seed": seed}
+        file = folder / name / f"{seed}.json"
+        yield RunSummary(file, "baseline", FINISHED, "", own, found, name, file.with_suffix(".jsonl"))

@@ -1,0 +1,92 @@
+"""scripts/benchmark.py as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from helpers.support import ARCHITECTS, ROOT
+
+from oneshot.cli.commands import benchmark
+
+TINY = [
+    "sizes=benchmark_quick",
+    "space.channels=4",
+    "space.nodes=2",
+    "size=8",
+    "batch=4",
+    "rounds=1",
+    "warmup=0",
+    "device=cpu",
+]
+
+
+def test_a_report_of_every_architect(run, tmp_path):
+    """Uniform comes first, which has one kind of step: shares are those of its updates."""
+    order = ["uniform", *sorted({*ARCHITECTS} - {"uniform"})]
+    code, out, err = run(benchmark, *TINY, f"architects=[{','.join(order)}]", "out=deep/report.json")
+    assert (code, err) == (0, "")
+    assert {p.name for p in (tmp_path / "deep").iterdir()} == {"report.json", "report.png", "report.svg"}
+    assert "written to deep/report.json" in out and "snas: joint step" in out and "Epoch" not in out
+    report = json.loads((tmp_path / "deep" / "report.json").read_text())
+    assert report["settings"]["batch"] == 4 and report["device"].startswith("cpu") and report["threads"] >= 1
+    assert set(report["versions"]) == {"python", "torch", "pytorch-lightning"}
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    assert all(set(figure) == {"name", "unit", "ours", "reference", "ratio"} for figure in figures.values())
+    for figure in figures.values():
+        if figure["ratio"]:
+            assert figure["ratio"] == pytest.approx(figure["reference"] / figure["ours"])
+    kinds = {name: {key.partition(": ")[2] for key in figures if key.startswith(f"{name}: ")} for name in ARCHITECTS}
+    both = {"weight step", "architecture step", "both steps", "images"}
+    for name in ARCHITECTS:
+        joint = {"joint step", "images"} if name == "snas" else both
+        assert kinds[name] == ({"weight step", "images"} if name in ("uniform", "path_dropout") else joint)
+    assert figures["memory, architecture step"]["ratio"] > figures["memory, weight step"]["ratio"] > 1.5
+    assert figures["operations, grouped"]["ratio"] > figures["operations, edges"]["ratio"] > 1
+    assert {"path, against its network", "NAS-Bench-201: both steps"} <= set(figures)
+    share = 100 * figures["augmented batch"]["ours"] / figures["uniform: weight step"]["ours"]
+    assert figures["augmented batch, of an update"]["ours"] == pytest.approx(share)
+
+
+def test_pictures_are_not_overwritten(run, tmp_path):
+    (tmp_path / "report.png").write_text("kept")
+    code, out, err = run(benchmark, *TINY, "out=report.json")
+    assert (code, out) == (2, "") and "report.png exists" in err
+    assert (tmp_path / "report.png").read_text() == "kept"
+
+
+def test_quick(tmp_path):
+    """--quick sets the sizes that a shorter name has."""
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "--quick", "--cfg", "job"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "rounds: 3" in shown and "size: 16" in shown and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rounds=0"], "rounds=0"),
+        (["warmup=-1"], "warmup=-1"),
+        (["size=4"], "size=4"),
+        (["batch=1"], "batch=1"),
+        (["architects=[]"], "architects=[]: must be a list of at least one"),
+        (["architects=darts"], "architects=darts: must be a list of at least one"),
+        (["trainer.precision=64-true"], "trainer.precision=64-true: must be auto, 32-true or bf16-mixed"),
+        (["out=chart.png"], "out=chart.png: must be a file that ends with .json"),
+        (["out=deep"], "out=deep: must be a file that ends with .json"),
+        (["architects=[dart]"], "unknown choice for architect 'dart'; did you mean 'darts'?"),
+        (["device=nowhere"], "device=nowhere: must be auto or the name of a device"),
+        (["out=there.json"], "out=there.json: exists"),
+        (["out=there.json/below.json"], "out=there.json/below.json: cannot be written"),
+        (["trainer.compile=2"], "trainer.compile=2"),
+        (["sizes=benchmark_slow"], "unknown choice for sizes 'benchmark_slow'"),
+        (["size=1000000"], "size=1000000"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
+    (tmp_path / "there.json").write_text("kept")
+    code, out, err = run(benchmark, *TINY, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and message in err and len(err.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["there.json"] and (tmp_path / "there.json").read_text() == "kept"

@@ -1,0 +1,34 @@
+"""Counts against computations whose counts are known."""
+
+import torch
+
+from oneshot.cli.benchmark.profiling import Operations, saved_bytes
+
+
+def test_saved_bytes_counts_each_storage_once_and_no_parameters():
+    w, x = torch.randn(10, 10, requires_grad=True), torch.randn(5, 10)
+    assert saved_bytes(lambda: (x @ w).sum(), [w]) == 5 * 10 * 4
+    assert saved_bytes(lambda: (x @ w + x[:, :] @ w).sum(), [w]) == 5 * 10 * 4
+    assert saved_bytes(lambda: (x @ w).exp().sum(), [w]) == 2 * 5 * 10 * 4
+    assert saved_bytes(lambda: (x.clone().requires_grad_() @ w).sum()) == (5 + 10) * 10 * 4
+    with torch.no_grad():
+        assert saved_bytes(lambda: (x @ w).sum(), [w]) == 0
+
+
+def test_operations_counts_what_computes_backward_included():
+    w, x = torch.randn(10, 10, requires_grad=True), torch.randn(5, 10)
+    with Operations() as counter:
+        loss = (x @ w).relu().view(50).t().sum()
+        loss.backward()
+    forward = {"mm": 1, "relu": 1, "sum": 1}
+    backward = {"ones_like": 1, "threshold_backward": 1, "mm": 1}
+    assert counter.total == sum(forward.values()) + sum(backward.values())
+    assert counter.counts["mm"] == 2 and "view" not in counter.counts and "t" not in counter.counts
+
+
+def test_views_and_allocations_are_free():
+    x = torch.randn(5, 10)
+    with Operations() as counter:
+        x.detach().view(50).unsqueeze(0).expand(3, 50).permute(1, 0).select(0, 1).unflatten(0, (3, 1))
+        torch.empty(3), torch.empty_like(x), x.new_empty(3), torch.empty_strided((2,), (1,))
+    assert counter.total == 0

@@ -1,0 +1,1 @@
+"""What tests share: small components, run folders, functions that workers call."""

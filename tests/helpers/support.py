@@ -1,0 +1,127 @@
+"""Small real components that several test files build on."""
+
+import contextlib
+import copy
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch.nn import functional
+
+from oneshot.architects import DARTS, Architect
+from oneshot.baseline import Baseline, Budget
+from oneshot.data import ImageData
+from oneshot.estimators import LoggedEstimator
+from oneshot.executors import Executor
+from oneshot.search import Search
+from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
+from oneshot.strategies import Evolution
+
+ROOT = Path(__file__).resolve().parents[2]
+CIFAR10 = ROOT.parent / "shared" / "data" / "cifar10"
+QUIET = dict(
+    logger=False,
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+    enable_model_summary=False,
+    accelerator="cpu",
+)
+TINY = [  # of searches and trainings, that take seconds
+    "epochs=3",
+    "space.cells=3",
+    "space.channels=4",
+    "space.nodes=2",
+    "data.train_size=128",
+    "data.batch_size=16",
+    "log_every=2",
+]
+ARCHITECTS = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
+FIXED = ("path_dropout", "uniform")  # distributions that never move
+REINFORCE = "proxyless architect.variant=reinforce"
+SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=
+MOVING = [settings for settings in SETTINGS if not settings.startswith(FIXED)]
+
+
+def run_all(folder: Path, jobs: Iterable[tuple[Any, Sequence[str]]]) -> None:
+    """The scripts of these modules with these arguments, one after the other, in this folder."""
+    before = sys.argv, [*sys.path]
+    with contextlib.chdir(folder):
+        for module, arguments in jobs:
+            GlobalHydra.instance().clear()
+            sys.argv = [module.__name__, *arguments]
+            module.main()
+    sys.argv, sys.path[:] = before
+
+
+def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
+    """A DARTS cell space that takes milliseconds."""
+    shape, classes = (data.image_shape, data.classes) if data else ((1, 8, 8), 10)
+    return DARTSCells(shape, classes, cells=3, channels=4, nodes=nodes)
+
+
+def darts(space: SearchSpace, lr: float = 0.02) -> DARTS:
+    adam = partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.999), weight_decay=1e-3)
+    return DARTS(space, adam, functional.cross_entropy)
+
+
+def composed(settings: str) -> DictConfig:
+    """The configuration of scripts/search.py with architect=settings."""
+    return copy.deepcopy(_composed(settings))
+
+
+@cache
+def _composed(settings: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return compose("search", f"architect={settings}".split())
+
+
+def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) -> Architect:
+    """The architect of conf/architect with these settings."""
+    make = instantiate(composed(settings).architect, _partial_=True, _convert_="all")
+    torch.manual_seed(seed)
+    return make(space=space, criterion=functional.cross_entropy, cost=cost)
+
+
+def configured(
+    settings: str,
+    data: ImageData,
+    start: int = 0,
+    record: Callable[[Any], None] | None = None,
+    space: SearchSpace | None = None,
+) -> Search:
+    """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
+    if settings.startswith("enas"):
+        settings += " schedule.warmup_epochs=0 schedule.weight_steps=1 schedule.architecture_steps=1"
+    config, space = composed(settings), space or small_space(data, nodes=1)
+    if "samples" in config.selection:
+        config.selection.samples = 3
+    architect = build(settings, space, seed=start)
+    schedule, selection = (instantiate(config[name], _convert_="all") for name in ("schedule", "selection"))
+    return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record)
+
+
+def search(estimator: Any, log: Path, executor: Executor | None) -> bytes:
+    """A short search of NAS-Bench-201, whose batches are scored on the executor; returns its log."""
+    strategy = Evolution(NASBench201((1, 8, 8), 10), population=6, tournament=3, seed=1)
+    answers = LoggedEstimator(estimator, strategy.space, log, failures=1.0, executor=executor)
+    Baseline(strategy, answers, Budget(queries=24), batch=6).run()
+    return log.read_bytes()
+
+
+class Keep(pl.callbacks.Checkpoint):
+    """Saves a checkpoint behind the first epoch. For a Trainer of {**QUIET, "enable_checkpointing": True}."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)

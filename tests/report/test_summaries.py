@@ -1,0 +1,135 @@
+"""What is read of run folders, sound, cut off and damaged."""
+
+import json
+import os
+import pickle
+
+import pytest
+from helpers.run_folders import KNOWN, leave, records, retrain, search
+
+from oneshot.errors import InputError
+from oneshot.report.summaries import folders, method_of, read
+
+
+def one(root):
+    (record,) = records(root)
+    return record
+
+
+def test_every_run_is_found_but_a_supernet_and_hidden_ones(tmp_path):
+    for name in ("a/b/0", "a/b/1", "a/b/1/supernet", ".hidden/x", "a/c"):
+        search(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    assert folders(tmp_path) == [tmp_path / name for name in ("a/b/0", "a/b/1", "a/c")]
+    assert folders(tmp_path / "a/c") == [tmp_path / "a/c"]
+    with pytest.raises(InputError, match="nowhere: there is no such folder"):
+        folders(tmp_path / "nowhere")
+
+
+def test_kinds_and_methods(tmp_path):
+    search(tmp_path / "0")
+    search(tmp_path / "1", architect={"_target_": "oneshot.architects.darts.DARTS", "order": 2})
+    search(tmp_path / "2", architect={"_target_": "my_architect.Sigmoid"})
+    retrain(tmp_path / "3", "random")
+    leave(tmp_path / "4", {"strategy": {"_target_": "oneshot.strategies.TPE"}}, {"best_accuracy": 0.5})
+    leave(tmp_path / "5", {"sweep": {"program": "scripts/search.py"}}, {"jobs": 2})
+    found = [(record.kind, record.method, record.finished) for record in records(tmp_path)]
+    assert found == [
+        ("search", "darts", True),
+        ("search", "darts_second", True),
+        ("search", "Sigmoid", True),
+        ("retrain", "", True),
+        ("baseline", "TPE", True),
+        ("sweep", "", True),
+    ]
+
+
+def test_the_name_is_of_the_most_alike():
+    settings = {"architect._target_": "oneshot.architects.DARTS", "architect.optimizer.lr": 0.7}
+    assert method_of(settings, "architect", KNOWN) == "darts"
+    assert method_of({**settings, "architect.order": 2}, "architect", KNOWN) == "darts_second"
+
+
+def test_what_did_not_finish_says_why(tmp_path):
+    leave(tmp_path / "0", {"drop_path": 0.1}, reason="too bad")
+    leave(tmp_path / "1", {"drop_path": 0.1})
+    failed, running = records(tmp_path)
+    assert (failed.status, failed.reason) == ("failed", "ValueError: too bad")
+    assert running.status == "running" and running.reason.startswith(f"or was killed: process {os.getpid()}, since ")
+
+
+DAMAGES = {
+    "result.json cut": ("result.json", '{"status": "fini', "says that it has finished, but holds no result"),
+    "no status": ("result.json status.json", "", "has no status"),
+    "odd status": ("result.json status.json", '{"status": ["x"]}', "has no status"),
+    "settings no mapping": ("config.yaml", "- 1\n", "not the settings of a run"),
+    "settings call": ("config.yaml", '!!python/object/apply:os.system ["true"]\n', "not the settings of a run"),
+    "settings endless": ("config.yaml", "a: &a [1]\nb: [*a, *a]\n", "aliases are not read"),
+    "settings large": ("config.yaml", "a: " + "x" * (1 << 18), "262147 bytes; at most 262144 are read"),
+    "seed no number": ("config.yaml", "seed: <script>\n", "seed is '<script>', no whole number"),
+    "no decisions": ("architecture.json", '{"a": 1}', "architecture.json holds no decisions"),
+    "accuracy no number": ("result.json", '{"status": "finished", "test_accuracy": "high"}', "test_accuracy is 'high'"),
+    "accuracy of 7": ("result.json", '{"status": "finished", "test_accuracy": 7}', "test_accuracy is 7"),
+    "accuracy NaN": ("result.json", '{"status": "finished", "valid_accuracy": NaN}', "valid_accuracy is nan"),
+    "negative time": ("result.json", '{"status": "finished", "seconds": -1}', "seconds is -1"),
+    "decisions": ("result.json", '{"status": "finished", "architecture": {"a": 1}}', "architecture is no mapping"),
+    "a pickle": ("config.yaml", pickle.dumps(os.system).decode("latin-1"), "not the settings of a run"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_is_named(tmp_path, kind):
+    files, text, reason = DAMAGES[kind]
+    search(tmp_path / "run")
+    for file in files.split():
+        (tmp_path / "run" / file).write_text(text)
+    record = one(tmp_path)
+    assert record.status == "damaged" and reason in record.reason and "\n" not in record.reason
+    assert not record.result
+
+
+def test_an_endless_file_is_not_read(tmp_path):
+    search(tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "result.json").symlink_to("/dev/zero")
+    assert one(tmp_path).reason.endswith("result.json: is no file")
+
+
+COMPARISON = {
+    "strategies": ["tpe"],
+    "seeds": 2,
+    "queries": 5,
+    "regret_at": [5],
+    "metric": "accuracy",
+    "estimator": None,
+    "reference": {"_target_": "oneshot.estimators.Tabular", "table": "t.csv", "dataset": "cifar10"},
+}
+
+
+def test_a_comparison_of_strategies_is_its_searches(tmp_path):
+    rows = [{"strategy": "tpe", "seed": s, "test_accuracy": 0.9, "seconds": 2.0, "notation": "x"} for s in (0, 1)]
+    leave(tmp_path / "all", COMPARISON, {"results": rows, "supernet_seconds": 30.0})
+    known = {"tpe": {"strategy._target_": "oneshot.strategies.TPE", "strategy.startup": 10}}
+    first, second = read(tmp_path / "all", known)
+    assert (first.seed, second.seed, first.method, first.kind) == ("0", "1", "tpe", "baseline")
+    assert first.settings["estimator.table"] == "t.csv" and first.settings["budget.queries"] == 5
+    assert first.settings["strategy.startup"] == 10 and not any(n.startswith("reference") for n in first.settings)
+    assert first.result["search_seconds"] == 2.0 and first.result["supernet_seconds"] == 30.0
+    assert first.log == tmp_path / "all" / "tpe" / "0.jsonl"
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "", 3, "a" * 99])
+def test_a_comparison_names_no_other_file(tmp_path, name):
+    rows = [{"strategy": name, "seed": 0, "test_accuracy": 0.9}]
+    leave(tmp_path / "all", COMPARISON, {"results": rows})
+    record = one(tmp_path)
+    assert record.status == "damaged" and "is no search" in record.reason
+
+
+def test_the_result_is_the_mark(tmp_path):
+    """As for a run that is continued: what says finished, but has no result.json, has not."""
+    search(tmp_path / "run")
+    assert one(tmp_path).finished
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    (tmp_path / "run" / "result.json").unlink()
+    assert status["status"] == "finished" and not one(tmp_path).finished

@@ -1,0 +1,94 @@
+"""A run's folder."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from oneshot.errors import InputError
+from oneshot.runs.folder import (
+    Run,
+    latest,
+    peak_memory_bytes,
+    read_json,
+    read_rows,
+    read_settings,
+    write_text,
+    write_weights,
+)
+
+
+def test_rows_and_result(tmp_path):
+    run = Run(tmp_path / "a" / "b")
+    run.record({"step": 1, "loss": 2.0})
+    run.record({"step": 2, "loss": 1.0})
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    timings = [json.loads(line) for line in (run.path / "timings.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    assert [t["step"] for t in timings] == [1, 2] and timings[0]["seconds"] <= timings[1]["seconds"]
+    assert run.finish({"test_accuracy": 0.5})["status"] == "finished"
+    assert json.loads((run.path / "result.json").read_text())["test_accuracy"] == 0.5
+
+
+def test_a_used_folder_and_a_file_are_refused(tmp_path):
+    Run(tmp_path / "a").write("x", "kept")
+    with pytest.raises(InputError, match="a: the folder is not empty"):
+        Run(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot be used as a folder"):
+        Run(tmp_path / "a" / "x")
+    assert (tmp_path / "a" / "x").read_text() == "kept"
+
+
+def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "result.json", "old")
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_weights_round_trip(tmp_path):
+    module = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    loaded = load_file(write_weights(tmp_path / "w.safetensors", module))
+    assert all(torch.equal(loaded[name], value) for name, value in module.state_dict().items())
+
+
+def test_latest_is_the_newest_finished_search(tmp_path):
+    with pytest.raises(InputError, match="architecture=latest: no finished .* below"):
+        latest(tmp_path)
+    with pytest.raises(
+        InputError, match="run=latest: no finished retrain below .*scripts/retrain.py first or give run"
+    ):
+        latest(tmp_path / "retrain", "run", "network.safetensors")
+    for age, name in enumerate(("new", "old", "no_architecture", "failed", "broken")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text('{"status": "finished"}')
+        (tmp_path / name / "architecture.json").write_text("{}")
+        os.utime(tmp_path / name / "result.json", (1e9 - age, 1e9 - age))
+    (tmp_path / "no_architecture" / "architecture.json").unlink()
+    for name, text in (("failed", '{"status": "failed"}'), ("broken", '{"sta')):
+        (tmp_path / name / "result.json").write_text(text)  # newest of all, and not finished
+    assert latest(tmp_path) == tmp_path / "new"
+    (tmp_path / "old" / "network.safetensors").touch()
+    assert latest(tmp_path, "run", "network.safetensors") == tmp_path / "old"
+
+
+def test_peak_memory_counts_bytes():
+    before = peak_memory_bytes()
+    block = torch.ones(2**26 + before // 4)
+    assert peak_memory_bytes() >= block.numel() * 4
+
+
+def test_a_device_is_no_file_of_ours(tmp_path):
+    """It has no size and no end."""
+    (tmp_path / "file").symlink_to("/dev/zero")
+    assert read_json(tmp_path / "file") == {} and read_rows(tmp_path / "file") == []
+    with pytest.raises(InputError, match="file: is no file$"):
+        read_settings(tmp_path / "file")
