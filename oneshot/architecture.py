@@ -1,4 +1,4 @@
-"""Choices, gates and architectures as plain data, and the JSON file that carries an architecture."""
+"""Choices, gates and architectures as plain data, and the JSON file that holds an architecture."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,10 @@ MAX_BYTES = 1 << 20
 class Choice(NamedTuple):
     """One categorical decision of a space.
 
-    `name` is "cell/source->target" for an edge; `group` is shared by the edges that enter one node.
+    Args:
+        name: Name of the choice; "cell/source->target" for an edge.
+        candidates: Names of the candidates.
+        group: Name of a group of choices; edges into one node share it.
     """
 
     name: str
@@ -30,10 +33,11 @@ class Choice(NamedTuple):
 class Gates(NamedTuple):
     """What a supernet multiplies its candidates with.
 
-    weight: (choices, candidates), zeros where a choice has fewer candidates; rows need not sum to 1.
-    active: for each choice the candidates to compute, on the host; None computes all of them.
-    silent: for each choice the active candidates whose gate is 0: nothing goes back through them, so a supernet
-    computes them for the gates' gradient alone and keeps nothing else; None where there are none.
+    Args:
+        weight: (choices, candidates), with zeros where a choice has fewer candidates. Rows need not sum to 1.
+        active: For each choice, the indices of the candidates to compute; they are on the host. None computes all.
+        silent: For each choice, the active candidates whose gate is 0. No gradient flows back through them: a supernet
+            computes them only for the gradient of the gates and keeps nothing else. None if there are none.
     """
 
     weight: Tensor
@@ -41,21 +45,36 @@ class Gates(NamedTuple):
     silent: tuple[tuple[int, ...], ...] | None = None
 
     def rows(self, rows: slice) -> "Gates":
-        """The gates of some of the choices."""
+        """Return the gates of some of the choices.
+
+        Args:
+            rows: Which choices.
+        """
         active, silent = (None if part is None else part[rows] for part in (self.active, self.silent))
         return Gates(self.weight[rows], active, silent)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One candidate a choice. `space` is the fingerprint of the space that the indices refer to."""
+    """One candidate for each choice of a space.
+
+    Args:
+        space: Fingerprint of the space that the indices refer to.
+        decisions: Index of the candidate for each choice.
+    """
 
     space: str
     decisions: tuple[int, ...]
 
 
 class Query(NamedTuple):
-    """A request to score an architecture: at full fidelity and from scratch unless said otherwise."""
+    """A request for the scores of an architecture.
+
+    Args:
+        architecture: The architecture.
+        fidelity: Share of the full effort; 1 is the full fidelity.
+        parent: An architecture whose weights may be inherited; None is from scratch.
+    """
 
     architecture: Architecture
     fidelity: float = 1.0
@@ -63,15 +82,30 @@ class Query(NamedTuple):
 
 
 def fingerprint(name: str, choices: Sequence[Choice]) -> str:
-    """Name and a hash of choices and candidates, and of nothing else: sizes of the network do not enter."""
+    """Identify a space by its choices and their candidates. Sizes of the network do not enter.
+
+    Args:
+        name: Name of the space.
+        choices: Its choices.
+
+    Returns:
+        The name and a hash: "NAME:HASH".
+    """
     text = json.dumps([name, [[c.name, c.candidates, c.group] for c in choices]])
     return f"{name}:{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
 def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dict[str, Any], notation: str) -> str:
-    """The architecture file: decisions by name, readable and checked when it is read back.
+    """Write the content of an architecture file: decisions by name, readable, and checked when they are read back.
 
-    settings and notation are for the reader: `from_json` uses the decisions alone.
+    Args:
+        architecture: The architecture.
+        choices: The choices of its space.
+        settings: Settings of the space. For the reader only.
+        notation: Short form of the architecture. For the reader only.
+
+    Returns:
+        The text of the file.
     """
     decisions = {c.name: c.candidates[i] for c, i in zip(choices, architecture.decisions, strict=True)}
     content = {
@@ -86,11 +120,22 @@ def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dic
 
 
 def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "architecture") -> Architecture:
-    """Read an architecture file as data.
+    """Read the content of an architecture file as data.
 
-    Raises InputError that names the field when it is truncated, of another space or version, or when a
-    choice is missing, unknown or decided by an unknown operation. Whether the decisions are allowed
-    together is the space's to say.
+    This function does not check whether the decisions are allowed together; the space does.
+
+    Args:
+        text: The text of the file.
+        space: Fingerprint of the space that it must belong to.
+        choices: The choices of the space.
+        where: Name of the file for messages.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        InputError: If the text is truncated, of another space or version, or if a choice is missing, unknown or decided
+            by an unknown operation. The message names the field.
     """
     try:
         content = json.loads(text)
@@ -124,7 +169,17 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file from the user. Raises InputError when it is missing, too large or not text."""
+    """Read a small text file from the user.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        InputError: If it is missing, too large or not text.
+    """
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is no file")

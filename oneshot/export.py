@@ -1,4 +1,4 @@
-"""A trained network as one file that runs without this package, by torch.export or as ONNX, compared with it."""
+"""A trained network as one file that runs without this package: torch.export or ONNX, compared with the network."""
 
 import copy
 import importlib
@@ -25,9 +25,13 @@ Result = TypeVar("Result")
 
 
 class Export(NamedTuple):
-    """A file, and how its outputs compare with the network's on so many images.
+    """An exported file, and how its outputs compare with those of the network.
 
-    difference: the largest of a logit. agreement: share of the images with the same predicted class.
+    Args:
+        content: The bytes of the file.
+        difference: Largest absolute difference of a logit.
+        agreement: Share of the images with the same predicted class.
+        images: Number of images that were compared.
     """
 
     content: bytes
@@ -37,7 +41,14 @@ class Export(NamedTuple):
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise InputError for an unknown format, one named twice, and one whose packages are not installed."""
+    """Check that networks can be exported in these formats.
+
+    Args:
+        formats: Names of formats, "torch" or "onnx".
+
+    Raises:
+        InputError: If a format is unknown or named twice, or if its packages are not installed.
+    """
     if not isinstance(formats, list | tuple):
         raise InputError(f"export={formats!r}: must be a list of {', '.join(FILES)}, as [torch,onnx]")
     for name in formats:
@@ -55,13 +66,22 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def export(network: nn.Module, images: Tensor, formats: Sequence[str]) -> dict[str, Export]:
-    """The network as it is used after training, in each format: evaluation mode, float32, any number of images.
+    """Export a network as it is used after training: evaluation mode, float32, any number of images.
 
-    What evaluation never reaches (an auxiliary head) is not in it. images: normalized, (at least 2, channels, height,
-    width). The file takes such images and gives logits; it is read back and compared with the network on these, one
-    of them alone and the others together.
-    Raises InputError as `check_formats` does, for a network that cannot be exported, and where a logit differs by
-    more than TOLERANCE.
+    Parts that evaluation never reaches (an auxiliary head) are left out. The file takes normalized images and gives
+    logits. It is read back and compared with the network: one of the images alone, and the others together.
+
+    Args:
+        network: The network.
+        images: Normalized images to compare with, (at least 2, channels, height, width).
+        formats: Names of formats, "torch" or "onnx".
+
+    Returns:
+        The export by the name of its format.
+
+    Raises:
+        InputError: As `check_formats`; also if the network cannot be exported, or if a logit differs by more than
+            TOLERANCE.
     """
     check_formats(formats)
     if not formats:
@@ -81,7 +101,15 @@ def export(network: nn.Module, images: Tensor, formats: Sequence[str]) -> dict[s
 
 
 def reached(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy on the CPU in float32, in evaluation mode, without the submodules that give nothing to these logits."""
+    """Copy a network to the CPU, in float32 and evaluation mode, without submodules that do not affect the logits.
+
+    Args:
+        network: The network; it stays as it is.
+        images: Images, (batch, channels, height, width).
+
+    Returns:
+        The copy.
+    """
     network = copy.deepcopy(network).cpu().float().eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     parameters = [p.requires_grad_() for p in network.parameters()]
@@ -97,20 +125,42 @@ def reached(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 def traced(network: nn.Module, images: Tensor) -> Program:
-    """The network's graph for any number of images. At least 2 of them: torch takes a size of 1 for a constant."""
+    """Trace the graph of a network for any number of images.
+
+    Args:
+        network: The network.
+        images: At least 2 images: torch would take a batch size of 1 for a constant.
+
+    Returns:
+        The exported program.
+    """
     batch = torch.export.Dim(BATCH, min=1)
     return torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
 
 
 def to_torch(program: Program) -> tuple[bytes, Outputs]:
-    """A file of torch.export.save, and what it computes when it is loaded."""
+    """Write a program as a file of torch.export.save, and load it again.
+
+    Args:
+        program: The program.
+
+    Returns:
+        The bytes of the file, and a function from images to logits that uses it.
+    """
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue(), torch.export.load(io.BytesIO(buffer.getvalue())).module()
 
 
 def to_onnx(program: Program) -> tuple[bytes, Outputs]:
-    """An ONNX file, checked, and what ONNX Runtime computes with it on the CPU."""
+    """Write a program as an ONNX file, check it, and load it in ONNX Runtime on the CPU.
+
+    Args:
+        program: The program.
+
+    Returns:
+        The bytes of the file, and a function from images to logits that uses it.
+    """
     import onnx
     import onnxruntime
 
@@ -127,7 +177,21 @@ WRITE: dict[str, Callable[[Program], tuple[bytes, Outputs]]] = {"torch": to_torc
 
 
 def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits: Tensor) -> Export:
-    """The export of these contents. Raises InputError where its outputs are not the logits."""
+    """Compare the outputs of a file with the logits of the network.
+
+    Args:
+        name: Name of the format.
+        content: The bytes of the file.
+        outputs: From images to logits, with the file.
+        images: Images, (batch, channels, height, width).
+        logits: The network's logits, (batch, classes).
+
+    Returns:
+        The export.
+
+    Raises:
+        InputError: If a logit differs by more than TOLERANCE.
+    """
     found = torch.cat([outputs(images[:1]), outputs(images[1:])])  # two sizes of a batch
     difference = (found - logits).abs().max().item()
     allowed = TOLERANCE * max(1.0, logits.abs().max().item())
@@ -138,7 +202,19 @@ def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits
 
 
 def attempt(name: str, make: Callable[..., Result], *arguments: Any) -> Result:
-    """What `make` gives. Raises InputError where it fails: of a user's operations anything may not translate."""
+    """Run one step of an export.
+
+    Args:
+        name: Name of the format.
+        make: The step.
+        *arguments: Its arguments.
+
+    Returns:
+        What the step returns.
+
+    Raises:
+        InputError: If the step fails. A user's operations may contain anything that cannot be translated.
+    """
     try:
         return make(*arguments)
     except Exception as error:  # tracing, translation, checker and runtime have no class of errors in common
@@ -147,7 +223,7 @@ def attempt(name: str, make: Callable[..., Result], *arguments: Any) -> Result:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporter's remarks: packages that it could use, deprecations inside torch."""
+    """Hide the exporter's remarks on packages that it could use, and deprecation warnings from inside torch."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -162,9 +238,16 @@ def quiet() -> Iterator[None]:
 def preprocessing(
     image_shape: Sequence[int], classes: Sequence[str], mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> dict[str, Any]:
-    """What whoever runs an exported file must know: the images that it takes and what its logits mean.
+    """Describe what the user of an exported file must know: its input images and the meaning of its logits.
 
-    mean, std: of each channel, of pixels from 0 to 1; None where the data does not say.
+    Args:
+        image_shape: (channels, height, width) of an image.
+        classes: Names of the classes, in the order of the logits.
+        mean: Mean of each channel, of pixels from 0 to 1; None if unknown.
+        std: Standard deviation of each channel, of pixels from 0 to 1; None if unknown.
+
+    Returns:
+        The description, as plain data for JSON.
     """
     return {
         "input": {

@@ -1,4 +1,4 @@
-"""Statistics of results."""
+"""Statistics of results: intervals, agreement of rankings, Pareto fronts and mean curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,15 @@ from .errors import InputError
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Mean and half the width of its confidence interval (Student's t); the half width of one value is NaN."""
+    """Compute a mean and its confidence interval by Student's t distribution.
+
+    Args:
+        values: The values.
+        confidence: Probability that the interval covers, in (0, 1).
+
+    Returns:
+        The mean, and half the width of the interval in the unit of the values. For a single value this is NaN.
+    """
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
@@ -21,7 +29,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 
 
 class Interval(NamedTuple):
-    """An estimate and its bootstrap interval."""
+    """An estimate and its bootstrap interval.
+
+    Args:
+        value: The estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     value: float
     low: float
@@ -29,26 +43,51 @@ class Interval(NamedTuple):
 
 
 def kendall(scores: np.ndarray, reference: np.ndarray) -> float:
-    """Kendall's tau-b: 1 the same order, -1 the opposite; ties count half."""
+    """Compute Kendall's tau-b: 1 for the same order, -1 for the opposite; ties count half.
+
+    Args:
+        scores: (architectures,).
+        reference: (architectures,).
+
+    Returns:
+        The correlation, in [-1, 1].
+    """
     return float(kendalltau(scores, reference).statistic)
 
 
 def spearman(scores: np.ndarray, reference: np.ndarray) -> float:
-    """Spearman's rho: the correlation of the ranks."""
+    """Compute Spearman's rho, the correlation of the ranks.
+
+    Args:
+        scores: (architectures,).
+        reference: (architectures,).
+
+    Returns:
+        The correlation, in [-1, 1].
+    """
     return float(spearmanr(scores, reference).statistic)
 
 
 def precision_at_top(scores: np.ndarray, reference: np.ndarray, share: float = 0.05) -> float:
-    """Of the best `share` by the scores, how many are among the best `share` by the reference.
+    """Compute how many of the best by the scores are among the best by the reference.
 
-    Both sets have ceil(share * n) members; where ties lie across the border, each tied one counts its chance to be in.
+    Both sets have ceil(share * n) members. If ties cross the border of a set, each tied member counts with its
+    probability to be inside.
+
+    Args:
+        scores: (architectures,), larger is better.
+        reference: (architectures,), larger is better.
+        share: Size of both sets, as a share of all architectures.
+
+    Returns:
+        A share, in [0, 1].
     """
     k = max(1, math.ceil(share * len(scores)))
     return float((_chance_of_top(scores, k) * _chance_of_top(reference, k)).sum() / k)
 
 
 def _chance_of_top(values: np.ndarray, k: int) -> np.ndarray:
-    """The probability of each to be among the k largest, when ties are broken at random."""
+    """The probability that each value is among the k largest, when ties are broken at random."""
     border = np.sort(values)[-k]
     above, at = values > border, values == border
     return above + at * (k - above.sum()) / at.sum()
@@ -64,11 +103,23 @@ RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 def rank_agreement(
     scores: Sequence[float], reference: Sequence[float], resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Interval]:
-    """How far two orders of the same architectures agree: Kendall's tau, Spearman's rho, precision at the top 5 %.
+    """Measure how far two orders of the same architectures agree.
 
-    scores, reference: one number an architecture, larger is better. Intervals: percentiles over resamples of the
-    architectures with replacement. Raises InputError for fewer than 3, and where all of one side are equal:
-    there is no order to agree with.
+    The measures are Kendall's tau, Spearman's rho and the precision at the top 5 %.
+    The intervals are percentiles over resamples of the architectures with replacement.
+
+    Args:
+        scores: One number for each architecture, larger is better.
+        reference: The same of the reference.
+        resamples: Number of resamples.
+        confidence: Probability that an interval covers, in (0, 1).
+        seed: Seed of the resamples.
+
+    Returns:
+        By the name of the measure: its value and its interval.
+
+    Raises:
+        InputError: If there are fewer than 3 architectures, or if all numbers of one side are equal and give no order.
     """
     a, b = np.asarray(scores, dtype=float), np.asarray(reference, dtype=float)
     if len(a) != len(b) or len(a) < 3:
@@ -91,7 +142,14 @@ def rank_agreement(
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which points (value, cost) no other one dominates, cheapest first; of equal points the first."""
+    """Find the points that no other point dominates.
+
+    Args:
+        points: Pairs (value, cost); the value is maximized, the cost minimized.
+
+    Returns:
+        Indices of the points, cheapest first. Of equal points the first one is kept.
+    """
     front = []
     best = -math.inf
     for i in sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0])):
@@ -102,7 +160,13 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 class Band(NamedTuple):
-    """A mean over curves and half the width of its interval, at each x."""
+    """A mean over curves with its confidence interval.
+
+    Args:
+        x: Where the curves are read.
+        mean: The mean at each x.
+        half: Half the width of the interval at each x.
+    """
 
     x: list[float]
     mean: list[float]
@@ -110,10 +174,18 @@ class Band(NamedTuple):
 
 
 def mean_curve(curves: Sequence[Sequence[tuple[float, float]]], confidence: float = 0.95, most: int = 300) -> Band:
-    """The mean of curves whose (x, y) hold until the next x, over the range of x that all of them cover.
+    """Compute the mean of step curves over the range of x that all of them cover.
 
-    At every x of any curve, thinned to `most` of them with first and last; empty where no x is covered by all, and
-    where a curve is empty. The half width of a single curve is NaN.
+    The value of a curve holds until its next x. The mean is read at every x of any curve.
+
+    Args:
+        curves: Curves, each with its points (x, y).
+        confidence: Probability that the interval covers, in (0, 1).
+        most: Largest number of x. More are thinned out; the first and the last stay.
+
+    Returns:
+        The band. It is empty if no x is covered by all curves, or if a curve is empty. For a single curve the half
+        width is NaN.
     """
     sorted_curves = [sorted(curve) for curve in curves]
     if not all(sorted_curves) or not sorted_curves:

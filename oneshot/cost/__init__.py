@@ -1,4 +1,4 @@
-"""What networks and candidates cost: parameters, multiply-accumulates and measured latency."""
+"""The cost of networks and candidates: parameters, multiply-accumulates and measured latency."""
 
 from .counting import candidate_costs, count_multiply_accumulates, count_parameters, network_cost
 from .expected import ExpectedCost, multiply_accumulates, parameters

@@ -15,10 +15,18 @@ Measure = Callable[[nn.Module, ImageShape], float]
 
 
 def network_cost(space: SearchSpace, architecture: Architecture, image_shape: tuple[int, ...]) -> dict[str, int]:
-    """`parameters` and `multiply_accumulates` (of one image) of the network as it is used after training.
+    """Count the parameters and the multiply-accumulates of a network as it is used after training.
 
-    Counted on the meta device in evaluation mode, so an auxiliary head does not enter. A multiply-accumulate is
-    one multiplication with its addition, as papers count; batch norm, pools and activations are not counted.
+    The network is run on the meta device in evaluation mode, so an auxiliary head does not count. A multiply-accumulate
+    is one multiplication with its addition, as papers count. Batch norm, pools and activations do not count.
+
+    Args:
+        space: The search space, which builds the network.
+        architecture: The architecture of the network.
+        image_shape: (channels, height, width) of an image.
+
+    Returns:
+        `parameters`, and `multiply_accumulates` for one image.
     """
     with torch.device("meta"):
         network = space.network(architecture).eval()
@@ -37,22 +45,45 @@ def network_cost(space: SearchSpace, architecture: Architecture, image_shape: tu
 
 
 def count_parameters(module: nn.Module, shape: ImageShape) -> int:
-    """Numbers that training moves."""
+    """Count the trained numbers of a module.
+
+    Args:
+        module: The module.
+        shape: Not used; it is here because all measures have it.
+
+    Returns:
+        The number of parameters.
+    """
     return sum(p.numel() for p in module.parameters())
 
 
 def count_multiply_accumulates(module: nn.Module, shape: ImageShape) -> int:
-    """Of one image of this shape, counted as in `network_cost`. module: on the meta device."""
+    """Count the multiply-accumulates of a module for one image, as `network_cost` does.
+
+    Args:
+        module: The module, on the meta device.
+        shape: (channels, height, width) of its input.
+
+    Returns:
+        The number of multiply-accumulates.
+    """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module.eval()(torch.empty(1, *shape, device="meta"))
     return counter.get_total_flops() // 2
 
 
 def candidate_costs(space: SearchSpace, measure: Measure) -> Tensor:
-    """(choices, candidates) of float64: what each candidate costs in all of its places together; zero for none.
+    """Measure what each candidate costs, summed over all its places in the network.
 
-    measure: (module on the meta device, its input's image shape) -> cost. Stem, classifier and the convolutions
-    of a cell's inputs are no candidates and do not enter.
+    The stem, the classifier and the convolutions at a cell's inputs are not candidates and do not count. The candidate
+    `none` costs 0.
+
+    Args:
+        space: The search space.
+        measure: From (module on the meta device, image shape of its input) to its cost.
+
+    Returns:
+        Tensor (choices, candidates) of float64, in the unit of `measure`.
     """
     table = torch.zeros(space.shape, dtype=torch.float64)
     with torch.device("meta"):

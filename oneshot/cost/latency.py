@@ -1,4 +1,4 @@
-"""Measured latencies of a space's candidates: their table, its file, and the expected latency."""
+"""Measured latencies of the candidates of a space: the table, its file, and the expected latency."""
 
 import json
 import math
@@ -28,21 +28,42 @@ Place = tuple[str, ImageShape, tuple[int, ...]]  # candidate, shape of its input
 
 
 def latency(
-    space: SearchSpace, table: str, weight: float, form: str = "additive", reference: float | None = None
+    space: SearchSpace, table: str, weight: float = 0.1, form: str = "additive", reference: float | None = None
 ) -> ExpectedCost:
-    """The expected latency of the candidates, in ms. table: a file of scripts/latency.py."""
+    """The expected latency of the candidates, in ms for a batch.
+
+    Args:
+        space: The search space.
+        table: Path of a file that `oneshot latency` has written for this space.
+        weight: Weight of the cost, as in `ExpectedCost`.
+        form: "additive" or "multiplicative".
+        reference: Latency in ms that counts as 1. None is 1, for the additive form only.
+
+    Returns:
+        The cost for an architect or for `Priced`.
+
+    Raises:
+        InputError: If the file is not a complete table of this space, and as `ExpectedCost` does.
+    """
     if not isinstance(table, str) or not table:
-        raise InputError(f"cost.table={table!r}: must be the path of a file of scripts/latency.py")
+        raise InputError(f"cost.table={table!r}: must be the path of a file that `oneshot latency` wrote")
     read = LatencyTable.read(Path(table), space)
     return ExpectedCost(read.medians(space), weight, form, reference)
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Measured latencies and what they were measured on; its JSON file is what `latency` reads.
+    """Measured latencies and what they were measured on. `latency` reads its JSON file.
 
-    rows: choice -> candidate -> {"median_ms", "spread_ms"}, of a batch, summed over the places of the candidate.
-    settings, image_shape: sizes of the networks, for the reader: they may be those of the final network.
+    Args:
+        space: Fingerprint of the space.
+        device: Kind of device and name of the hardware.
+        dtype: Data type of weights and images.
+        batch: Number of images in a forward pass.
+        image_shape: (channels, height, width). For the reader only.
+        settings: Sizes of the networks. For the reader only; they may be those of the final network.
+        versions: Version by package.
+        rows: By choice and candidate: `median_ms` and `spread_ms` for a batch, summed over all places of the candidate.
     """
 
     space: str  # fingerprint
@@ -55,10 +76,18 @@ class LatencyTable:
     rows: dict[str, dict[str, dict[str, float]]]
 
     def to_json(self) -> str:
+        """Return the content of the file that `read` reads."""
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2) + "\n"
 
     def medians(self, space: SearchSpace) -> Tensor:
-        """(choices, candidates) of float64, ms."""
+        """Return the median latencies as a table for `ExpectedCost`.
+
+        Args:
+            space: The search space of this table.
+
+        Returns:
+            Tensor (choices, candidates) of float64, in ms.
+        """
         table = torch.zeros(space.shape, dtype=torch.float64)
         for i, choice in enumerate(space.choices):
             for k, name in enumerate(choice.candidates):
@@ -67,7 +96,18 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: Path, space: SearchSpace) -> "LatencyTable":
-        """Raises InputError that names the field when the file is no complete table of this space."""
+        """Read the file of a table.
+
+        Args:
+            path: The file.
+            space: The search space that it must belong to.
+
+        Returns:
+            The table.
+
+        Raises:
+            InputError: If the file is not a complete table of this space. The message names the field.
+        """
         where, text = str(path), read_text(path)
         try:
             content = json.loads(text)
@@ -82,7 +122,7 @@ class LatencyTable:
         if content.get("space") != space.fingerprint:
             raise InputError(
                 f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is "
-                f"{space.fingerprint!r}; scripts/latency.py measures a table for it"
+                f"{space.fingerprint!r}; `oneshot latency` measures a table for it"
             )
         kinds = {"device": str, "dtype": str, "batch": int, "image_shape": list, "settings": dict, "versions": dict}
         for field, kind in kinds.items():
@@ -98,6 +138,7 @@ class LatencyTable:
 
 
 def _checked_rows(rows: Any, space: SearchSpace, where: str) -> dict[str, dict[str, dict[str, float]]]:
+    """The rows of a file, if they have exactly the choices and the candidates of the space."""
     where = f"{where}: field 'rows'"
     if not isinstance(rows, dict):
         raise InputError(f"{where} must map each choice to its candidates")
@@ -125,7 +166,7 @@ def _checked_rows(rows: Any, space: SearchSpace, where: str) -> dict[str, dict[s
 
 
 def _is_time(value: Any) -> bool:
-    """A finite number, at least 0 and below a year in ms."""
+    """Whether this is a finite number from 0 to about a year in ms."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 3e10
 
 
@@ -138,11 +179,26 @@ def measure_latency(
     repeats: int = 20,
     warmup: int = 3,
 ) -> LatencyTable:
-    """The latency of every candidate on this device: forward pass of a batch, evaluation mode, channels-last.
+    """Measure the latency of every candidate on a device.
 
-    A candidate is measured once for each shape and stride. Its latency is the median of `repeats` (at least 2),
-    its spread the difference of their quartiles; both are summed over the places that share the measurement.
-    Raises InputError for an unknown dtype and numbers out of range.
+    What is timed is the forward pass of a batch in evaluation mode, channels-last. A candidate is measured once for
+    each input shape and stride. Its latency is the median over the repeats, and its spread is the difference of their
+    quartiles. Both are summed over the places that share the measurement.
+
+    Args:
+        space: The search space.
+        image_shape: (channels, height, width) of an image, for the table's file.
+        device: Where to compute.
+        dtype: "float32", "float64", "bfloat16" or "float16".
+        batch: Number of images in a forward pass.
+        repeats: Number of timed repeats, at least 2.
+        warmup: Number of repeats before these that are not timed.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: If the dtype is unknown or a number is out of range.
     """
     check_timing(dtype, repeats, warmup)
     check_integer("batch", batch, 1, LARGEST)
@@ -170,7 +226,7 @@ def measure_latency(
 def _times(
     modules: Mapping[Place, nn.Module], device: torch.device, dtype: torch.dtype, batch: int, repeats: int, warmup: int
 ) -> dict[Place, list[float]]:
-    """Milliseconds of a call, `repeats` of each module."""
+    """Milliseconds of a forward pass: `repeats` numbers for each module."""
     like: Any = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
     inputs = {shape: torch.randn(batch, *shape).to(**like) for _, shape, _ in modules}
     calls = {place: partial(module.to(**like), inputs[place[1]]) for place, module in modules.items()}

@@ -1,4 +1,4 @@
-"""How long calls take on a device, and which device that was."""
+"""Times of calls on a device, and the name of the device."""
 
 import copy
 import platform
@@ -21,7 +21,13 @@ Name = TypeVar("Name")
 
 
 class Latency(NamedTuple):
-    """Of one call, in milliseconds: the quartiles over the repeats."""
+    """The latency of one call in milliseconds: quartiles over the repeats.
+
+    Args:
+        first_quartile_ms: A quarter of the repeats took less.
+        median_ms: Half of the repeats took less.
+        third_quartile_ms: Three quarters of the repeats took less.
+    """
 
     first_quartile_ms: float
     median_ms: float
@@ -37,11 +43,25 @@ def network_latency(
     repeats: int = 50,
     warmup: int = 5,
 ) -> dict[int, Latency]:
-    """Forward passes of a copy of the network, evaluation mode, channels-last, for each number of images a call.
+    """Measure the forward pass of a network for each batch size: evaluation mode, channels-last.
 
-    One call at a time, and the device is waited for behind it: on an accelerator the time to launch it counts.
-    repeats: at least 2. Raises InputError for an unknown dtype, numbers out of range, and a dtype or a batch that
-    the device cannot compute.
+    A copy of the network is measured. Calls are made one at a time, and each waits for the device. On an accelerator
+    the time to launch a call is therefore included.
+
+    Args:
+        network: The network.
+        image_shape: (channels, height, width) of an image.
+        device: Where to compute.
+        dtype: "float32", "float64", "bfloat16" or "float16".
+        batches: Numbers of images in a forward pass.
+        repeats: Number of timed repeats, at least 2.
+        warmup: Number of repeats before these that are not timed.
+
+    Returns:
+        The latency by the number of images.
+
+    Raises:
+        InputError: If the dtype is unknown, a number is out of range, or the device cannot compute in this dtype.
     """
     check_timing(dtype, repeats, warmup)
     check_batches(batches)
@@ -57,7 +77,7 @@ def network_latency(
 
 
 def check_batches(batches: Sequence[int]) -> None:
-    """Raise InputError unless these are one or more different numbers of images."""
+    """Raise InputError unless these batches are one or more different numbers of images."""
     if not isinstance(batches, list | tuple) or not batches:
         raise InputError(f"batches={batches!r}: must be a list of numbers of images, as [1,64]")
     for n in batches:
@@ -67,7 +87,16 @@ def check_batches(batches: Sequence[int]) -> None:
 
 
 def check_timing(dtype: str, repeats: int, warmup: int) -> None:
-    """Raise InputError for an unknown dtype and numbers out of range."""
+    """Check the settings of a measurement.
+
+    Args:
+        dtype: Name of a data type.
+        repeats: Number of timed repeats.
+        warmup: Number of repeats that are not timed.
+
+    Raises:
+        InputError: If the dtype is unknown or a number is out of range.
+    """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     check_integer("repeats", repeats, 2, 100_000)
@@ -77,9 +106,19 @@ def check_timing(dtype: str, repeats: int, warmup: int) -> None:
 def times(
     calls: Mapping[Name, Callable[[], Any]], device: torch.device, repeats: int, warmup: int, together: int = 1
 ) -> dict[Name, list[float]]:
-    """Milliseconds of each call, `repeats` of them, in rounds over all calls: a drift meets all alike.
+    """Time calls in rounds: each round makes every call once, so that a slow drift of the machine affects all alike.
 
-    together: calls that one wait for the device is shared by. No gradients are kept.
+    No gradients are kept.
+
+    Args:
+        calls: The calls by name.
+        device: The device that they compute on.
+        repeats: Number of timed rounds.
+        warmup: Number of rounds before these that are not timed.
+        together: Number of repetitions of a call that share one wait for the device.
+
+    Returns:
+        By name: milliseconds of one call, `repeats` numbers.
     """
     found: dict[Name, list[float]] = {name: [] for name in calls}
     with torch.no_grad():
@@ -96,7 +135,7 @@ def times(
 
 
 def device_name(device: torch.device) -> str:
-    """The kind of device and the name of the hardware; on the CPU also the threads that torch computes with."""
+    """Name the kind of device and the hardware; on the CPU also the number of threads that torch uses."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     if device.type == "cpu":
@@ -106,7 +145,7 @@ def device_name(device: torch.device) -> str:
 
 
 def processor() -> str:
-    """The processor's own name where the system tells it, else its architecture."""
+    """Name the processor if the system tells, else its architecture."""
     try:
         lines = PROCESSORS.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):

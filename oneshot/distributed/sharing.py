@@ -1,10 +1,10 @@
-"""One network computed by several processes, each with its share of every batch: the numbers of one process.
+"""One network computed by several processes, each with its share of every batch, with the numbers of one process.
 
-A module that is shared is to its caller what it was: a function of a whole batch, gates and weights that gives the
-logits of the whole batch, with the gradients of one process, on each process. So what calls it knows nothing of
-processes: neither an architect with inner gradients and rewards of its own nor a criterion that is no mean.
-Inside, a process computes its rows of the batch; batch statistics and gradients are brought together (collectives.py).
-DDP's hooks cannot do that: they see neither `torch.autograd.grad` nor `functional_call`.
+To its caller, a shared module is what it was before. It maps a whole batch, gates and weights to the logits of the
+whole batch, with the gradients of a single process, on each process. Its callers know nothing of processes, neither an
+architect with inner gradients and rewards of its own nor a criterion that is not a mean. Inside, each process computes
+its rows of the batch; batch statistics and gradients are combined (collectives.py). The hooks of DDP cannot do that:
+they see neither `torch.autograd.grad` nor `functional_call`.
 """
 
 from functools import partial
@@ -25,13 +25,22 @@ MASKS = (functional.dropout, functional.dropout1d, functional.dropout2d, functio
 
 
 def share(module: nn.Module, batch_size: int) -> None:
-    """Let all processes compute this module together: forward(x) or forward(x, gates), x and output by examples.
+    """Let all processes compute a module together.
 
-    x and output: tensors, or tuples of them, with an example a row. The same as in one process, to rounding: all that
-    treats examples one by one, torch's batch norm and dropout, whatever module calls them, and drop path. Not the
-    same: what else mixes examples, and a module's own draws, of which each process makes the same for its rows. A batch
-    with fewer rows than processes is computed whole by each. Does nothing in one process.
-    Raises InputError where batch_size is below the number of processes.
+    The module's forward is forward(x) or forward(x, gates). x and the output are tensors, or tuples of tensors, with
+    one row for each example.
+
+    Up to rounding, the result is the same as in one process for everything that treats examples one by one, for torch's
+    batch norm and dropout, whatever module calls them, and for drop path. It is not the same for other operations that
+    mix examples. A module's own random draws are repeated by each process for its own rows. A batch with fewer rows
+    than processes is computed whole by each process. In a single process nothing is changed.
+
+    Args:
+        module: The module, changed in place.
+        batch_size: Number of examples in a batch.
+
+    Raises:
+        InputError: If `batch_size` is below the number of processes.
     """
     check_batch(batch_size, processes())
     if processes() > 1 and not isinstance(module.forward, _Shared):
@@ -39,7 +48,15 @@ def share(module: nn.Module, batch_size: int) -> None:
 
 
 def check_batch(batch_size: int, number: int) -> None:
-    """Raise InputError unless each of so many processes has something of a batch."""
+    """Raise InputError unless each process gets an example of a batch.
+
+    Args:
+        batch_size: Number of examples in a batch.
+        number: Number of processes.
+
+    Raises:
+        InputError: If there are fewer examples than processes.
+    """
     if batch_size < number:
         raise InputError(f"data.batch_size={batch_size}: must be at least the number of processes, {number}")
 
@@ -64,7 +81,7 @@ class _Shared:
 
 
 class _Bare(nn.Module):
-    """A module's forward as it was, without the module's hooks, which have been called with the whole batch."""
+    """The forward of a module without the module's hooks, which have already seen the whole batch."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -75,7 +92,7 @@ class _Bare(nn.Module):
 
 
 class _InShare(TorchFunctionMode):
-    """Inside, torch's functions that look at more than one example do so across the processes."""
+    """Inside, torch's functions that use more than one example do so across the processes."""
 
     def __init__(self, share: Share) -> None:
         super().__init__()
@@ -108,10 +125,24 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """torch.nn.functional.batch_norm with the statistics of the whole batch, in at least float32.
+    """Compute torch.nn.functional.batch_norm with the statistics of the whole batch, in at least float32.
 
-    y: (rows of this process, channels, ...). Means and variances of the shares are combined by the formula of Chan,
-    Golub and LeVeque (1979): one collective, and one in the backward pass.
+    Means and variances of the shares are combined by the formula of Chan, Golub and LeVeque (1979). This takes one
+    collective, and one more in the backward pass.
+
+    Args:
+        share: The share of this process.
+        y: The rows of this process, (own examples, channels, ...).
+        running_mean: (channels,), updated in training; may be None.
+        running_var: (channels,), updated in training; may be None.
+        weight: (channels,) or None.
+        bias: (channels,) or None.
+        training: Whether the statistics of the batch are used.
+        momentum: Weight of the batch in the running statistics.
+        eps: Added to the variance.
+
+    Returns:
+        The normalized rows, with the shape and the dtype of y.
     """
     if not training:
         return functional.batch_norm(y, running_mean, running_var, weight, bias, False, momentum, eps)

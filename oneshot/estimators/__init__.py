@@ -1,4 +1,4 @@
-"""From an architecture to its scores."""
+"""Estimators: functions from architectures to their scores."""
 
 from .base import Estimator
 from .logged import LoggedEstimator

@@ -1,4 +1,4 @@
-"""The files of a log of queries: read as data, each row checked, with limits on their size."""
+"""The files of a log of queries: read as data, with every row checked and the size limited."""
 
 import json
 import os
@@ -15,7 +15,15 @@ MAX_BYTES = 1 << 30
 
 
 def names_of(query: Query, space: SearchSpace) -> dict[str, Any]:
-    """What a row says of the query itself."""
+    """Describe a query in the fields of a log's row.
+
+    Args:
+        query: The query.
+        space: Its search space, which gives the notation.
+
+    Returns:
+        The fields notation, architecture, fidelity and parent.
+    """
     return {
         "notation": space.notation(query.architecture),
         "architecture": list(query.architecture.decisions),
@@ -25,17 +33,30 @@ def names_of(query: Query, space: SearchSpace) -> dict[str, Any]:
 
 
 def timings_of(path: Path) -> Path:
-    """The file of the clocks beside a log."""
+    """Name the file that holds the times of the log at this path."""
     return path.with_suffix(".timings.jsonl")
 
 
 def ahead_of(path: Path) -> Path:
-    """The file of the answers that wait for their turn, beside a log."""
+    """Name the file that holds the early answers of the log at this path: those that wait for earlier queries."""
     return path.with_suffix(".ahead.jsonl")
 
 
 def read_log(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
-    """The rows of a log with their clocks, none where these are lost. A last line that was cut off is taken out."""
+    """Read the rows of a log together with their times.
+
+    Rows whose times are lost get 0 seconds. A last line that was cut off is removed from the file.
+
+    Args:
+        path: The log, a file of JSON lines.
+        space: The search space of the queries.
+
+    Returns:
+        The rows in their order, each with `seconds` and `elapsed`.
+
+    Raises:
+        InputError: If a line is not the next query of this space, or if the file is too large or cannot be read.
+    """
     rows = _queries(path, space)
     timings: list[dict[str, Any]] = []
     for row in read_rows(timings_of(path))[: len(rows)]:
@@ -50,7 +71,19 @@ def read_log(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
 
 
 def read_ahead(path: Path, space: SearchSpace, logged: int) -> dict[Query, dict[str, Any]]:
-    """The answers that waited for their turn, but for those that had it: so many rows are in the log."""
+    """Read the answers that came before those of earlier queries.
+
+    Args:
+        path: The file of early answers.
+        space: The search space of the queries.
+        logged: Number of rows of the log. Answers to queries up to this number are left out, as the log has them.
+
+    Returns:
+        By query: its scores or error, and its seconds.
+
+    Raises:
+        InputError: If a line is not a query of this space, or if the file is too large or cannot be read.
+    """
     ahead: dict[Query, dict[str, Any]] = {}
     for row in _queries(path, space, in_order=False):
         if row["query"] > logged:
@@ -61,6 +94,7 @@ def read_ahead(path: Path, space: SearchSpace, logged: int) -> dict[Query, dict[
 
 
 def _queries(path: Path, space: SearchSpace, in_order: bool = True) -> list[dict[str, Any]]:
+    """The rows of a file, checked. A last line that was cut off is removed from the file."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
@@ -82,14 +116,14 @@ def _queries(path: Path, space: SearchSpace, in_order: bool = True) -> list[dict
 
 
 def _architecture(decisions: list[int], space: SearchSpace) -> Architecture:
-    """Raises ValueError or TypeError where it is none."""
+    """The architecture of these decisions. Raises ValueError or TypeError if they are none."""
     if not all(type(k) is int for k in decisions) or not space.is_valid(decisions):
         raise ValueError("architecture")
     return Architecture(space.fingerprint, tuple(decisions))
 
 
 def _check_row(row: Any, number: int | None, space: SearchSpace) -> None:
-    """Raise ValueError, KeyError or TypeError unless this is row `number` of a log, or (None) an answer ahead of it."""
+    """Raise ValueError, KeyError or TypeError unless this is row `number` of a log, or (None) an early answer."""
     if number is None:
         if type(row["query"]) is not int or not is_number(row["seconds"]):
             raise ValueError("query or seconds")

@@ -1,4 +1,4 @@
-"""Answers that are kept: a log of every query, answered from there after a restart; faults do not end a search."""
+"""Answers that are kept: every query goes to a log, a restart reads it, and errors do not end a search."""
 
 import math
 import time
@@ -23,22 +23,33 @@ FEWEST = 10  # queries before the share of failures counts
 
 
 class LoggedEstimator:
-    """An estimator whose answers go to a file, a JSON line a query, in the order of the queries.
+    """An estimator that writes its answers to a file, one JSON line for each query, in the order of the queries.
 
-    Queries that come again are answered without the estimator, and are written again, at no cost. Opened on a
-    file with rows, it answers from them as long as the queries are the same in the same order, so that whoever
-    asked is brought back to where it stopped. A query whose answer is an exception, or lacks a finite number,
-    has failed: it is written with its reason and answered by {}. More than `failures` of all queries (a share,
-    looked at from the tenth query on) raise InputError with the last reason.
+    A query that comes again is answered without the estimator and written again, at no cost. If the file already has
+    rows, the first queries are answered from them as long as they are the same queries in the same order. The caller is
+    thus brought back to where it stopped.
 
-    executor: what the estimator is called on, for each query apart; None: here, for all queries in one call. Answers
-    that are known before those of earlier queries wait for their turn in FILE.ahead.jsonl, which a restart reads too:
-    whatever ends the run, no query is estimated again whose answer had arrived.
+    A query has failed if its answer is an exception or holds a number that is not finite. It is written with the reason
+    and answered by {}. If more than `failures` of all queries have failed (checked from the tenth query on), the search
+    ends with the last reason.
 
-    Row: query (its number), notation, architecture, fidelity, parent, scores or error. Beside it, in
-    FILE.timings.jsonl, so that FILE.jsonl is the same in every run: query, seconds (cost of the answer), elapsed (since
-    the first query, without time between runs). In memory a row has both.
-    path: of FILE.jsonl; None keeps the rows in memory alone. Raises InputError for a file that does not fit.
+    An answer that arrives before those of earlier queries waits for its turn in FILE.ahead.jsonl, which a restart reads
+    too. However the run ends, no query is estimated again if its answer had arrived.
+
+    FILE.jsonl has a row for each query: query (its number), notation, architecture, fidelity, parent, and scores or
+    error. FILE.timings.jsonl has the times, so that FILE.jsonl is the same in every run: query, seconds (cost of the
+    answer) and elapsed (since the first query, without the time between runs). In memory a row has both.
+
+    Args:
+        estimator: The estimator that is called for new queries.
+        space: The search space of the queries.
+        path: The path of FILE.jsonl. None keeps the rows in memory only.
+        failures: Largest share of failed queries, in [0, 1].
+        executor: What runs the estimator, one call for each query. None makes one call for all queries in this process.
+
+    Raises:
+        InputError: If `failures` is out of range. Calls raise it if the file has other queries or cannot be read, and
+            if too many queries have failed.
     """
 
     def __init__(
@@ -61,7 +72,7 @@ class LoggedEstimator:
         self.failed: list[str] = []  # the reasons
 
     def open(self) -> None:
-        """Read the log, where there is one; the first call does, which is soon enough to own the file."""
+        """Read the log if there is one. The first call does this too; by then the run owns the file."""
         if not self.opened and self.path is not None:
             if self.path.exists():
                 self.logged = read_log(self.path, self.space)
@@ -71,7 +82,7 @@ class LoggedEstimator:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the first query, by the log where it was answered from there."""
+        """Seconds since the first query. While answers come from the log, the log's seconds."""
         if math.isnan(self.started) or len(self.rows) < len(self.logged):
             return self.base
         return self.base + time.monotonic() - self.started
@@ -96,7 +107,7 @@ class LoggedEstimator:
         return [dict(row.get("scores", {})) for row in self.rows[len(self.rows) - len(queries) :]]
 
     def _estimate(self, calls: Sequence[Sequence[Query]]) -> Iterator[tuple[Query, dict[str, Any]]]:
-        """Each query with its scores or error, and seconds, as they come; a call of several that fails is split."""
+        """Each query with its answer and seconds, as they arrive. A call with several queries that fails is split."""
         asked: dict[Query, float] = {}
 
         def timed() -> Iterator[Sequence[Query]]:
@@ -114,7 +125,7 @@ class LoggedEstimator:
                 yield query, {**answer, "seconds": seconds}
 
     def _settle(self, waiting: deque[Query]) -> None:
-        """Write what is known, in the order of the queries, up to the first that is not."""
+        """Write what is known, in the order of the queries, up to the first query without an answer."""
         while waiting and (waiting[0] in self.ahead or waiting[0] in self.known):
             query = waiting.popleft()
             known = query not in self.ahead
@@ -156,9 +167,9 @@ class LoggedEstimator:
 
 
 def _answers(found: Any, count: int) -> list[dict[str, Any]]:
-    """Scores or error of each of so many queries; one error where the call has failed.
+    """Scores or error of each of `count` queries; a single error if the call has failed.
 
-    Raises what is the fault of no architecture: a signal that ends the run, a full disk.
+    Raises what is no architecture's fault: a signal that ends the run, or a full disk.
     """
     try:
         if isinstance(found, Exception):

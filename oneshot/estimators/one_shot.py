@@ -1,9 +1,10 @@
-"""One-shot estimation: an architecture's accuracy with the weights that it inherits from a trained supernet."""
+"""One-shot estimation: the accuracy of an architecture with the weights that it inherits from a trained supernet."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ..architecture import Query
 from ..data import Part
@@ -13,13 +14,26 @@ from ..spaces.base import SearchSpace
 
 
 class OneShot:
-    """Accuracy and loss of single paths of a supernet (Bender et al., 2018; Guo et al., arXiv:1904.00420).
+    """Accuracy and loss of single paths of a trained supernet.
 
-    Nothing is trained: the supernet's batch norm takes the statistics of each batch. supernet: of this space, trained;
-    it and the images are moved to `device` once. part: images it was not trained on. images: how many of
-    them, each class its share, 0 for all. batch_size: images in one forward pass. A query's fidelity is the share
-    of those images that is looked at. Scores: `accuracy`, a share, and `negative_loss`, minus the mean of `criterion`.
-    Raises InputError for numbers out of range.
+    Nothing is trained. The batch norm of the supernet uses the statistics of each batch. The fidelity of a query is the
+    share of the images that are used. Scores: `accuracy`, a share, and `negative_loss`, minus the mean of `criterion`.
+
+    Args:
+        space: The search space.
+        supernet: A trained supernet of this space. It is moved to `device`.
+        part: Images (and labels) that the supernet was not trained on. They are moved to `device`.
+        criterion: From logits (batch, classes) and labels (batch,) to a scalar loss.
+        device: Where to compute; None is where the supernet is.
+        images: Number of images, each class with its share; 0 is all of them.
+        batch_size: Number of images in a forward pass, at least 2.
+
+    Raises:
+        InputError: If a number is out of range.
+
+    Reference:
+        Bender, Kindermans, Zoph, Vasudevan and Le, Understanding and simplifying one-shot architecture search, ICML
+        2018. Guo et al., Single path one-shot neural architecture search with uniform sampling, arXiv:1904.00420.
     """
 
     metrics = ("accuracy", "negative_loss")
@@ -29,8 +43,8 @@ class OneShot:
         space: SearchSpace,
         supernet: nn.Module,
         part: Part,
-        criterion: Criterion,
-        device: torch.device,
+        criterion: Criterion = functional.cross_entropy,
+        device: torch.device | None = None,
         images: int = 0,
         batch_size: int = 100,
     ) -> None:
@@ -38,10 +52,11 @@ class OneShot:
         check_integer("estimator.batch_size", batch_size, 2)
         if images > len(part):
             raise InputError(f"estimator.images={images}: the {part.name} part has {len(part)}")
-        self.space, self.criterion, self.device, self.batch_size = space, criterion, device, batch_size
-        self.supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.space, self.criterion, self.batch_size = space, criterion, batch_size
+        self.device = device or next(supernet.parameters()).device
+        self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.part = part.sample(images) if images else part
-        self.part.to(device)
+        self.part.to(self.device)
         self.shares = {len(self.part): self.part}  # by number of images
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:

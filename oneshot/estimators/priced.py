@@ -1,4 +1,4 @@
-"""The cost of an architecture beside the scores of another estimator."""
+"""The cost of an architecture, added to the scores of another estimator."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +9,16 @@ from .base import Estimator
 
 
 class Priced:
-    """Adds `cost`, the sum over the candidates that the network uses in the cost's own unit, and `reward`.
+    """Adds the scores `cost` and `reward` to those of another estimator.
 
-    reward = 1 - cost(1 - accuracy), as ENAS has it here: what a strategy with one objective maximizes under a cost.
-    What does not depend on the choices (stem, head) is not counted.
+    `cost` is the sum over the candidates that the network uses, in the cost's own unit. What does not depend on the
+    choices (stem, head) is not counted. `reward` = 1 - cost(1 - accuracy), as in this package's ENAS. A strategy with a
+    single objective can maximize it to search under a cost.
+
+    Args:
+        estimator: An estimator that gives `accuracy`.
+        space: The search space.
+        cost: The cost, with its weight and its form.
     """
 
     adds = ("cost", "reward")

@@ -1,4 +1,4 @@
-"""Tabular benchmarks: accuracies that somebody trained for, read from a file (NAS-Bench-201, arXiv:2001.00326)."""
+"""Tabular benchmarks: accuracies of architectures that others have trained, read from a file."""
 
 import csv
 import math
@@ -14,13 +14,23 @@ NOTATION = "arch"
 
 
 class Tabular:
-    """The accuracy of every architecture of a space, from a table.
+    """The accuracy of every architecture of a space, from a table such as NAS-Bench-201's.
 
-    table: a CSV file with a row for every architecture: column `arch` holds `space.notation`, and each data set has
-    the columns NAME-val, which answers queries, and NAME-test, which `report` alone reads, both in percent. dataset:
-    NAME. The table has one fidelity: a query of any other is answered alike. Score: `accuracy`, a share.
-    Raises InputError that names line and column of what cannot be used, for a table with missing, doubled
-    or foreign architectures too.
+    The table is a CSV file with one row for each architecture. Column `arch` holds the notation of the architecture
+    (`space.notation`). Each data set has two columns in percent: NAME-val answers queries, and NAME-test is read by
+    `report` only. The table has one fidelity, so the fidelity of a query changes nothing. Score: `accuracy`, a share.
+
+    Args:
+        space: The search space.
+        table: Path of the CSV file.
+        dataset: NAME, the data set.
+
+    Raises:
+        InputError: If the file cannot be used; the message names line and column. Also if architectures of the space
+            are missing, come twice, or belong to another space.
+
+    Reference:
+        Dong and Yang, NAS-Bench-201: Extending the scope of reproducible neural architecture search, arXiv:2001.00326.
     """
 
     metrics = ("accuracy",)
@@ -47,7 +57,15 @@ class Tabular:
         return [{"accuracy": self._row(query.architecture)[0] / 100} for query in queries]
 
     def report(self, architecture: Architecture) -> dict[str, float]:
-        """Accuracies as shares; regrets, what the best row has more, in percentage points."""
+        """Report what the table knows of an architecture, also its test accuracy.
+
+        Args:
+            architecture: An architecture of the space.
+
+        Returns:
+            `validation_accuracy` and `test_accuracy`, both shares; `validation_regret` and `test_regret`, the distance
+            to the best row in percentage points.
+        """
         validation, test = self._row(architecture)
         return {
             "validation_accuracy": validation / 100,
@@ -61,7 +79,7 @@ class Tabular:
 
 
 def _every(space: SearchSpace) -> Iterator[Architecture]:
-    """All architectures, in the order of their decisions."""
+    """All architectures of a space, in the order of their decisions."""
     prefixes: list[tuple[int, ...]] = [()]
     while prefixes:
         prefix = prefixes.pop()
@@ -72,7 +90,7 @@ def _every(space: SearchSpace) -> Iterator[Architecture]:
 
 
 def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
-    """Notation -> validation and test accuracy in percent."""
+    """Validation and test accuracy in percent, by notation."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"estimator.table={path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")

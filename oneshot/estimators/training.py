@@ -1,4 +1,4 @@
-"""Stand-alone training: an architecture's accuracy behind a short training of its own, the costly reference."""
+"""Stand-alone training: the accuracy of an architecture after a short training of its own, the costly reference."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +24,30 @@ SMALLEST_IMAGE = 8
 class Training:
     """Trains each architecture from scratch on the weight part and measures it on the architecture part.
 
-    spaces: (image_shape, cells, channels) -> the space in these sizes. data: its test images are not read. trainer:
-    epochs -> a pytorch_lightning Trainer. retrain: (network, data, seed) -> the module that is trained.
-    epochs; fraction: of the weight part; resolution: pixels a side, 0 for the data's own; cells, channels: of the
-    network. fidelity: which of these a query's fidelity scales; successive halving and Hyperband were made for
-    `epochs`. folder: where weights are kept for children; a query that names a parent starts from the parent's
-    weights wherever name and shape agree (Real et al., arXiv:1703.01041); None: always from scratch.
-    All networks share one seed: what is trained is a function of (seed, query). Score: `accuracy`, a share.
-    Raises InputError for numbers out of range.
+    If a query names a parent and `folder` is given, the training starts from the parent's weights wherever name and
+    shape agree (Real et al.). All networks share one seed: what is trained depends only on the seed and the query.
+    Score: `accuracy`, a share.
+
+    Args:
+        spaces: From (image shape, cells, channels) to the search space in these sizes.
+        data: The images. The test images are not read.
+        trainer: From a number of epochs to a pytorch_lightning Trainer.
+        retrain: From (network, data, seed) to the module that is trained.
+        epochs: Epochs of each training, from 1 to 100,000.
+        fraction: Share of the weight part that is trained on, in (0, 1].
+        resolution: Height and width of the images in pixels, up to 4096; 0 is the data's own.
+        cells: Cells of the trained networks, as the space counts them.
+        channels: Channels of the first cell of the trained networks.
+        fidelity: What a query's fidelity scales: "epochs", "fraction", "resolution", "cells" or "channels". Successive
+            halving and Hyperband were made for "epochs".
+        seed: Seed of initial weights and of training.
+        folder: Where the weights of trained networks are kept for their children. None trains always from scratch.
+
+    Raises:
+        InputError: If a number is out of range.
+
+    Reference:
+        Real et al., Large-scale evolution of image classifiers, arXiv:1703.01041 (inherited weights).
     """
 
     metrics = ("accuracy",)
@@ -42,11 +58,11 @@ class Training:
         data: ImageData,
         trainer: Callable[[int], pl.Trainer],
         retrain: Callable[[nn.Module, TrainAndTest, int], Retrain],
-        epochs: int,
-        fraction: float,
-        resolution: int,
-        cells: int,
-        channels: int,
+        epochs: int = 3,
+        fraction: float = 1.0,
+        resolution: int = 0,
+        cells: int = 8,
+        channels: int = 16,
         fidelity: str = "epochs",
         seed: int = 0,
         folder: Path | None = None,
@@ -84,7 +100,7 @@ class Training:
         return module.test_accuracy
 
     def _scaled(self, fidelity: float) -> dict[str, float]:
-        """The knobs of this fidelity: whole numbers, at least 1; a resolution is a multiple of 4."""
+        """The sizes at this fidelity: whole numbers of at least 1; a resolution is a multiple of 4."""
         knobs = dict(self.knobs)
         name, full = self.fidelity, knobs[self.fidelity]
         if name == "fraction":
@@ -118,6 +134,6 @@ class Training:
 
 
 def _shape(parts: TrainAndTest) -> tuple[int, int, int]:
-    """(channels, height, width) of a batch."""
+    """(channels, height, width) of the images."""
     x, _ = parts.training.first()
     return x.shape[1], x.shape[2], x.shape[3]

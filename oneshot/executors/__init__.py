@@ -1,4 +1,4 @@
-"""Where calls run: in this process, in others of this machine, on a cluster."""
+"""Executors: where calls run, in this process, in other processes of this machine, or on a cluster."""
 
 from .base import Executor, WorkerLost
 from .inline import Inline

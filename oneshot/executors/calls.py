@@ -1,6 +1,6 @@
-"""A call as bytes: what travels to a worker, how the worker answers it, and what comes back.
+"""A call as bytes: what is sent to a worker, how the worker answers, and what comes back.
 
-Pickles, so for workers of the same user alone: they are never read from a folder that a run was given.
+The bytes are pickles, so they are only for workers of the same user. They are never read from the folder of a run.
 """
 
 import os
@@ -15,7 +15,13 @@ from ..errors import InputError, named
 
 
 class Function(NamedTuple):
-    """A pickled function, and what is needed to load it elsewhere: the caller's working folder and import path."""
+    """A pickled function, with what is needed to load it elsewhere.
+
+    Args:
+        content: The pickle.
+        folder: The caller's working folder.
+        path: The caller's import path.
+    """
 
     content: bytes
     folder: str
@@ -23,11 +29,21 @@ class Function(NamedTuple):
 
 
 class Unfit(Exception):
-    """The call could not be made, or its result not sent: a fault of the caller's and of no single item."""
+    """The call could not be made, or its result could not be sent. No single item is to blame."""
 
 
 def pack(thing: Any) -> bytes:
-    """Pickle a function or an item. Raises InputError that names what cannot be."""
+    """Pickle a function or an item.
+
+    Args:
+        thing: What is to be sent.
+
+    Returns:
+        The pickle.
+
+    Raises:
+        InputError: If it cannot be pickled. The message names it.
+    """
     try:
         return pickle.dumps(thing)
     except Exception as error:  # what pickling raises depends on the thing
@@ -35,12 +51,20 @@ def pack(thing: Any) -> bytes:
 
 
 def packed_function(function: Callable[..., Any]) -> bytes:
-    """The function with where it was; each of its calls begins with this."""
+    """Pickle a function with the caller's folder and import path. Each of its calls begins with these bytes."""
     return pickle.dumps(Function(pack(function), os.getcwd(), tuple(sys.path)))
 
 
 def answer(function: bytes, item: bytes) -> bytes:
-    """In a worker: the pickled result of the call, or the Exception that it raised; never raises one itself."""
+    """Make a call in a worker. This function never raises an exception itself.
+
+    Args:
+        function: Bytes from `packed_function`.
+        item: Bytes from `pack`.
+
+    Returns:
+        The pickled result, or the pickled Exception that the call raised.
+    """
     try:
         loaded, argument = _load(function), pickle.loads(item)
     except Exception as error:
@@ -56,7 +80,17 @@ def answer(function: bytes, item: bytes) -> bytes:
 
 
 def unpack(content: bytes) -> Any:
-    """What `answer` has pickled. Raises InputError where the call could not be made."""
+    """Read what `answer` has returned.
+
+    Args:
+        content: The bytes from the worker.
+
+    Returns:
+        The result of the call, or the Exception that it raised.
+
+    Raises:
+        InputError: If the call could not be made.
+    """
     outcome = pickle.loads(content)
     if isinstance(outcome, Unfit):
         raise InputError(str(outcome))
@@ -72,7 +106,7 @@ def _load(content: bytes) -> Callable[..., Any]:
 
 
 def _pickled_error(error: Exception) -> bytes:
-    """The error with the worker's trace; as a RuntimeError where it cannot be sent, or not be made again there."""
+    """The pickled error with the worker's traceback, or a RuntimeError if the error cannot be pickled and read back."""
     error.add_note(f"in a worker:\n{traceback.format_exc()}")
     try:
         content = pickle.dumps(error)

@@ -7,7 +7,7 @@ from .base import Executor, Item, Result
 
 
 class Inline(Executor):
-    """One worker, which is the caller: nothing is pickled, nothing can be lost."""
+    """Runs calls in this process. Nothing is pickled, and no worker can be lost."""
 
     def __init__(self) -> None:
         self.workers, self.threads = 1, os.cpu_count() or 1

@@ -23,15 +23,29 @@ MOST = 1024
 
 
 class Worker(NamedTuple):
+    """A process and the caller's end of the pipe to it.
+
+    Args:
+        process: The process.
+        connection: The caller's end of the pipe.
+    """
+
     process: BaseProcess
     connection: Connection
 
 
 class Processes(Remote):
-    """Spawned processes, started when they are needed and kept; one that ends is noticed at once and replaced.
+    """Runs calls in other processes of this machine.
 
-    A pool of concurrent.futures would not do: there a process that ends takes the calls of all others with it.
-    workers: how many. They end with the caller, however it ends.
+    Processes are spawned when they are needed and then kept. One that ends is noticed at once and replaced. (In a pool
+    of concurrent.futures, a process that ends would take the calls of all others with it.) The processes end with the
+    caller, however it ends.
+
+    Args:
+        workers: Number of processes, from 1 to 1024. Each gets its share of the CPU threads.
+
+    Raises:
+        InputError: If the number is out of range.
     """
 
     def __init__(self, workers: int = 2) -> None:
@@ -90,7 +104,7 @@ def _spawn() -> Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """The worker: answers calls until the caller closes its end, or is no more."""
+    """The worker's loop: answer calls until the caller closes its end of the pipe or is gone."""
     for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)  # in processes that it starts too
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
@@ -110,7 +124,7 @@ def _end_with_the_caller() -> None:
 
 
 def _end(worker: Worker) -> None:
-    """It ends by itself when it is idle and our end is closed, else by force."""
+    """End a worker. An idle one ends by itself when our end of the pipe is closed, a busy one is killed."""
     worker.connection.close()
     worker.process.join(GRACE)
     worker.process.kill()

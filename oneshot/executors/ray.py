@@ -1,4 +1,4 @@
-"""Calls on a Ray cluster (Moritz et al., arXiv:1712.05889): of this machine, or of many."""
+"""Calls on a Ray cluster, on this machine or on many."""
 
 import os
 import signal
@@ -24,7 +24,13 @@ MOST = 100_000
 
 
 class Waiting(NamedTuple):
-    """A call that has no worker yet."""
+    """A call that has no worker yet.
+
+    Args:
+        number: Number of the call.
+        function: Bytes of the function (calls.py).
+        item: Bytes of the item (calls.py).
+    """
 
     number: int
     function: bytes
@@ -32,13 +38,25 @@ class Waiting(NamedTuple):
 
 
 class Ray(Remote):
-    """Actors, which Ray places and of which each answers one call after the other.
+    """Runs calls in actors of a Ray cluster. Each actor answers one call after the other.
 
-    workers: how many at most; with fewer the calls wait. cpus, gpus: what Ray sets aside for each, gpus may be a
-    fraction; cpus=None: with a cluster of this machine its share of the cores, else 1. address: "local" starts a
-    cluster of this machine, which ends with `close`; "auto" or HOST:PORT joins one whose nodes see the same files.
-    Where the process is in a cluster already, that is used. A call whose node dies is made again on another.
-    Raises InputError without Ray, without a cluster, and where none of its nodes could hold a worker.
+    If this process is already connected to a cluster, that one is used. A call whose node dies is made again on
+    another.
+
+    Args:
+        workers: Largest number of actors, from 1 to 100,000. If fewer find a place, calls wait for them.
+        cpus: CPUs that Ray reserves for each actor, also its CPU threads. None is this machine's CPUs divided by
+            `workers` if `address` is "local", else 1.
+        gpus: GPUs that Ray reserves for each actor. May be a fraction: 0.5 puts two actors on a GPU.
+        address: "local" starts a cluster on this machine, which ends with `close`. "auto" or HOST:PORT joins a cluster
+            whose nodes see the same files.
+
+    Raises:
+        InputError: If a number is out of range, Ray is not installed, there is no such cluster, or none of its nodes
+            has enough CPUs and GPUs for an actor.
+
+    Reference:
+        Moritz et al., Ray: A distributed framework for emerging AI applications, arXiv:1712.05889.
     """
 
     def __init__(self, workers: int = 2, cpus: int | None = None, gpus: float = 0, address: str = LOCAL) -> None:
@@ -63,7 +81,7 @@ class Ray(Remote):
         return self.calls
 
     def wait(self) -> list[tuple[Hashable, bytes | WorkerLost]]:
-        """A worker that lives takes what waits, so that calls go on where there is room for fewer than were asked."""
+        """Wait for an answer. Workers that live take the waiting calls, so fewer workers than asked for are enough."""
         while True:
             self._hand_out()
             (ready,), _ = self.ray.wait([*self.busy, *self.starting], num_returns=1)
@@ -141,7 +159,7 @@ class Ray(Remote):
         self._check_room()
 
     def _check_room(self) -> None:
-        """Raise InputError where no node could ever hold a worker: calls would wait without end."""
+        """Raise InputError if no node could ever hold a worker: calls would wait without end."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         if not any(node.get("CPU", 0) >= self.threads and node.get("GPU", 0) >= self.gpus for node in nodes):
             has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes[:5])
@@ -153,18 +171,28 @@ class Ray(Remote):
 
 
 class Worker:
-    """The actor."""
+    """The actor: it answers calls."""
 
     def ready(self) -> None:
+        """Return once the actor has started."""
         pass
 
     def answer(self, function: bytes, item: bytes) -> bytes:
+        """Make a call (calls.py).
+
+        Args:
+            function: Bytes of the function.
+            item: Bytes of the item.
+
+        Returns:
+            The bytes of the answer.
+        """
         return answer(function, item)
 
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Inside, nobody's handlers of signals and of exceptions are changed for good."""
+    """Restore the handlers of signals and of uncaught exceptions on leaving."""
     hook = sys.excepthook
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}

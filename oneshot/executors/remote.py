@@ -1,4 +1,4 @@
-"""What executors share whose workers are other processes: who has which call, and what becomes of those lost."""
+"""What executors with workers in other processes share: which worker has which call, and what happens to lost ones."""
 
 import importlib
 import logging
@@ -18,21 +18,41 @@ say = logging.getLogger(__name__).warning  # reaches the screen
 
 @dataclass
 class Call(Generic[Item]):
+    """A call on its way.
+
+    Args:
+        item: The item.
+        content: Its bytes (calls.py).
+        losses: Number of workers that this call has lost.
+    """
+
     item: Item
     content: bytes
     losses: int = 0
 
 
 class Remote(Executor):
-    """Calls are handed out as bytes and answered as bytes (see calls.py)."""
+    """An executor that sends calls as bytes and gets answers as bytes (calls.py)."""
 
     @abstractmethod
     def start(self, function: bytes, item: bytes) -> Hashable:
-        """Hand a call to a free worker, of which there is one; returns what `wait` will name it by."""
+        """Send a call to a free worker. There is always one when this method is called.
+
+        Args:
+            function: Bytes of the function (calls.py).
+            item: Bytes of the item.
+
+        Returns:
+            The name by which `wait` will report the call.
+        """
 
     @abstractmethod
     def wait(self) -> list[tuple[Hashable, bytes | WorkerLost]]:
-        """The calls that are over since the last time, at least one: its answer, or how its worker was lost."""
+        """Wait until at least one call is over.
+
+        Returns:
+            The calls that are over, each with its answer, or with the reason why its worker was lost.
+        """
 
     @abstractmethod
     def cancel(self) -> None:
@@ -67,7 +87,7 @@ class Remote(Executor):
 
 
 def needed(package: str) -> Any:
-    """A package of the extra of its name. Raises InputError where it is not installed."""
+    """Import a package of the extra with the same name. Raises InputError if it is not installed."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Calls as SLURM jobs, through submitit (github.com/facebookincubator/submitit)."""
+"""Calls as SLURM jobs, with submitit (github.com/facebookincubator/submitit)."""
 
 import os
 import shutil
@@ -21,20 +21,31 @@ MOST = 100_000
 
 
 class Submitit(Remote):
-    """Each call is a job of its own, so calls should be worth minutes: trainings, whole searches.
+    """Runs each call as a SLURM job of its own. Calls should take minutes: trainings, whole searches.
 
-    workers: jobs submitted at a time. cluster: slurm, or local, which runs the jobs as processes here, to try things
-    out. folder: where jobs and their answers are written, on a file system that all nodes have; what succeeded is
-    removed, logs of the rest stay. minutes: the limit of a job; SLURM gives one that reaches it, or is preempted, to
-    the queue again, with the same call. cpus, gpus, memory_gb: of a job; cpus=None: 1, with local its share
-    of the cores. partition; slurm: other options of sbatch, as {"account": "nas", "qos": "long"}.
-    A job that ends without an answer (killed, out of memory, its node died) is submitted again.
-    Raises InputError without submitit, without SLURM, and for options that it does not know.
+    A job that ends without an answer (killed, out of memory, its node died) is submitted again. A job that reaches its
+    time limit or is preempted goes back to the queue with the same call.
+
+    Args:
+        workers: Largest number of submitted jobs at a time, from 1 to 100,000.
+        cluster: "slurm", or "local" for processes on this machine, to try things out.
+        folder: Where jobs and their answers are written. All nodes must see it. The files of jobs that succeed are
+            removed; the logs of the others stay.
+        minutes: Time limit of a job.
+        cpus: CPUs of a job, also its CPU threads. None is 1 on SLURM; with "local" it is this machine's CPUs divided by
+            `workers`.
+        gpus: GPUs of a job.
+        memory_gb: Memory of a job in GB. None is SLURM's default.
+        partition: The SLURM partition. None is SLURM's default.
+        slurm: Other options of sbatch, such as {"account": "nas", "qos": "long"}.
+
+    Raises:
+        InputError: If a number is out of range, submitit is not installed, SLURM is not found, or an option is unknown.
     """
 
     def __init__(
         self,
-        workers: int = 2,
+        workers: int = 8,
         cluster: str = "slurm",
         folder: str = "outputs/jobs",
         minutes: int = 60,
@@ -105,7 +116,12 @@ class Submitit(Remote):
 
 
 class Call:
-    """What a job does."""
+    """The call that a job makes.
+
+    Args:
+        function: Bytes of the function (calls.py).
+        item: Bytes of the item.
+    """
 
     def __init__(self, function: bytes, item: bytes) -> None:
         self.function, self.item = function, item
@@ -114,5 +130,5 @@ class Call:
         return answer(self.function, self.item)
 
     def checkpoint(self) -> Any:
-        """What submitit puts into the queue where the job's time is up, or where it is preempted."""
+        """Return what submitit queues when the job's time is up or when it is preempted: the same call."""
         return needed("submitit").helpers.DelayedSubmission(self)

@@ -1,1 +1,1 @@
-"""What a search and a retraining share: the steps, what they measure, checkpoints and the progress on the screen."""
+"""What search and retraining share: the LightningModule's base, updates, metrics, checkpoints and progress."""

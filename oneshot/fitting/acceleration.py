@@ -1,6 +1,6 @@
-"""torch.compile and CUDA graphs for a network, put in place; memory that the CPU keeps.
+"""torch.compile and CUDA graphs for a network, applied in place, and memory that the CPU keeps.
 
-Parameters, state and calls stay as they are.
+Parameters, state and calls of the network stay as they are.
 """
 
 import ctypes
@@ -22,9 +22,16 @@ say = logging.getLogger(__name__).warning  # reaches the screen
 
 
 def accelerate(net: nn.Module, compile: bool, cuda_graph: bool, twice: bool = False) -> None:
-    """What the settings trainer.compile and trainer.cuda_graph ask for. twice: second derivatives will be taken.
+    """Apply the settings trainer.compile and trainer.cuda_graph to a network.
 
-    Raises InputError for anything but booleans, and where the network cannot be compiled.
+    Args:
+        net: The network, changed in place.
+        compile: Whether to compile its regions.
+        cuda_graph: Whether to replay its steps as CUDA graphs.
+        twice: Whether second derivatives will be taken.
+
+    Raises:
+        InputError: If a setting is not a boolean, or if the network cannot be compiled.
     """
     check_boolean("trainer.compile", compile)
     check_boolean("trainer.cuda_graph", cuda_graph)
@@ -37,10 +44,16 @@ def accelerate(net: nn.Module, compile: bool, cuda_graph: bool, twice: bool = Fa
 
 
 def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
-    """Compile the modules of a network whose class has `region = True`: its cells, so those that are alike share code.
+    """Compile the modules of a network whose class has `region = True`. These are its cells; equal ones share code.
 
-    Gates with active candidates, whose every path would be compiled anew, run as before.
-    Raises InputError where the network has no such module.
+    Gates with active candidates run without compilation, because every path would be compiled anew.
+
+    Args:
+        net: The network, changed in place.
+        backend: Name of a backend of torch.compile.
+
+    Raises:
+        InputError: If the network has no such module.
     """
     regions = [module for module in net.modules() if getattr(module, "region", False)]
     if not regions:
@@ -51,7 +64,7 @@ def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
 
 
 class _Compiled:
-    """A module's forward, compiled when it is first called; a copy of the module gets code of its own."""
+    """The forward of a module, compiled at its first call. A copy of the module gets its own code."""
 
     def __init__(self, module: nn.Module, backend: str) -> None:
         self.module, self.backend = module, backend
@@ -70,15 +83,20 @@ class _Compiled:
 
 
 def capture_graphs(supernet: nn.Module) -> None:
-    """Replay forward and backward of a supernet in training as CUDA graphs, one for each kind of step.
+    """Replay the forward and backward passes of a supernet in training as CUDA graphs, one for each kind of step.
 
-    What cannot be captured says so once and runs as before: another device, gates with active candidates, and
-    the passes of second-order DARTS, which bring weights of their own.
+    Some calls cannot be captured: those on another device, with active candidates, or with weights of their own as in
+    second-order DARTS. They run as before, and a warning says this once.
+
+    Args:
+        supernet: The supernet, changed in place.
     """
     supernet.forward = _Graphed(supernet)
 
 
 class _Graphed:
+    """The forward of a supernet, replayed from graphs where that is possible."""
+
     said: ClassVar[set[str]] = set()  # reasons
 
     def __init__(self, supernet: nn.Module) -> None:
@@ -101,11 +119,11 @@ class _Graphed:
         return self.graphs[key](x, gates.weight)
 
     def key(self, x: Tensor, gates: Gates) -> tuple[Any, ...]:
-        """What makes one graph differ from another: sizes, precision, and which gradients are taken."""
+        """What distinguishes one graph from another: sizes, precision, and which gradients are taken."""
         return x.shape, x.dtype, gates.weight.requires_grad, self.first.requires_grad, _autocast()
 
     def reason(self, x: Tensor, gates: Gates) -> str:
-        """Why this call cannot be captured; empty where it can."""
+        """Why this call cannot be captured; empty if it can."""
         if x.device.type != "cuda":
             return f"the device is {x.device.type}, not CUDA"
         if gates.active is not None:
@@ -126,7 +144,7 @@ def _autocast() -> torch.dtype | None:
 
 
 class _Positional(nn.Module):
-    """The supernet with gates that are a tensor; its parameters are the supernet's."""
+    """The supernet with its gates as a tensor. Its parameters are the supernet's."""
 
     def __init__(self, supernet: nn.Module, forward: Callable[[Tensor, Gates], Tensor]) -> None:
         super().__init__()
@@ -137,10 +155,14 @@ class _Positional(nn.Module):
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed blocks for the next allocation; whether it can (glibc alone).
+    """Let the C library keep freed memory for the next allocation (glibc only).
 
-    Otherwise it gives large blocks back to the system, and each new activation on the CPU costs page faults: a third of
-    the time of a forward pass over batches of 32x32 images. For the whole process, and best before its first tensor.
+    Otherwise it returns large blocks to the system, and each new activation on the CPU costs page faults: a third of
+    the time of a forward pass over batches of 32x32 images. The setting holds for the whole process. It works best
+    before the first tensor is made.
+
+    Returns:
+        Whether the library accepted the setting.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

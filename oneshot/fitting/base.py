@@ -1,4 +1,4 @@
-"""What the two LightningModules share: an own count of updates, rows, and a state that a fit resumes from exactly."""
+"""What the two LightningModules share: their own count of updates, rows of metrics, and a state for exact resume."""
 
 import operator
 import warnings
@@ -17,13 +17,25 @@ MAX_ROWS = 10_000_000
 
 
 class Fit(pl.LightningModule):
-    """Trains under a pytorch_lightning Trainer of max_epochs, and resumes behind any of its updates.
+    """Trains under a pytorch_lightning Trainer with max_epochs, and resumes after any of its updates.
 
-    An update is a pure function of its number and of the state, so a checkpoint holds the state and the number, and
-    no random state. Lightning's own loop counters are not restored: a checkpoint behind an epoch's last update
-    resumes with that epoch's end, one behind the last epoch's end with the end of the fit.
-    log_every: updates between two rows. record: called with each row, a dict of numbers; rows are also kept in `rows`.
-    done: updates so far. ended: epochs whose end is behind. fresh: no checkpoint was loaded.
+    An update depends only on its number and on the state. A checkpoint therefore holds the state and the number, but no
+    random state. Lightning's own loop counters are not restored. A checkpoint after the last update of an epoch resumes
+    with the end of that epoch, and one after the end of the last epoch resumes with the end of the fit.
+
+    Args:
+        log_every: Number of updates from one row of metrics to the next, at least 1.
+        seed: Seed of the fit. A checkpoint must have the same.
+        record: Called with each row, a dict of numbers.
+
+    Attributes:
+        rows: All rows so far.
+        done: Number of updates so far.
+        ended: Number of epochs that have ended.
+        fresh: Whether no checkpoint was loaded.
+
+    Raises:
+        InputError: If `log_every` is out of range.
     """
 
     def __init__(self, log_every: int, seed: int, record: Callable[[Mapping[str, Any]], None] | None) -> None:
@@ -38,6 +50,7 @@ class Fit(pl.LightningModule):
 
     @property
     def epochs(self) -> int:
+        """Epochs of the whole fit, by the trainer."""
         return self.trainer.max_epochs or 1
 
     @property
@@ -47,32 +60,43 @@ class Fit(pl.LightningModule):
 
     @property
     def epoch_is_over(self) -> bool:
-        """Whether the epoch's last update is done."""
+        """Whether the last update of the epoch is done."""
         return self.done >= self.updates_of(self.ended + 1)
 
     @abstractmethod
     def configure_optimizers(self) -> Any:
-        """All optimizers, that of the weights first, and in a list its schedule by epochs."""
+        """Return all optimizers, the weights' first, and a list with the weights' schedule by epochs."""
 
     @abstractmethod
     def updates_of(self, epochs: int) -> int:
-        """Updates of so many epochs."""
+        """Return the number of updates in this number of epochs."""
 
     @abstractmethod
     def remaining(self) -> Iterator[Any]:
-        """What is left of the epoch: what Lightning hands to training_step."""
+        """Yield what is left of the epoch. Lightning passes each item to `training_step`."""
 
     def state(self) -> dict[str, Any]:
-        """What a subclass adds to a checkpoint: numbers, strings, lists and dicts of them."""
+        """Return what a subclass adds to a checkpoint: numbers, strings, and lists and dicts of them."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave. Raises KeyError, TypeError or ValueError where it cannot be that."""
+        """Restore the state that `state` returned.
+
+        Args:
+            state: The content of a checkpoint, perhaps with other keys too.
+
+        Raises:
+            KeyError: If a part is missing.
+            TypeError: If a part has another type.
+            ValueError: If a part has an impossible value.
+        """
 
     def train_dataloader(self) -> "Updates":
+        """Return the updates that are left of the epoch."""
         return Updates(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the progress and the state of the fit. Raises Diverged if the last update was not finite."""
         self.watch.settle()
         progress = {
             "seed": self.seed,
@@ -84,7 +108,7 @@ class Fit(pl.LightningModule):
         checkpoint["fit"] = {**progress, **self.state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises InputError for a checkpoint that does not fit."""
+        """Check a checkpoint and restore its progress and its state. Raises InputError if it does not fit."""
         checkpoint.pop("loops", None)
         try:
             state = checkpoint["fit"]
@@ -109,10 +133,12 @@ class Fit(pl.LightningModule):
         self.fresh = False
 
     def on_train_start(self) -> None:
+        """Let Lightning count the epochs that have ended before."""
         current: Any = self.trainer.fit_loop.epoch_progress.current
         current.processed = current.completed = self.ended
 
     def on_train_epoch_end(self) -> None:
+        """Step the learning rate and end the epoch."""
         with warnings.catch_warnings():  # of a fit that resumes at an epoch's end, where no step was taken yet
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
@@ -120,16 +146,21 @@ class Fit(pl.LightningModule):
         self.ended += 1
 
     def end_epoch(self) -> None:
-        """What a subclass does at an epoch's end, the learning rate stepped."""
+        """Do what a subclass does at the end of an epoch. The learning rate has been stepped before."""
 
     def write(self, row: dict[str, Any]) -> None:
+        """Keep a row of metrics and pass it to `record`."""
         self.rows.append(row)
         if self.record:
             self.record(row)
 
 
 class Updates:
-    """What Lightning iterates in an epoch: the updates that are left of it. The batches are on the device."""
+    """What Lightning iterates over in an epoch: the updates that are left. The batches are on the device.
+
+    Args:
+        fit: The fit whose updates these are.
+    """
 
     def __init__(self, fit: Fit) -> None:
         self.fit = fit
@@ -139,6 +170,7 @@ class Updates:
 
 
 def _check_rows(rows: Any) -> None:
+    """Raise ValueError unless these are rows of numbers, each with a step."""
     if not isinstance(rows, list) or len(rows) > MAX_ROWS:
         raise ValueError("rows")
     for row in rows:
@@ -150,6 +182,7 @@ def _check_rows(rows: Any) -> None:
 
 
 def _check_weights(own: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the loaded tensors have the names, shapes and types of our own."""
     for name in {**own, **loaded}:
         kinds = [(tuple(w[name].shape), w[name].dtype) if name in w else None for w in (own, loaded)]
         if kinds[0] != kinds[1]:
@@ -168,7 +201,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, loaded: Mapping[str, Any]
 
 
 def _check_alike(name: str, own: Any, loaded: Any) -> None:
-    """Raise ValueError unless these have the same names, lengths and kinds of values: no name comes from a file."""
+    """Raise ValueError unless both have the same names, lengths and kinds of values: no name comes from a file."""
     if isinstance(own, Mapping):
         if not isinstance(loaded, Mapping) or own.keys() != loaded.keys():
             raise ValueError(f"{name} has other names")

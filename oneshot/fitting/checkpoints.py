@@ -1,4 +1,4 @@
-"""Checkpoints of a fit: whole or not there, checked when read, and without code."""
+"""Checkpoints of a fit: written whole or not at all, checked when they are read, and free of code."""
 
 import hashlib
 import io
@@ -26,21 +26,30 @@ NAME = re.compile(r"(\d{12})-([0-9a-f]{32})\.ckpt")
 
 
 class Checkpoints(CheckpointIO):
-    """The checkpoints of one run, in a folder: UPDATES-DIGEST.ckpt, the digest of the file's own bytes in its name.
+    """The checkpoints of one run in a folder. Their names are UPDATES-DIGEST.ckpt, with a digest of the file's bytes.
 
-    So content and checksum come into being by one rename, and a kill at any instant leaves what was there before. The
-    last two are kept. say: called with a line about each file that is damaged; it is renamed, and the one before used.
+    Content and checksum appear together, by a single rename. If the process is killed, the earlier checkpoints remain.
+    The last two are kept.
+
+    Args:
+        folder: The folder of the checkpoints.
+        say: Called with a line of text for each damaged file. Such a file is renamed, and the one before it is used.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder, self.say = folder, say
 
     def save(self, trainer: pl.Trainer, done: int) -> None:
-        """Save the trainer's state behind so many updates."""
+        """Save the state of a trainer.
+
+        Args:
+            trainer: The trainer.
+            done: Number of updates so far.
+        """
         trainer.save_checkpoint(self.folder / f"{done:012}")
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole."""
+        """Return the newest undamaged checkpoint, or None."""
         for path in reversed(list(self._files())):
             if is_whole(path):
                 return path
@@ -49,6 +58,7 @@ class Checkpoints(CheckpointIO):
         return None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint with its digest and remove old ones. Lightning calls this."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         content = buffer.getvalue()
@@ -59,7 +69,7 @@ class Checkpoints(CheckpointIO):
             self.remove_checkpoint(old)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        """The content, as data alone: whatever would execute code is refused. Raises InputError."""
+        """Read a checkpoint as data. Raises InputError if it would execute code or is no checkpoint of ours."""
         try:
             _check_size(Path(path))
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -72,6 +82,7 @@ class Checkpoints(CheckpointIO):
         return {**{name: content[name] for name in PARTS}, "pytorch-lightning_version": pl.__version__}
 
     def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
 
     def _files(self) -> Iterator[Path]:
@@ -81,12 +92,19 @@ class Checkpoints(CheckpointIO):
 
 
 class Checkpointing(pl.Callback):
-    """Saves behind each epoch's last update, before its evaluation, and besides every so many updates or seconds.
+    """Saves a checkpoint after the last update of each epoch, before its evaluation, and also at an interval.
 
-    every: a number of updates; text as 30s, 5min or 2h; None for nothing in between. A signal that came in an update is
-    answered behind it, with a checkpoint (oneshot.runs.signals); in an evaluation at once, as nothing would be lost.
-    begin: called with the module's rows when the fit starts: those of the checkpoint, or none.
-    Raises InputError for any other `every`.
+    If a signal arrives during an update, the update is finished and saved first (oneshot.runs.signals). During an
+    evaluation it takes effect at once, because nothing would be lost.
+
+    Args:
+        checkpoints: Where to save.
+        every: The interval: a number of updates, or a time such as "30s", "5min" or "2h". None saves nothing in
+            between.
+        begin: Called when the fit starts, with the module's rows: those of the checkpoint, or none.
+
+    Raises:
+        InputError: If `every` is anything else.
     """
 
     def __init__(
@@ -99,13 +117,16 @@ class Checkpointing(pl.Callback):
         self.updates, self.seconds = interval(every)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Start the clock and pass on the module's rows."""
         self.saved = time.monotonic()
         self.begin(module.rows)
 
     def on_train_batch_start(self, *_: Any) -> None:
+        """Let signals wait for the end of the update."""
         signals.hold()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Save if it is time, if the epoch is over or if a signal waits; then let signals take effect."""
         due = module.done % self.updates == 0 if self.updates else time.monotonic() - self.saved >= self.seconds
         if due or module.epoch_is_over or signals.stop_wanted():
             self.checkpoints.save(trainer, module.done)
@@ -114,7 +135,17 @@ class Checkpointing(pl.Callback):
 
 
 def interval(every: int | str | None) -> tuple[int, float]:
-    """checkpoint.every as updates (0: by time) and seconds. Raises InputError for what is neither."""
+    """Read the setting checkpoint.every.
+
+    Args:
+        every: A number of updates, a time such as "30s", "5min" or "2h", or None.
+
+    Returns:
+        The number of updates (0: none given) and the seconds (infinite: none given) from one checkpoint to the next.
+
+    Raises:
+        InputError: If it is neither.
+    """
     if every is None:
         return 0, float("inf")
     if isinstance(every, str) and (found := re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?(s|min|h)", every)):
@@ -126,7 +157,7 @@ def interval(every: int | str | None) -> tuple[int, float]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file's bytes are those that its name has the digest of."""
+    """Check whether the file at this path has the digest that its name holds."""
     named = NAME.fullmatch(path.name)
     try:
         with open(path, "rb") as file:
@@ -137,7 +168,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _check_size(path: Path) -> None:
-    """Raise ValueError where the file is too large, or would be once it is unpacked: torch packs nothing."""
+    """Raise ValueError if the file is too large, or would be once it is unpacked: torch does not compress."""
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.stat().st_size} bytes; at most {MAX_BYTES} are read")
     with zipfile.ZipFile(path) as archive:

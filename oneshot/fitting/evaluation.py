@@ -1,4 +1,4 @@
-"""What a supernet says of architectures, and a network of test images: loss and accuracy, in eval mode."""
+"""Loss and accuracy in evaluation mode, of architectures in a supernet and of a trained network."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -17,7 +17,20 @@ from .metrics import Means, accuracy
 def evaluate(
     supernet: nn.Module, criterion: Criterion, batches: Iterable[tuple[Tensor, Tensor]], gates: Callable[[int], Gates]
 ) -> dict[str, float]:
-    """Mean loss and accuracy over all examples. gates: batch number -> gates. Raises Diverged where not finite."""
+    """Compute the mean loss and the accuracy of a supernet over all examples.
+
+    Args:
+        supernet: The supernet.
+        criterion: From logits (batch, classes) and labels (batch,) to a scalar loss.
+        batches: Pairs of images (batch, channels, height, width) and labels (batch,).
+        gates: From the number of the batch to its gates.
+
+    Returns:
+        `loss`, and `accuracy` as a share.
+
+    Raises:
+        Diverged: If one of them is not finite.
+    """
     means = Means()
     with evaluating(supernet):
         for n, (x, y) in enumerate(batches):
@@ -28,23 +41,41 @@ def evaluate(
 
 
 class Classified(NamedTuple):
-    """accuracy: share of the images; loss: mean cross-entropy; confusion: images by (class, predicted class)."""
+    """How a network classifies a set of images.
+
+    Args:
+        accuracy: Share of the images with the right class.
+        loss: Mean cross-entropy, in nats.
+        confusion: Number of images by class and predicted class.
+    """
 
     accuracy: float
     loss: float
     confusion: list[list[int]]
 
     def class_accuracy(self) -> list[float | None]:
-        """The share of each class's images; None where it has none."""
+        """Return the accuracy of each class, a share; None for a class without images."""
         totals = [sum(row) for row in self.confusion]
         return [row[c] / n if n else None for c, (row, n) in enumerate(zip(self.confusion, totals, strict=True))]
 
 
 @torch.no_grad()
 def classify(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> Classified:
-    """What a network makes of all examples; the accuracy is summed as a retraining sums it, so it is the same number.
+    """Classify all examples with a network.
 
-    The loss is the plain cross-entropy, whatever the network was trained with. Raises Diverged where it is not finite.
+    The accuracy is summed as in a retraining, so it is the same number. The loss is the plain cross-entropy, whatever
+    the network was trained with.
+
+    Args:
+        network: The network.
+        batches: Pairs of images (batch, channels, height, width) and labels (batch,).
+        classes: Number of classes.
+
+    Returns:
+        Accuracy, loss and confusion.
+
+    Raises:
+        Diverged: If the loss is not finite.
     """
     means, pairs = Means(), []
     with evaluating(network):
@@ -58,6 +89,17 @@ def classify(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], class
 
 
 def one_path(space: SearchSpace, architecture: Architecture, device: torch.device) -> Gates:
-    """The gates of one architecture: one, and computed, where it decides so and its network uses it."""
+    """Make the gates of a single architecture.
+
+    Only the chosen candidates that the architecture's network uses are computed, and their gates are 1.
+
+    Args:
+        space: The search space.
+        architecture: The architecture.
+        device: The device of the gates.
+
+    Returns:
+        The gates.
+    """
     kept = space.used(architecture)
     return Gates(space.one_hot(kept).to(device), tuple((k,) for k in kept.decisions))

@@ -11,12 +11,27 @@ from ..errors import Diverged, InputError, is_number
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    """Share of examples whose largest logit is at the label: a scalar on the device."""
+    """Compute the share of examples whose largest logit belongs to the label.
+
+    Args:
+        logits: (batch, classes).
+        y: Labels, (batch,).
+
+    Returns:
+        A scalar on the device.
+    """
     return (logits.argmax(dim=1) == y).float().mean()
 
 
 def check_forward(loss: Callable[[], Tensor]) -> None:
-    """Raise InputError unless this computes a scalar loss: the network, the images and the criterion fit together."""
+    """Raise InputError unless this function computes a scalar loss: network, images and criterion fit together.
+
+    Args:
+        loss: Computes the loss of a first batch.
+
+    Raises:
+        InputError: If it fails or returns something else.
+    """
     try:
         with torch.no_grad():
             value = loss()
@@ -27,7 +42,15 @@ def check_forward(loss: Callable[[], Tensor]) -> None:
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
-    """Bring the norm of all gradients down to `largest` (0: leave it). Returns what it was; no wait for the device."""
+    """Scale all gradients down together so that their norm is at most `largest`. Does not wait for the device.
+
+    Args:
+        parameters: The parameters with the gradients.
+        largest: Largest norm; 0 leaves the gradients as they are.
+
+    Returns:
+        The norm before, a scalar.
+    """
     parameters = list(parameters)
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if largest:
@@ -36,17 +59,26 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
 
 
 class FiniteCheck:
-    """Stops a fit whose loss or gradient is not finite. Called between backward pass and optimizer.
+    """Stops a fit when its loss or its gradient is not finite. It is called between backward pass and optimizer step.
 
-    On the CPU before the optimizer takes the step. Elsewhere in the next call, or in `settle`, so that the host
-    never waits for the device to finish what it was just given: what is kept must be settled first.
+    On the CPU it stops the fit before the optimizer takes the step. On other devices it does so in the next call or in
+    `settle`, so that the host never waits for the device. Call `settle` before anything is saved.
     """
 
     def __init__(self) -> None:
         self.pending: tuple[str, Tensor, torch.Event] | None = None
 
     def __call__(self, what: str, loss: Tensor, norm: Tensor) -> None:
-        """what: the update, for the message. Raises Diverged."""
+        """Check an update.
+
+        Args:
+            what: Names the update in the message.
+            loss: Scalar.
+            norm: Norm of the gradient, a scalar.
+
+        Raises:
+            Diverged: If one of them, or one of an earlier call, is not finite.
+        """
         self.settle()
         values = torch.stack([loss.detach(), norm.to(loss)])
         if values.device.type == "cpu":
@@ -58,7 +90,7 @@ class FiniteCheck:
             self.pending = what, host, event
 
     def settle(self) -> None:
-        """Raise Diverged if the last call should have."""
+        """Finish the check of the last call. Raises Diverged if it was not finite."""
         if self.pending is not None:
             what, host, event = self.pending
             self.pending = None
@@ -73,24 +105,36 @@ class FiniteCheck:
 
 
 def unwatched(what: str, loss: Tensor, norm: Tensor) -> None:
-    """In the place of a FiniteCheck where nothing is to be stopped."""
+    """Take the place of a FiniteCheck where nothing is checked.
+
+    Args:
+        what: Not used.
+        loss: Not used.
+        norm: Not used.
+    """
 
 
 class Means:
-    """Running means by name. `add` never waits for the device; `read` does, once, and starts anew."""
+    """Running means by name. `add` never waits for the device; `read` does so once and starts anew."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor, weight: int = 1) -> None:
-        """value: scalar; weight: the number of examples or steps it is a mean of."""
+        """Add a value to a mean.
+
+        Args:
+            name: Name of the mean.
+            value: Scalar, itself the mean over `weight` examples or steps.
+            weight: Number of examples or steps.
+        """
         value = value.detach().float() * weight
         self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.counts[name] = self.counts.get(name, 0) + weight
 
     def read(self) -> dict[str, float]:
-        """The means by name. Raises Diverged when one is not finite."""
+        """Return the means by name and start anew. Raises Diverged if one of them is not finite."""
         names, counts = list(self.sums), self.counts
         sums = torch.stack([self.sums[name] for name in names]).tolist() if names else []
         self.sums, self.counts = {}, {}
@@ -101,11 +145,11 @@ class Means:
         return means
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` takes: numbers alone."""
+        """Return the sums and counts as plain numbers, for `load_state`."""
         return {name: [float(self.sums[name]), self.counts[name]] for name in self.sums}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError or TypeError for anything that `state` does not give."""
+        """Restore the state that `state` returned. Raises ValueError or TypeError if it is anything else."""
         for name, (total, count) in state.items():
             if not is_number(total) or type(count) is not int or count < 1 or not isinstance(name, str):
                 raise ValueError(f"means: {name!r:.40}")

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a live bar on a terminal, one line an epoch where there is none."""
+"""What a run shows while it runs: a live bar on a terminal, otherwise one line for each epoch."""
 
 import time
 from collections.abc import Mapping
@@ -12,9 +12,12 @@ SHOWN = ("weight_loss", "train_loss", "valid_accuracy", "train_accuracy", "entro
 
 
 class ProgressBar(pl.Callback):
-    """Progress over all updates of a search or a retraining; numbers come from the module's rows.
+    """Shows the progress over all updates of a search or a retraining, with numbers from the module's rows.
 
-    The module is a Fit: `total` and `done` updates, `epochs`, `rows`. Nothing here reads the device.
+    The module is a Fit. Nothing here reads the device.
+
+    Args:
+        console: Where to print.
     """
 
     def __init__(self, console: Console) -> None:
@@ -24,6 +27,7 @@ class ProgressBar(pl.Callback):
         self.latest: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Start the clock, and the bar on a terminal."""
         self.started = time.monotonic()
         self.begun = module.done
         if self.console.is_terminal:
@@ -33,19 +37,23 @@ class ProgressBar(pl.Callback):
             self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Move the bar on."""
         self._take(module)
         if self.bar:
             self.bar.update(self.task, advance=1, description=self._line(module))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Print the line of the epoch before, as its last row is written after on_train_epoch_end."""
         if module.rows and module.done > self.begun:
             self._print_epoch(module)  # the one before: its last row is written after on_train_epoch_end
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Remove the bar and print the last line."""
         self._stop()
         self._print_epoch(module)
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        """Remove the bar."""
         self._stop()
 
     def _stop(self) -> None:
@@ -72,10 +80,12 @@ class ProgressBar(pl.Callback):
 
 
 class QueryBar:
-    """Progress of a baseline, with the best score so far; without a terminal a line each tenth of the budget.
+    """Shows the progress of a baseline with the best score so far. Without a terminal, prints a line for each tenth.
 
-    total: the budget, in queries, or in seconds where they alone count. one_of: in front of the line, where this is
-    one of many: nothing of it then stays on the screen.
+    Args:
+        console: Where to print.
+        total: The budget in queries, or in seconds if only these are limited.
+        one_of: Text at the start of the line if this is one of many baselines. Then nothing stays on the screen.
     """
 
     def __init__(self, console: Console, total: float, one_of: str = "") -> None:
@@ -99,7 +109,14 @@ class QueryBar:
             self._print()
 
     def show(self, queries: int, done: float, metric: str, best: float | None) -> None:
-        """queries: asked so far; done: of the budget; best: None while nothing could be scored."""
+        """Show the state of the search.
+
+        Args:
+            queries: Number of queries so far.
+            done: What is used of the budget, in its unit.
+            metric: Name of the score.
+            best: Best score so far; None if no query has succeeded yet.
+        """
         left = (time.monotonic() - self.started) / max(done, 1e-9) * max(0.0, self.total - done)
         value = "none" if best is None else f"{best:.2%}" if metric == "accuracy" else f"{best:.4g}"
         self.line = f"{self.one_of}query {queries}  best {metric.replace('_', ' ')} {value}  {clock(left)} left"
@@ -116,7 +133,7 @@ class QueryBar:
 
 
 def numbers(row: Mapping[str, Any]) -> list[str]:
-    """The numbers of a row worth a place on the screen, as text."""
+    """Format the numbers of a row that belong on the screen."""
     parts = []
     for name in SHOWN:
         if name in row:
@@ -126,7 +143,7 @@ def numbers(row: Mapping[str, Any]) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
+    """Format seconds as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""The updates of a search as plain functions of their parts: Search runs them under Lightning, a benchmark bare."""
+"""The updates of a search as plain functions: Search calls them under Lightning, a benchmark without it."""
 
 from collections.abc import Callable, Sequence
 from operator import methodcaller
@@ -15,9 +15,16 @@ from .metrics import clip, unwatched
 class Components(NamedTuple):
     """What an update works on.
 
-    weights: the optimizer of the supernet's; moving: the architect's, none for one without parameters. clip: largest
-    norm of the weights' gradient, 0 for none. backward: of a scalar loss, and advance: an optimizer's step;
-    Lightning has its own for both. watch: called with loss and norm before anything moves (metrics.FiniteCheck).
+    Args:
+        supernet: The supernet.
+        architect: The architect.
+        criterion: From logits (batch, classes) and labels (batch,) to a scalar loss.
+        weights: The optimizer of the supernet's weights.
+        moving: The optimizers of the architect; empty if it has no parameters.
+        clip: Largest norm of the gradient of the weights; 0 is no limit.
+        backward: Runs the backward pass of a scalar loss. Lightning has its own.
+        advance: Takes a step of an optimizer. Lightning has its own.
+        watch: Called with name, loss and norm before anything moves, as a `FiniteCheck`.
     """
 
     supernet: nn.Module
@@ -32,7 +39,16 @@ class Components(NamedTuple):
 
 
 def weight_step(components: Components, train: Examples, step: Step) -> tuple[Tensor, Tensor]:
-    """Move the weights under the architect's gates, which get no gradient. Returns the loss and the logits."""
+    """Update the weights under the gates of the architect. The gates get no gradient.
+
+    Args:
+        components: What the update works on.
+        train: Images and labels of the weight part.
+        step: The number of the update and the progress of the search.
+
+    Returns:
+        The loss, a scalar, and the logits, (batch, classes).
+    """
     x, y = train
     with torch.no_grad():
         gates = components.architect.gates(step)
@@ -46,7 +62,17 @@ def weight_step(components: Components, train: Examples, step: Step) -> tuple[Te
 
 
 def architecture_step(components: Components, train: Examples, valid: Examples, step: Step) -> Tensor:
-    """Move the architect; the weights get no gradient. Returns the loss."""
+    """Update the architect. The weights get no gradient.
+
+    Args:
+        components: What the update works on.
+        train: Images and labels of the weight part.
+        valid: Images and labels of the architecture part.
+        step: The number of the update and the progress of the search.
+
+    Returns:
+        The loss, a scalar.
+    """
     with frozen(components.supernet):
         loss = components.architect.loss(components.supernet, train, valid, components.weights, step)
     for optimizer in components.moving:
@@ -61,7 +87,16 @@ def architecture_step(components: Components, train: Examples, valid: Examples, 
 
 
 def joint_step(components: Components, train: Examples, step: Step) -> Tensor:
-    """Move weights and architect by one backward pass. Returns the loss."""
+    """Update weights and architect with one backward pass.
+
+    Args:
+        components: What the update works on.
+        train: Images and labels.
+        step: The number of the update and the progress of the search.
+
+    Returns:
+        The loss, a scalar.
+    """
     loss = components.architect.loss(components.supernet, train, train, components.weights, step)
     for optimizer in (components.weights, *components.moving):
         optimizer.zero_grad()

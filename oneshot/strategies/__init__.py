@@ -1,4 +1,4 @@
-"""Methods without gradients: they ask for architectures and are told their scores."""
+"""Search methods without gradients: they ask for architectures and learn from the scores."""
 
 from .base import Strategy
 from .evolution import Evolution

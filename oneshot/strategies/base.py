@@ -1,4 +1,4 @@
-"""The interface of a strategy: a method without gradients, that asks for architectures and is told their scores."""
+"""The interface of a strategy: a search method without gradients, which asks for architectures and gets scores."""
 
 import math
 import random
@@ -10,11 +10,18 @@ from ..spaces.base import SearchSpace
 
 
 class Strategy(ABC):
-    """Asks for architectures of a space, one after the other, and is told their scores.
+    """Asks for architectures of a space, one after the other, and learns from their scores.
 
-    What is asked is a function of the seed and of the calls before, so a strategy has no state to save: a restart
-    asks and tells again what was logged. A score is the number that is maximized; one that failed is -inf.
-    Asks may run ahead of tells, tells may come in another order, and an architecture may come again.
+    What a strategy asks for depends only on its seed and on the earlier calls. It therefore has no state to save: after
+    a restart the logged queries are asked and answered again. A larger score is better; a failed query has the score
+    -inf. Asks may run ahead of the answers, answers may come in another order, and an architecture may come again.
+
+    `needs` lists the names of the scores that an estimator must give.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
     """
 
     def __init__(self, space: SearchSpace, seed: int = 0, metric: str = "accuracy") -> None:
@@ -24,24 +31,51 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self) -> Query:
-        """The next architecture to score."""
+        """Return the query for the next architecture to score."""
 
     def tell(self, query: Query, scores: Mapping[str, float]) -> None:
-        """The scores of a query; one without a finite number for the metric counts as failed."""
+        """Pass on the scores of a query. A query without a finite number for the metric counts as failed.
+
+        Args:
+            query: The query, as `ask` returned it or from elsewhere.
+            scores: Score by name, as an estimator returns them; empty if the query failed.
+        """
         self.learn(query, score_of(scores, self.metric))
 
     def learn(self, query: Query, score: float) -> None:  # noqa: B027  (an empty default is meant)
-        """Use one answer; nothing for a strategy that does not learn."""
+        """Learn from one answer. A strategy that does not learn keeps this empty method.
+
+        Args:
+            query: The query that was answered.
+            score: The value of the metric, or -inf if the query failed.
+        """
 
 
 def score_of(scores: Mapping[str, float], metric: str) -> float:
-    """The finite number of that name, or -inf."""
+    """Return a score by its name, or -inf where there is no finite number.
+
+    Args:
+        scores: Score by name.
+        metric: Name of the wanted score.
+
+    Returns:
+        The score, or -inf.
+    """
     score = float(scores.get(metric, math.nan))
     return score if math.isfinite(score) else -math.inf
 
 
 def unseen(space: SearchSpace, rng: random.Random, seen: Collection[Architecture]) -> Architecture:
-    """A random architecture that is not among those, or any where hundred draws find none."""
+    """Draw a random architecture that was not seen before.
+
+    Args:
+        space: The search space.
+        rng: Source of the random draws.
+        seen: Architectures to avoid.
+
+    Returns:
+        A valid architecture outside `seen`, or the last draw if a hundred draws find none.
+    """
     for _ in range(100):
         architecture = space.sample(rng)
         if architecture not in seen:

@@ -20,16 +20,36 @@ Edges = dict[tuple[str, str], str]  # (source, target) -> operation
 
 
 class GaussianProcess(Strategy):
-    """Expected improvement over a pool of candidates, under a Gaussian process on Weisfeiler-Lehman features.
+    """Bayesian optimization with a Gaussian process on Weisfeiler-Lehman features of the graphs (NAS-BOWL).
 
-    A cell's graph is what leads from its inputs to its output; its operations are what is labelled, and `depth`
-    rounds extend a label by the labels that enter (Shervashidze et al., Weisfeiler-Lehman graph kernels, JMLR 2011).
-    Features are the counts of all labels of all rounds, scaled to length 1. This differs from the paper:
-    operations are also labelled by their place, the kernel is a Matérn one (nu = 2.5) of the features' distance
-    instead of their product, scores are mapped to normal quantiles of their ranks, and the improvement is that of the
-    score without its noise. scikit-learn maximizes the marginal likelihood over scale, length and noise at every
-    `refit`-th ask.
-    startup: asks that are random. pool: architectures compared. Raises InputError for anything out of range.
+    The architecture with the largest expected improvement in a pool of candidates is asked next. The graph of a cell
+    holds all paths from its inputs to its output, and its operations carry the labels. In each of `depth` rounds a
+    label is extended by the labels that enter it (Shervashidze et al., Weisfeiler-Lehman graph kernels, JMLR 2011). The
+    features are the counts of all labels of all rounds, scaled to length 1.
+
+    Differences from the paper:
+        - Operations also have a label for their place.
+        - The kernel is a Matérn kernel (nu = 2.5) of the distance of the features instead of their product.
+        - Scores are mapped to normal quantiles of their ranks.
+        - The improvement is that of the score without its noise.
+
+    scikit-learn maximizes the marginal likelihood over scale, length and noise at every `refit`-th ask.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        startup: Number of finite scores before the first fit, at least 2; until then asks are random.
+        pool: Number of candidates that are compared for an ask, at least 1.
+        depth: Rounds of labels, from 0 to 10.
+        refit: Number of asks from one fit of the kernel's parameters to the next, at least 1.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Ru, Wan, Dong and Osborne, Interpretable neural architecture search via Bayesian optimisation with
+        Weisfeiler-Lehman kernels, arXiv:2006.07556.
     """
 
     def __init__(
@@ -72,7 +92,7 @@ class GaussianProcess(Strategy):
             self.labels[query.architecture] = self._labels(query.architecture)
 
     def _gain(self, candidates: Sequence[Architecture]) -> Numbers:
-        """Expected improvement of each."""
+        """The expected improvement of each candidate."""
         told = list(self.scores)
         values = normal_scores(list(self.scores.values()))
         rows = features([self._labels(a) for a in (*told, *candidates)])
@@ -99,7 +119,16 @@ class GaussianProcess(Strategy):
 
 
 def ends(space: SearchSpace) -> dict[str, tuple[set[str], set[str]]]:
-    """The inputs and the outputs of each cell: the nodes that nothing can enter, and those that nothing can leave."""
+    """Find the inputs and the outputs of each cell of a space.
+
+    An input is a node that nothing can enter; an output is a node that nothing can leave.
+
+    Args:
+        space: The search space.
+
+    Returns:
+        By the name of the cell: its inputs and its outputs.
+    """
     edges: dict[str, list[tuple[str, str]]] = {}
     for choice in space.choices:
         cell, edge = choice.name.split("/")
@@ -113,13 +142,30 @@ def ends(space: SearchSpace) -> dict[str, tuple[set[str], set[str]]]:
 
 
 def live(edges: Edges, inputs: Collection[str], outputs: Collection[str]) -> Edges:
-    """The edges on a path from an input to an output: the others change nothing."""
+    """Keep the edges on a path from an input to an output. The other edges do not change what the cell computes.
+
+    Args:
+        edges: Operation by (source, target).
+        inputs: Nodes where paths start.
+        outputs: Nodes where paths end.
+
+    Returns:
+        The edges that remain, in the same order.
+    """
     fed, read = reached(edges, inputs), reached([(t, s) for s, t in edges], outputs)
     return {(s, t): name for (s, t), name in edges.items() if s in fed and t in read}
 
 
 def reached(edges: Iterable[tuple[str, str]], start: Iterable[str]) -> set[str]:
-    """The nodes with a path from one of `start`, and these."""
+    """Find the nodes that can be reached, including the start.
+
+    Args:
+        edges: Pairs (source, target).
+        start: Nodes where paths begin.
+
+    Returns:
+        Every node with a path from one of `start`, and `start` itself.
+    """
     found = set(start)
     while more := {t for s, t in edges if s in found} - found:
         found |= more
@@ -127,14 +173,21 @@ def reached(edges: Iterable[tuple[str, str]], start: Iterable[str]) -> set[str]:
 
 
 def places(edges: Edges) -> list[str]:
-    """The operations with the nodes that they connect."""
+    """Label the operations of these edges with the two nodes that they connect."""
     return [f"{s}->{t}:{name}" for (s, t), name in edges.items() if name]
 
 
 def weisfeiler_lehman(edges: Edges, depth: int) -> list[str]:
-    """The labels of all operations in all rounds; what leaves an input also carries its name.
+    """Label all operations, in all rounds. The label of an edge that leaves an input also carries the input's name.
 
-    An operation "" concatenates: its label collects what enters there.
+    An empty operation name stands for concatenation: its label collects what enters there.
+
+    Args:
+        edges: Operation by (source, target).
+        depth: Number of rounds after the first labels.
+
+    Returns:
+        All labels of all rounds, (depth + 1) for each edge.
     """
     entering = {edge: [other for other in edges if other[1] == edge[0]] for edge in edges}
     labels = {edge: name if entering[edge] else f"{edge[0]}:{name}" for edge, name in edges.items()}
@@ -146,7 +199,14 @@ def weisfeiler_lehman(edges: Edges, depth: int) -> list[str]:
 
 
 def features(counts: Sequence[Counter[str]]) -> Numbers:
-    """Rows of counts (counts, labels), scaled to length 1."""
+    """Turn counts of labels into rows of length 1.
+
+    Args:
+        counts: For each graph, how often it has each label.
+
+    Returns:
+        Array (graphs, labels).
+    """
     names = {name: i for i, name in enumerate(sorted({name for count in counts for name in count}))}
     rows = np.zeros((len(counts), max(1, len(names))))
     for row, count in zip(rows, counts, strict=True):

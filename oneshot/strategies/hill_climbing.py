@@ -9,12 +9,27 @@ from .base import Strategy, unseen
 
 
 class HillClimbing(Strategy):
-    """From the best of `starts` random architectures, ask for neighbours in random order and move to the first better.
+    """Local search with restarts: from the best of some random architectures, move on to better neighbours.
 
-    The paper moves to the best of all neighbours; `first_improvement=false` does that. At a local optimum, all
-    neighbours told and none better, it starts anew. Architectures that were asked before are not asked again;
-    their scores still count. While the last neighbours' scores are on their way, it asks for the next climb's starts.
-    Raises InputError for anything out of range.
+    Neighbours are asked in random order. At a local optimum (all neighbours are scored and none is better) a new climb
+    starts.
+
+    The paper moves to the best of all neighbours; `first_improvement=False` does that. By default the first better
+    neighbour is taken. Architectures that were asked before are not asked again, but their scores still count. While
+    the scores of the last neighbours are still missing, asks are used for the starts of the next climb.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        starts: Number of random architectures of which the best one starts a climb, at least 1.
+        first_improvement: Whether to move to the first better neighbour (True) or to the best of all (False).
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        White, Nolen and Savani, Local search is state of the art for NAS benchmarks, arXiv:2005.02960.
     """
 
     def __init__(
@@ -48,7 +63,7 @@ class HillClimbing(Strategy):
         self.scores[query.architecture] = max(score, self.scores.get(query.architecture, -math.inf))
 
     def _neighbour(self) -> Architecture | None:
-        """The next one to ask for, after all moves that the scores allow; None where a start is needed."""
+        """The next neighbour to ask for, after all moves that the scores allow; None if a new start is needed."""
         while True:
             if self.at is None:
                 told = [a for a in self.drawn if a in self.scores]

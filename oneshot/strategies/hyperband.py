@@ -5,11 +5,24 @@ from .rungs import Halving, Rung
 
 
 class Hyperband(Halving):
-    """Brackets of successive halving, from many architectures at the lowest fidelity to few at fidelity 1, for ever.
+    """Hyperband: brackets of successive halving, from many cheap evaluations to few at full fidelity, without end.
 
-    Algorithm 1 with R = eta**s_max in units of the lowest fidelity, the smallest eta**-k not below
-    `minimum_fidelity`: bracket s starts n = ceil((s_max + 1) * eta**s / (s + 1)) architectures at fidelity eta**-s.
-    Raises InputError for anything out of range.
+    This is Algorithm 1 with R = eta**s_max in units of the lowest fidelity, which is the smallest eta**-k that is not
+    below `minimum_fidelity`. Bracket s starts n = ceil((s_max + 1) * eta**s / (s + 1)) architectures at fidelity
+    eta**-s. The brackets s_max, s_max - 1, ..., 0 follow each other and then begin again.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        eta: One in `eta` architectures goes on to the next rung, with `eta` times the fidelity; at least 2.
+        minimum_fidelity: Lower limit of the fidelity, a share of the full training in [1e-6, 1]; 0.037 allows 1/27.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, Hyperband, arXiv:1603.06560.
     """
 
     def __init__(
@@ -18,7 +31,7 @@ class Hyperband(Halving):
         seed: int = 0,
         metric: str = "accuracy",
         eta: int = 3,
-        minimum_fidelity: float = 1 / 27,
+        minimum_fidelity: float = 0.037,
     ) -> None:
         super().__init__(space, seed, metric, eta, minimum_fidelity)
 

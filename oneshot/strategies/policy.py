@@ -1,4 +1,4 @@
-"""What strategies that learn a policy share: an LSTM over the choices, and rewards that have no unit."""
+"""What the strategies that learn a policy share: an LSTM over the choices, and rewards without a unit."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,24 @@ Decisions = tuple[int, ...]
 
 
 class Policy(nn.Module):
-    """pi(architecture): an LSTM reads the last decision and gives a masked softmax over the next choice's candidates.
+    """A recurrent policy pi(architecture): an LSTM that decides one choice after the other.
 
-    As ENAS's controller (Pham et al., arXiv:1802.03268), and that of Zoph and Le (arXiv:1611.01578) with one layer:
-    embeddings and outputs belong to a choice, candidates that `allowed` excludes have probability 0, so every sample
-    is valid. Weights come from U(-1/sqrt(hidden), 1/sqrt(hidden)), the outputs are zero, so that every candidate is
-    equally probable at first. All on the host; the only random draws are from its own generator.
-    seed: of weights and samples. hidden: units.
+    The LSTM reads the last decision and gives a softmax over the candidates of the next choice. This is ENAS's
+    controller (arXiv:1802.03268), and that of Zoph and Le (arXiv:1611.01578) with one layer. Embeddings and outputs
+    belong to a choice. Candidates that `space.allowed` excludes have probability 0, so every sample is valid.
+
+    Weights are drawn from U(-1/sqrt(hidden), 1/sqrt(hidden)). The outputs start at zero, so that at first all allowed
+    candidates are equally probable. Everything is computed on the CPU, and all random draws come from the policy's own
+    generator.
+
+    Args:
+        space: The search space.
+        seed: Seed of the weights and of the samples.
+        hidden: Number of LSTM units.
+
+    Reference:
+        Zoph and Le, Neural architecture search with reinforcement learning, arXiv:1611.01578.
+        Pham, Guan, Zoph, Le and Dean, Efficient neural architecture search via parameter sharing, arXiv:1802.03268.
     """
 
     def __init__(self, space: SearchSpace, seed: int, hidden: int) -> None:
@@ -36,12 +47,20 @@ class Policy(nn.Module):
         self.bias = nn.Parameter(torch.zeros(choices, candidates))
 
     def _uniform(self, *shape: int) -> nn.Parameter:
+        """A weight of this shape, drawn from U(-1/sqrt(hidden), 1/sqrt(hidden))."""
         bound = 1 / math.sqrt(shape[-1] if len(shape) > 1 else shape[0] // 4)
         return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound, generator=self.generator))
 
     @torch.no_grad()
     def draw(self, count: int) -> tuple[list[Architecture], Tensor]:
-        """Independent samples, and log pi of each, (samples,)."""
+        """Draw independent samples.
+
+        Args:
+            count: Number of samples.
+
+        Returns:
+            The architectures, and log pi of each, (samples,).
+        """
         samples: list[Decisions] = [()] * count
         total = torch.zeros(count, dtype=self.bias.dtype)
         x, state = self._start(count)
@@ -57,9 +76,14 @@ class Policy(nn.Module):
         return [Architecture(self.space.fingerprint, a) for a in samples], total
 
     def evaluate(self, architectures: Sequence[Architecture]) -> tuple[Tensor, Tensor]:
-        """log pi of each, and the sum over its choices of the entropy of pi(choice | decisions before), in nats.
+        """Compute the log probability and the entropy of given architectures, both with gradients.
 
-        Both (architectures,), with their gradients.
+        Args:
+            architectures: Architectures of the policy's space.
+
+        Returns:
+            log pi of each, (architectures,), and the entropy of pi(choice | earlier decisions), summed over the choices
+            of each, (architectures,), in nats.
         """
         samples = [a.decisions for a in architectures]
         decided = torch.tensor(samples)
@@ -77,7 +101,7 @@ class Policy(nn.Module):
         return log_pi.gather(2, decided[:, :, None]).sum((1, 2)), entropy
 
     def log_probability(self, architectures: Sequence[Architecture]) -> Tensor:
-        """log pi of each, (architectures,), with its gradient."""
+        """Compute log pi of given architectures, (architectures,), with its gradient."""
         return self.evaluate(architectures)[0]
 
     def _start(self, count: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -88,11 +112,11 @@ class Policy(nn.Module):
         return torch.lstm_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def _tokens(self, choice: int, decided: Tensor) -> Tensor:
-        """Rows of the embedding; the first is the start's."""
+        """Rows of the embedding that belong to these decisions; the first row is the start's."""
         return 1 + choice * self.space.shape[1] + decided
 
     def _legal(self, prefixes: Sequence[Decisions]) -> Tensor:
-        """(prefixes, candidates) of bool: what the next choice may take."""
+        """Which candidates the next choice may take, (prefixes, candidates) of bool."""
         width = range(self.space.shape[1])
         allowed = [self.space.allowed(prefix) for prefix in prefixes]
         rows = {legal: [k in legal for k in width] for legal in set(allowed)}
@@ -100,9 +124,12 @@ class Policy(nn.Module):
 
 
 class Rewards:
-    """The quantile of a score among all scores told so far, in (0, 1), to a power.
+    """Rewards without a unit: the quantile of a score among all scores so far, in (0, 1), to a power.
 
-    So any increasing transformation of the scores gives the same search, and one that failed is the worst.
+    Any increasing transformation of the scores therefore gives the same search, and a failed query is the worst.
+
+    Args:
+        power: Exponent of the quantile, above 0.
     """
 
     def __init__(self, power: float) -> None:
@@ -110,10 +137,16 @@ class Rewards:
         self.scores: dict[Architecture, float] = {}
 
     def add(self, architecture: Architecture, score: float) -> None:
+        """Add an answer. If an architecture comes again, its best score counts.
+
+        Args:
+            architecture: The architecture that was scored.
+            score: Its score, or -inf if it failed.
+        """
         self.scores[architecture] = max(score, self.scores.get(architecture, -math.inf))
 
     def of(self, architectures: Sequence[Architecture]) -> Tensor:
-        """(architectures,) of architectures that were told."""
+        """Compute the rewards of architectures that have been added, (architectures,), among all scores so far."""
         quantiles = (rankdata(list(self.scores.values())) - 0.5) / len(self.scores)
         places = {a: i for i, a in enumerate(self.scores)}
         return torch.from_numpy(np.power(quantiles[[places[a] for a in architectures]], self.power)).float()

@@ -13,20 +13,44 @@ LARGEST = 20.0  # log of a ratio: one that overflows, far outside the clip, woul
 
 
 class PPO(Strategy):
-    """A policy is asked for architectures; every `batch` tells it takes `epochs` steps of Adam on the clipped surrogate
+    """Proximal policy optimization of a recurrent policy.
+
+    After every `batch` answers the policy takes `epochs` steps of Adam on the clipped surrogate
 
         -mean(min(r A, clip(r, 1 - epsilon, 1 + epsilon) A)) - entropy_weight * mean(entropy of pi along a)
 
-    with r = pi(a) / pi_old(a) and the advantage A = R - b, b a moving average of the reward R. pi_old is the policy of
-    the ask, so that asks may run ahead; of the first update's start for an architecture that was not asked for.
-    An architecture is one action here, its r the product over its choices, and there is no value network.
-    The paper's R is the accuracy; here it is the quantile of a score among all that were told, so scores may have any
-    scale, and a failed one is the worst. Samples that were asked before are drawn again, up to `redraws` times, as
-    a repeated query would tell nothing; r does not account for that.
+    with r = pi(a) / pi_old(a) and the advantage A = R - b, where b is a moving average of the reward R. pi_old is the
+    policy at the time of the ask, so that asks may run ahead of the answers. For an architecture that was not asked
+    for, it is the policy at the start of its first update.
 
-    batch: tells an update. epochs: steps an update. clip: epsilon, above 0. lr: of Adam. entropy_weight: reward a nat.
-    baseline_decay: in [0, 1], what the moving average keeps in an update; the first batch's mean starts it. power: of
-    the quantile, above 0. hidden: units. Raises InputError for anything out of range.
+    Differences from the paper:
+        - An architecture is one action: r is the product over its choices. There is no value network.
+        - In NAS (arXiv:1707.07012) R is the accuracy. Here R is the quantile of a score among all scores so far, to a
+          power. Scores may have any scale, and a failed query is the worst.
+        - Samples that were asked before are drawn again, up to `redraws` times, because the same query gives nothing
+          new. r does not account for that.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        batch: Number of answers for an update, at least 1.
+        epochs: Number of steps of an update, at least 1.
+        clip: epsilon, the largest distance of r from 1 that still has a gradient, above 0.
+        lr: Learning rate of Adam, above 0.
+        entropy_weight: Weight of the entropy, in units of reward per nat, at least 0.
+        baseline_decay: Share of the moving average that an update keeps, in [0, 1]. The mean of the first batch starts
+            it.
+        power: Exponent of the quantile, above 0.
+        hidden: Number of LSTM units, from 1 to 10,000.
+        redraws: How often an architecture that was asked before is drawn again, at least 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Schulman, Wolski, Dhariwal, Radford and Klimov, Proximal policy optimization algorithms, arXiv:1707.06347.
+        Zoph, Vasudevan, Shlens and Le, Learning transferable architectures, arXiv:1707.07012.
     """
 
     def __init__(
@@ -96,7 +120,16 @@ class PPO(Strategy):
         self.baseline = self.baseline_decay * self.baseline + (1 - self.baseline_decay) * float(rewards.mean())
 
     def loss(self, architectures: list[Architecture], old: Tensor, advantages: Tensor) -> Tensor:
-        """The scalar that a step descends. old, advantages: log pi_old and A of each, (architectures,)."""
+        """Compute the scalar that a step of Adam descends.
+
+        Args:
+            architectures: The architectures of a batch.
+            old: log pi_old of each, (architectures,).
+            advantages: A of each, (architectures,).
+
+        Returns:
+            The clipped surrogate with the entropy, a scalar with its gradient.
+        """
         log_pi, entropy = self.policy.evaluate(architectures)
         ratio = (log_pi - old).clamp(max=LARGEST).exp()
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)

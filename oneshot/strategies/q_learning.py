@@ -15,7 +15,13 @@ START = 0.5  # Q of what was never updated; above the mean reward if power > 1, 
 
 
 class Transition(NamedTuple):
-    """One decision of an architecture. after: the state it leads to and what is allowed there; None at the end."""
+    """One decision of an architecture.
+
+    Args:
+        state: The state in which the decision is taken.
+        action: Index of the chosen candidate.
+        after: The next state and the candidates that are allowed there; None after the last decision.
+    """
 
     state: State
     action: int
@@ -23,21 +29,46 @@ class Transition(NamedTuple):
 
 
 class QLearning(Strategy):
-    """Decides epsilon-greedily by a table Q(state, candidate), learned from replayed answers with discount 1:
+    """Q-learning with experience replay (MetaQNN).
 
-        Q(s, u) <- (1 - lr) Q(s, u) + lr * (r + max over allowed u' of Q(s', u')),
+    Decisions are epsilon-greedy in a table Q(state, candidate). The table learns from replayed answers with discount 1:
 
-    where r is 0 but at the last decision, whose target is the reward alone. The state is the number of the choice and
-    the last `memory` decisions: the paper's is the last layer and its depth, which `memory=1` is; what came
-    before is forgotten, so Q is an average over it, except for what is `allowed`.
-    After every tell `replays` architectures are drawn from all told, and updated from last decision to first.
-    The paper's reward is the accuracy; here it is the quantile of a score among all that were told, to the `power`,
-    so scores may have any scale, and a failed one is the worst.
+        Q(s, u) <- (1 - lr) Q(s, u) + lr * (r + max over allowed u' of Q(s', u')).
 
-    Epsilon is 1 for the first `explore` asks, then 0.9, 0.8, ... down to `final` for `step` asks each, and stays there
-    (paper: 1500, then 100 or 150 each, to 0.1). An architecture that was asked before is drawn again, up to `redraws`
-    times, as a repeated query would tell nothing; the paper takes its stored score.
-    memory: decisions. lr: in (0, 1]. final: in [0, 1]. Raises InputError for anything out of range.
+    r is 0 except at the last decision, whose target is the reward alone. After every answer `replays` architectures are
+    drawn from all that have a score, and each is updated from its last decision to its first. Epsilon is 1 for the
+    first `explore` asks, then 0.9, 0.8, ... for `step` asks each, down to `final`, where it stays.
+
+    Paper: lr 0.01, epsilon 1 for 1500 asks, then 100 or 150 asks at each value, down to 0.1.
+
+    Differences:
+        - The state is the number of the choice and the last `memory` decisions. `memory=1` matches the paper's state,
+          the last layer and its depth. Earlier decisions are forgotten, so Q is an average over them; only the set of
+          allowed candidates still depends on them.
+        - The paper's reward is the accuracy. Here it is the quantile of a score among all scores so far, to a power.
+          Scores may have any scale, and a failed query is the worst.
+        - An architecture that was asked before is drawn again, up to `redraws` times, because the same query gives
+          nothing new; the paper uses its stored score.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        memory: Number of last decisions in the state, at least 0.
+        lr: Learning rate of the table, in (0, 1].
+        replays: Number of architectures that are updated after every answer, at least 1.
+        explore: Number of asks at epsilon 1, at least 0.
+        step: Number of asks at each later value of epsilon, at least 1.
+        final: The last epsilon, in [0, 1].
+        power: Exponent of the quantile, above 0.
+        redraws: How often an architecture that was asked before is drawn again, at least 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Baker, Gupta, Naik and Raskar, Designing neural network architectures using reinforcement learning,
+        arXiv:1611.02167.
     """
 
     def __init__(
@@ -72,7 +103,7 @@ class QLearning(Strategy):
         self.asks = 0
 
     def epsilon(self, asks: int) -> float:
-        """The probability of a random decision, after so many asks."""
+        """Return the probability of a random decision, after this number of asks."""
         tenths = 10 if asks < self.explore else 9 - (asks - self.explore) // self.step
         return max(self.final, tenths / 10)
 

@@ -13,12 +13,29 @@ from .surrogate import expected_improvement, normal_scores, one_hot, pool
 
 
 class RandomForest(Strategy):
-    """Expected improvement under the mean and the spread of the trees, over a pool of candidates; one-hot encoding.
+    """Bayesian optimization with a random forest, as in SMAC.
 
-    SMAC climbs to the candidates that it compares; here they are random and mutations of the best. Scores are mapped
-    to normal quantiles of their ranks. startup: asks that are random. trees: of the forest, fitted anew for every
-    ask. features: the share of features that a split may use. pool: architectures compared.
-    Raises InputError for anything out of range.
+    The architecture with the largest expected improvement in a pool of candidates is asked next. Mean and spread of the
+    prediction are those of the trees. Architectures are encoded one-hot, and a new forest is fitted for every ask.
+
+    SMAC climbs to the candidates that it compares. Here half of them are random and half are mutations of the best
+    ones. Scores are mapped to normal quantiles of their ranks.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        startup: Number of finite scores before the first fit, at least 2; until then asks are random.
+        trees: Number of trees, at least 2.
+        features: Share of the features that a split may use, in (0, 1].
+        pool: Number of candidates that are compared for an ask, at least 1.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Hutter, Hoos and Leyton-Brown, Sequential model-based optimization for general algorithm configuration, LION
+        2011.
     """
 
     def __init__(

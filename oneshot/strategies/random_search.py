@@ -5,7 +5,13 @@ from .base import Strategy
 
 
 class RandomSearch(Strategy):
-    """Draws uniformly from the valid architectures. Draws are independent, so an architecture can come again."""
+    """Random search: independent uniform draws from the valid architectures.
+
+    An architecture can come again.
+
+    Reference:
+        Li and Talwalkar, Random search and reproducibility for neural architecture search, arXiv:1902.07638.
+    """
 
     def ask(self) -> Query:
         return Query(self.space.sample(self.rng))

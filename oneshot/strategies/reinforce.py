@@ -11,20 +11,43 @@ from .policy import Policy, Rewards
 
 
 class Reinforce(Strategy):
-    """A policy is asked for architectures and moved by their rewards R, every `batch` tells, by one step of Adam on
+    """REINFORCE with a recurrent policy.
+
+    After every `batch` answers the policy takes one step of Adam on
 
         -mean((R - b) * log pi(a)) - entropy_weight * mean(entropy of pi along a),
 
-    b: a moving average of R. The paper's R is the accuracy cubed, its policy two layers of 35 units, its entropy bonus
-    absent (Zoph et al., arXiv:1707.07012, add one). Here R is the quantile of a score among all told, cubed as
-    well, so scores may have any scale, and a failed one is the worst.
-    Samples that were asked before are drawn again, up to `redraws` times, as a repeated query would tell nothing; so
-    asks are not samples of pi alone, and no importance weight corrects that. Answers are used as they come, with
-    the log pi of the update and not of the ask.
+    where R is the reward of an architecture and b is a moving average of R.
 
-    batch: tells an update. lr: of Adam. entropy_weight: reward a nat. baseline_decay: in [0, 1], what the moving
-    average keeps in an update; the first batch's mean starts it. power: of the quantile, above 0. hidden: units.
-    Raises InputError for anything out of range.
+    Paper: R is the accuracy cubed, the policy is an LSTM of two layers with 35 units each, lr is 6e-4 for thousands of
+    architectures, and there is no entropy bonus (Zoph et al., arXiv:1707.07012, add one).
+
+    Differences:
+        - R is the quantile of a score among all scores so far, cubed by default. Scores may have any scale, and a
+          failed query is the worst.
+        - The policy has one layer.
+        - Samples that were asked before are drawn again, up to `redraws` times, because the same query gives nothing
+          new. Asks are therefore not samples of pi alone, and no importance weight corrects that.
+        - Answers are used as they come, with the log pi of the update and not of the ask.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        batch: Number of answers for an update, at least 1.
+        lr: Learning rate of Adam, above 0.
+        entropy_weight: Weight of the entropy, in units of reward per nat, at least 0.
+        baseline_decay: Share of the moving average that an update keeps, in [0, 1]. The mean of the first batch starts
+            it.
+        power: Exponent of the quantile, above 0.
+        hidden: Number of LSTM units, from 1 to 10,000.
+        redraws: How often an architecture that was asked before is drawn again, at least 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Zoph and Le, Neural architecture search with reinforcement learning, arXiv:1611.01578.
     """
 
     def __init__(
@@ -79,6 +102,14 @@ class Reinforce(Strategy):
             self.waiting = []
 
     def loss(self, architectures: list[Architecture], advantages: Tensor) -> Tensor:
-        """The scalar that an update descends. advantages: R - b of each, (architectures,)."""
+        """Compute the scalar that an update descends.
+
+        Args:
+            architectures: The architectures of a batch.
+            advantages: R - b of each, (architectures,).
+
+        Returns:
+            The loss with the entropy, a scalar with its gradient.
+        """
         log_pi, entropy = self.policy.evaluate(architectures)
         return -(advantages * log_pi).mean() - self.entropy_weight * entropy.mean()

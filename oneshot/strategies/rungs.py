@@ -12,17 +12,33 @@ from .base import Strategy, unseen
 
 
 class Rung(NamedTuple):
-    """How many architectures are compared, and at which fidelity."""
+    """One level of a bracket.
+
+    Args:
+        size: Number of architectures that are compared.
+        fidelity: The fidelity of their queries, in (0, 1].
+    """
 
     size: int
     fidelity: float
 
 
 class Halving(Strategy):
-    """Runs brackets for ever; a subclass says which rungs they have.
+    """Runs brackets without end; a subclass defines the rungs of each bracket.
 
-    The first rung of a bracket is random. Once a rung is told, its best fill the next; scores of different rungs are
-    never compared. Asks that run ahead of tells go to the oldest bracket that has something to ask, else to a new one.
+    The architectures of a bracket's first rung are random. When all scores of a rung are known, its best architectures
+    fill the next rung. Scores of different rungs are never compared. Asks that run ahead of the answers go to the
+    oldest bracket with something to ask, or else to a new one.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        eta: One in `eta` architectures goes on to the next rung, with `eta` times the fidelity; at least 2.
+        minimum_fidelity: Lower limit of the fidelity, in [1e-6, 1]. Fidelities are eta**-k, none below this limit.
+
+    Raises:
+        InputError: If an argument is out of range.
     """
 
     def __init__(self, space: SearchSpace, seed: int, metric: str, eta: int, minimum_fidelity: float) -> None:
@@ -37,7 +53,11 @@ class Halving(Strategy):
 
     @abstractmethod
     def rungs(self, index: int) -> list[Rung]:
-        """The rungs of bracket number `index`, from its lowest fidelity to 1."""
+        """Return the rungs of one bracket, from its lowest fidelity to 1.
+
+        Args:
+            index: Number of the bracket, from 0.
+        """
 
     def ask(self) -> Query:
         waiting = next((bracket for bracket in self.open if bracket.has_work()), None)
@@ -57,7 +77,11 @@ class Halving(Strategy):
 
 
 class Bracket:
-    """One run of successive halving through these rungs."""
+    """One run of successive halving.
+
+    Args:
+        rungs: Its rungs, from the lowest fidelity to 1.
+    """
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
         self.rungs, self.level = rungs, 0
@@ -66,18 +90,35 @@ class Bracket:
         self.scores: dict[int, float] = {}  # of a place in `asked`
 
     def has_work(self) -> bool:
+        """Whether the current rung still lacks an architecture to ask for."""
         return not self.done() and len(self.asked) < self.rungs[self.level].size
 
     def done(self) -> bool:
+        """Whether all rungs have their scores."""
         return self.level == len(self.rungs)
 
     def ask(self, draw: Callable[[], Architecture]) -> Query:
-        """The next of this rung; drawn for the first one, where nothing is promoted into it."""
+        """Return the next query of the current rung.
+
+        Args:
+            draw: Gives a new architecture. It is called for the first rung, into which nothing is promoted.
+
+        Returns:
+            The query, at the fidelity of the rung.
+        """
         self.asked.append(self.next.pop(0) if self.level else draw())
         return Query(self.asked[-1], self.rungs[self.level].fidelity)
 
     def tell(self, query: Query, score: float) -> bool:
-        """Whether this rung waited for the answer."""
+        """Use an answer if the current rung waits for it.
+
+        Args:
+            query: The query that was answered.
+            score: Its score, or -inf if it failed.
+
+        Returns:
+            Whether the rung waited for this answer.
+        """
         if self.done() or query.fidelity != self.rungs[self.level].fidelity:
             return False
         waiting = (i for i, a in enumerate(self.asked) if a == query.architecture and i not in self.scores)
@@ -90,7 +131,7 @@ class Bracket:
         return True
 
     def _promote(self) -> None:
-        """Fill the next rung; of equal scores the one asked first goes on."""
+        """Fill the next rung. Of equal scores, the architecture that was asked first goes on."""
         best = sorted(self.scores, key=lambda i: (-self.scores[i], i))
         self.level += 1
         size = 0 if self.done() else self.rungs[self.level].size

@@ -1,4 +1,4 @@
-"""What strategies with a surrogate share: a pool of candidates to compare, their encoding, and expected improvement."""
+"""What strategies with a surrogate model share: a pool of candidates, their encoding, and expected improvement."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,18 @@ def pool(
     seen: Collection[Architecture],
     size: int,
 ) -> list[Architecture]:
-    """Up to `size` architectures not seen: half of them random, half one or two mutations from the best ten."""
+    """Draw candidates to compare: half of them random, half one or two mutations away from one of the ten best.
+
+    Args:
+        space: The search space.
+        rng: Source of the random draws.
+        scores: Score of each architecture so far.
+        seen: Architectures to leave out.
+        size: Largest number of candidates.
+
+    Returns:
+        Up to `size` different architectures outside `seen`, and always at least one architecture.
+    """
     best = sorted(scores, key=lambda a: -scores[a])[:PARENTS]
     found: dict[Architecture, None] = {}
     for n in range(4 * size):
@@ -39,19 +50,36 @@ def pool(
 
 
 def normal_scores(scores: Sequence[float]) -> Numbers:
-    """Normal quantiles of the ranks: scores of architectures have outliers below, which would swamp a fit."""
+    """Map scores to normal quantiles of their ranks. Very low scores would otherwise dominate a fit."""
     return norm.ppf((rankdata(scores) - 0.5) / len(scores))
 
 
 def expected_improvement(mean: Numbers, deviation: Numbers, best: float) -> Numbers:
-    """Of a maximum over `best`, under normal predictions."""
+    """Compute the expected improvement over the best value, under normal predictions.
+
+    Args:
+        mean: Predicted mean of each candidate, (candidates,).
+        deviation: Predicted standard deviation of each, (candidates,).
+        best: The largest value so far, in the same unit.
+
+    Returns:
+        The expected improvement of each, (candidates,).
+    """
     deviation = np.maximum(deviation, 1e-12)
     z = (mean - best) / deviation
     return deviation * (z * norm.cdf(z) + norm.pdf(z))
 
 
 def one_hot(space: SearchSpace, architectures: Sequence[Architecture]) -> Numbers:
-    """Rows (architectures, choices * candidates)."""
+    """Encode architectures as rows of zeros and ones.
+
+    Args:
+        space: The search space.
+        architectures: Architectures of this space.
+
+    Returns:
+        Array (architectures, choices * candidates) of float32.
+    """
     choices, candidates = space.shape
     decisions = np.array([a.decisions for a in architectures])
     return np.eye(candidates, dtype=np.float32)[decisions].reshape(-1, choices * candidates)

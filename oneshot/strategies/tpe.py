@@ -14,12 +14,30 @@ from .trials import Prefix, Trials
 
 
 class TPE(Strategy):
-    """A categorical parameter a choice; what is allowed after the decisions before makes its name and its values.
+    """Tree-structured Parzen estimator, with Optuna's sampler.
 
-    multivariate: one density over all choices together (Optuna's multivariate TPE with groups) instead of one each.
-    startup: asks that are random. candidates: drawn from the density of good ones, of which the best ratio is asked.
-    An architecture asked before is drawn again, up to `redraws` times, as a repeated query would tell nothing.
-    Raises InputError for anything out of range.
+    Each choice is a categorical parameter. The candidates that the earlier decisions allow determine its name and its
+    values. Densities of good and of bad architectures are fitted; of `candidates` draws from the good density, the one
+    with the best ratio is asked.
+
+    The paper fits one density for each parameter. By default this is Optuna's multivariate TPE with groups: one density
+    over all choices together. An architecture that was asked before is drawn again, up to `redraws` times, because the
+    same query gives nothing new.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        multivariate: Whether there is one density over all choices (True) or one for each (False).
+        startup: Number of random asks at the start, at least 1.
+        candidates: Number of draws from the density of good architectures, at least 1.
+        redraws: How often an architecture that was asked before is drawn again, at least 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Bergstra, Bardenet, Bengio and Kégl, Algorithms for hyper-parameter optimization, NeurIPS 2011.
     """
 
     def __init__(
@@ -55,6 +73,6 @@ class TPE(Strategy):
         self.trials.tell(query.architecture, [score] if math.isfinite(score) else None)
 
     def _parameter(self, prefix: Prefix) -> tuple[str, Prefix]:
-        """Its own for each set of allowed candidates."""
+        """A parameter of its own for each set of allowed candidates."""
         allowed = self.space.allowed(prefix)
         return f"{len(prefix)}:{','.join(map(str, allowed))}", allowed

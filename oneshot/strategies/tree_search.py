@@ -16,26 +16,42 @@ TRIES = 1000  # of a rollout through one group
 
 
 class TreeSearch(Strategy):
-    """Descends the tree of decisions by upper confidence bounds, and from the first untried child at random.
+    """Monte Carlo tree search by upper confidence bounds (UCT).
 
-    A node is a prefix of decisions, its children are `allowed` after it. An ask goes to an untried child where there
-    is one, else to the child of largest
+    A node of the tree is a prefix of decisions; its children are the candidates that are `allowed` next. An ask
+    descends to a random untried child if there is one, and completes it at random. Otherwise it goes to the child with
+    the largest
 
         Q(child) + exploration * sqrt(ln N(node) / N(child)),
 
-    N: asks through a node, Q: mean reward of the answers below it. AlphaX (Wang et al., arXiv:1903.11059) and Wistuba
-    take accuracy as reward; here it is the quantile of a score among all that were told, to the `power`, so any
-    increasing transformation of the scores gives the same search, and a failed one is the worst. A power above 1
-    makes the mean follow a subtree's best architectures, as a search wants a maximum and not a mean.
-    Every prefix of an asked architecture is kept, not one new node an ask: what a rollout found counts for nodes that
-    are reached later. N counts asks whose answers are on their way, Q does not (as WU-UCT, Liu et al.,
-    arXiv:1810.11755), so asks that run ahead spread. Subtrees that are wholly asked are closed, so no architecture is
-    asked twice until the space is exhausted; then asks are random.
+    where N is the number of asks through a node and Q the mean reward of the answers below it. Random completions are
+    uniform over the valid completions of a group, by rejection. If a thousand draws fail, one choice is drawn after the
+    other from what is `allowed`.
 
-    Rollouts are uniform over the valid completions of a group, by rejection; where that fails a thousand times, by
-    `allowed` one choice after the other. exploration: in units of reward, which lies in [0, 1]; 0 is greedy.
-    power: above 0. Raises InputError for anything out of range.
-    Reference: Kocsis and Szepesvari, Bandit based Monte-Carlo planning, ECML 2006.
+    Differences from AlphaX (arXiv:1903.11059) and Wistuba (arXiv:1712.07420):
+        - They take the accuracy as the reward. Here the reward is the quantile of a score among all scores so far, to
+          a power. Any increasing transformation of the scores gives the same search, and a failed query is the worst.
+        - A power above 1 lets the mean follow the best architectures of a subtree, as a search wants a maximum and not
+          a mean.
+        - Every prefix of an asked architecture becomes a node, not only one new node for each ask. What a random
+          completion found then counts for nodes that are reached later.
+        - N also counts asks without an answer yet, Q does not (as in WU-UCT, Liu et al., arXiv:1810.11755). Asks that
+          run ahead of the answers therefore spread out.
+        - A subtree in which everything was asked is closed. No architecture is asked twice until the whole space has
+          been asked; then asks are random.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random draws of the strategy.
+        metric: Name of the score that is maximized.
+        exploration: Weight of the second term, in units of reward, at least 0; rewards lie in [0, 1]. 0 is greedy.
+        power: Exponent of the quantile, above 0.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Reference:
+        Kocsis and Szepesvári, Bandit based Monte-Carlo planning, ECML 2006.
     """
 
     def __init__(
@@ -83,7 +99,17 @@ class TreeSearch(Strategy):
         self.rewards = ((ranks - 0.5) / len(ranks)) ** self.power
 
     def bound(self, prefix: Decisions, parent_visits: int) -> float:
-        """Q + exploration * sqrt(ln N(parent) / N) of a node that was asked; without an answer Q is the mean of all."""
+        """Compute Q + exploration * sqrt(ln N(parent) / N) of a node.
+
+        Without an answer below the node, Q is the mean of all answers.
+
+        Args:
+            prefix: The decisions of a node that was asked before.
+            parent_visits: N(parent), the number of asks through its parent.
+
+        Returns:
+            The upper confidence bound, in units of reward.
+        """
         told = self.below.get(prefix) or self.below.get(())
         q = float(self.rewards[told].mean()) if told else 0.0
         return q + self.exploration * math.sqrt(math.log(parent_visits) / self.visits[prefix])
@@ -99,7 +125,7 @@ class TreeSearch(Strategy):
             self.closed.add(prefix)
 
     def _rollout(self, prefix: Decisions) -> Decisions:
-        """A random valid completion. Group by group, as what is allowed in one rarely depends on another."""
+        """A random valid completion, group by group, since what is allowed in one group rarely depends on another."""
         choices = self.space.choices
         while len(prefix) < len(choices):
             end = len(prefix)

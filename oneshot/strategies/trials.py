@@ -1,4 +1,4 @@
-"""What the strategies by Optuna share: a study whose trials are architectures."""
+"""What the strategies with Optuna's samplers share: a study whose trials are architectures."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -14,11 +14,17 @@ Prefix = tuple[int, ...]
 
 
 class Trials:
-    """Draws architectures from a sampler and brings the answers back to the trials that asked for them.
+    """Draws architectures from an Optuna sampler and returns the answers to the trials that asked for them.
 
-    parameter: name and values of the categorical parameter of the choice that follows some decisions. A suggested
-    value that is not allowed there stands for one that is, always the same for the same suggestions.
-    redraws: how often an architecture asked before is drawn again, as a repeated query would tell nothing.
+    Args:
+        space: The search space.
+        sampler: Optuna's sampler.
+        directions: For each objective, whether it is maximized or minimized.
+        parameter: From the decisions so far to the name and the values of the next choice's categorical parameter. If
+            a suggested value is not allowed there, an allowed one takes its place, always the same for the same
+            suggestions.
+        redraws: How often an architecture that was asked before is drawn again, because the same query gives nothing
+            new.
     """
 
     def __init__(
@@ -38,7 +44,7 @@ class Trials:
         self.seen: set[Architecture] = set()
 
     def ask(self) -> Architecture:
-        """The architecture of a new trial."""
+        """Start a new trial and return its architecture."""
         for n in range(self.redraws + 1):
             trial = self.study.ask()
             architecture = self._suggested(trial)
@@ -49,7 +55,7 @@ class Trials:
         return architecture
 
     def add(self, architecture: Architecture) -> None:
-        """Make a trial of this architecture, as if the sampler had drawn it."""
+        """Start a trial with a given architecture, as if the sampler had drawn it."""
         names = [self.parameter(architecture.decisions[:i])[0] for i in range(len(architecture.decisions))]
         self.study.enqueue_trial(dict(zip(names, architecture.decisions, strict=True)))
         trial = self.study.ask()
@@ -58,7 +64,12 @@ class Trials:
         self._wait(architecture, trial)
 
     def tell(self, architecture: Architecture, values: Sequence[float] | None) -> None:
-        """The answer to the oldest trial that waits for it, or to a new one. None: it failed."""
+        """Pass an answer to the oldest trial that waits for it, or to a new one.
+
+        Args:
+            architecture: The architecture that was scored.
+            values: One value for each objective; None if the query failed.
+        """
         if not self.waiting.get(architecture):
             if values is None:
                 return
