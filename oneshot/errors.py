@@ -13,6 +13,14 @@ class Diverged(InputError):
     """A number that is not finite: nothing that follows would mean anything."""
 
 
+class Lost(Exception):
+    """Another process of the run has ended before its time. code: for the exit."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+
+
 def one_line(text: object, most: int = 400) -> str:
     """A text, or that of an error, on one line, cut to `most` characters."""
     return " ".join(str(text).split())[:most]

@@ -1,14 +1,9 @@
 """Kill runs at random instants, give the same command again, and compare with the uninterrupted run byte for byte.
 
-Examples:
-    python scripts/torture.py kills=20 'jobs=[darts,evolution]'
+Example: python scripts/torture.py --kills 20 --jobs darts evolution --out FOLDER
 """
 
-from oneshot.cli.help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
+import argparse
 import importlib
 import json
 import os
@@ -25,16 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from oneshot.cli.folders import run_folder
-from oneshot.cli.launch import script
+import oneshot.cli.main
 from oneshot.cli.screen import say
-from oneshot.errors import InputError, check_integer, unknown
+from oneshot.errors import InputError, check_integer
 from oneshot.fitting.checkpoints import is_whole
-from oneshot.runs.folder import write_text
+from oneshot.runs.folder import new_folder, write_text
 
 TINY = [
     "threads=1",
@@ -93,25 +86,29 @@ class Ended(NamedTuple):
     seconds: float
 
 
-@script("torture")
-def main(config: DictConfig) -> None:
-    console = Console()
-    check_integer("kills", config.kills, 1, 1_000_000)
-    check_integer("per_run", config.per_run, 1)
-    names = list(JOBS) if config.jobs is None else list(config.jobs)
-    for name in names:
-        if name not in JOBS:
-            raise unknown("job", name, JOBS)
-    folder = run_folder(config, "torture")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out={folder}: the folder is not empty; name a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    torture = Torture(config, folder, console)
+def main() -> None:
+    """Read the command line, run the torture and end with 1 where a run is not equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="signals that end a process, over all jobs")
+    parser.add_argument("--jobs", nargs="*", choices=list(JOBS), default=list(JOBS), help="default: all")
+    parser.add_argument("--per-run", type=int, default=6, help="most kills of one run")
+    parser.add_argument("--other-tmp", default="/dev/shm", help="every second run has its temporary files here")
+    parser.add_argument("--seed", type=int, default=0, help="of instants and signals")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    given = parser.parse_args()
+    try:
+        check_integer("--kills", given.kills, 1, 1_000_000)
+        check_integer("--per-run", given.per_run, 1)
+        folder = new_folder(given.out)
+    except InputError as error:
+        parser.error(str(error))
+    names, console = given.jobs, Console()
+    torture = Torture(given, folder, console)
     for name in names:
         torture.reference(name)
-    while sum(torture.kills.values()) < config.kills:
+    while sum(torture.kills.values()) < given.kills:
         for name in names:
-            if sum(torture.kills.values()) < config.kills:
+            if sum(torture.kills.values()) < given.kills:
                 torture.run(name)
     result = torture.result()
     write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
@@ -124,9 +121,9 @@ def main(config: DictConfig) -> None:
 class Torture:
     """Counts what was done to each job, and what came out unequal."""
 
-    def __init__(self, config: DictConfig, folder: Path, console: Console) -> None:
-        self.config, self.folder, self.console = config, folder, console
-        self.rng = random.Random(config.seed)
+    def __init__(self, given: argparse.Namespace, folder: Path, console: Console) -> None:
+        self.given, self.folder, self.console = given, folder, console
+        self.rng = random.Random(given.seed)
         self.seconds: dict[str, float] = {}
         self.kills: Counter[str] = Counter()
         self.signals: Counter[str] = Counter()
@@ -145,8 +142,8 @@ class Torture:
         """One run of the job, killed until it finishes, and its comparison."""
         number = sum(self.runs.values())
         out = self.folder / "killed" / f"{name}-{number}"
-        tmp = self.config.other_tmp if number % 2 else None
-        left = min(self.config.per_run, self.config.kills - sum(self.kills.values()))
+        tmp = self.given.other_tmp if number % 2 else None
+        left = min(self.given.per_run, self.given.kills - sum(self.kills.values()))
         while True:
             delay = self.rng.uniform(0.0, 0.8 * self.seconds[name]) if left else None
             sent = self.rng.choice(SIGNALS)
@@ -190,12 +187,12 @@ class Torture:
 
 def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, int] | None) -> Ended:
     """Run the job's command in a process forked from this one, which has imported what it needs; perhaps kill it."""
-    script_name, *arguments = job
-    module = importlib.import_module(script_name)
+    command, *words = job
+    importlib.import_module(f"oneshot.cli.commands.{command}")
     start = time.monotonic()
     child = os.fork()
     if child == 0:
-        _become(module, [f"{script_name}.py", *arguments, f"out={out}"], out.with_suffix(".log"), tmp)
+        _become([command, *words, f"out={out}"], out.with_suffix(".log"), tmp)
     sent = None
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -210,7 +207,7 @@ def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, i
         time.sleep(0.001)
 
 
-def _become(module: Any, arguments: list[str], log: Path, tmp: str | None) -> None:
+def _become(words: list[str], log: Path, tmp: str | None) -> None:
     """In the forked process: be the command, and nothing of the parent."""
     code = 1
     try:
@@ -223,8 +220,8 @@ def _become(module: Any, arguments: list[str], log: Path, tmp: str | None) -> No
         if tmp:
             os.environ["TMPDIR"], tempfile.tempdir = tmp, None
         GlobalHydra.instance().clear()
-        sys.argv = arguments
-        module.main()
+        sys.argv = ["oneshot", *words]
+        oneshot.cli.main.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1

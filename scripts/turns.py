@@ -1,14 +1,9 @@
 """Time commands on a shared machine: they take turns, so that what else runs slows all of them alike.
 
-Examples:
-    python scripts/turns.py commands=FILE slice=20
+Example: python scripts/turns.py commands.txt --slice 20 --out turns
 """
 
-from oneshot.cli.help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
+import argparse
 import json
 import os
 import shlex
@@ -19,33 +14,34 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from oneshot.cli.folders import run_folder
-from oneshot.cli.launch import script
 from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer
-from oneshot.runs.folder import write_text
+from oneshot.runs.folder import new_folder, write_text
 
 PATIENCE = 60.0  # seconds, of a process that is asked to end
 
 
-@script("turns")
-def main(config: DictConfig) -> None:
+def main() -> None:
+    """Read the command line, run the commands in turns and say what each took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commands", type=Path, help="a file with one command a line")
+    parser.add_argument("--slice", type=int, default=20, help="seconds of a turn (default: 20)")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder for what they print")
+    given = parser.parse_args()
+    try:
+        check_integer("--slice", given.slice, 1, 3600)
+        commands, folder = read_commands(given.commands), new_folder(given.out)
+    except InputError as error:
+        parser.error(str(error))
     console = Console()
-    check_integer("slice", config.slice, 1, 3600)
-    commands = read_commands(config.commands)
-    folder = run_folder(config, "turns")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out={folder}: the folder is not empty; name a new one")
-    folder.mkdir(parents=True, exist_ok=True)
     turns = [Turns(command, folder / f"{number}.log") for number, command in enumerate(commands)]
     try:
         while waiting := [turn for turn in turns if turn.code is None]:
             for turn in waiting:
-                turn.take(config.slice)
+                turn.take(given.slice)
     finally:
         for turn in turns:
             turn.end()
@@ -59,18 +55,16 @@ def main(config: DictConfig) -> None:
     sys.exit(1 if any(turn.code for turn in turns) else 0)
 
 
-def read_commands(path: object) -> list[list[str]]:
-    """The words of every line; empty ones and those behind # are left out."""
-    if not isinstance(path, str):
-        raise InputError(f"commands={path!r}: must be the path of a file with one command a line")
+def read_commands(path: Path) -> list[list[str]]:
+    """The words of every line; empty ones and those after # are left out."""
     try:
-        lines = [shlex.split(line, comments=True) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [shlex.split(line, comments=True) for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise InputError(f"commands={path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise InputError(f"commands={path}: a line cannot be split ({error})") from None
+        raise InputError(f"{path}: a line cannot be split ({error})") from None
     if not any(lines):
-        raise InputError(f"commands={path}: holds no command")
+        raise InputError(f"{path}: holds no command")
     return [line for line in lines if line]
 
 

@@ -1,4 +1,4 @@
-"""A script's configuration as conf/ composes it: its groups with their choices, its settings with their meanings."""
+"""A command's configuration as conf/ composes it: its groups with their choices, its settings with their meanings."""
 
 import json
 import re
@@ -8,11 +8,17 @@ from typing import Any, NamedTuple
 
 import hydra
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from . import meanings
-from .meanings import CONF, Setting
+from . import experiments, meanings
+from .conf import CONF, OPTIONAL, spoken
+from .job import names
+from .meanings import Setting, defaults, included
+
+for group in OPTIONAL:  # Hydra takes no null for a group on a command line
+    ConfigStore.instance().store(group=group, name="none", node={group: None}, package="_global_")
 
 
 class Composed(NamedTuple):
@@ -24,16 +30,31 @@ class Composed(NamedTuple):
     own: tuple[str, ...]  # keys of the script's own file and of those that it includes
 
 
-def compose(script: str, overrides: Sequence[str]) -> Composed:
-    """The configuration of a script with these settings, each with its value and its meaning."""
+def configuration(command: str, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
+    """What a command with these settings runs with, the `when` blocks of its experiment included."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base=None):
-        config = hydra.compose(script, list(overrides), return_hydra_config=True)
+        config = hydra.compose(command, list(overrides), return_hydra_config=True)
+    chosen = config.hydra.runtime.choices
+    experiments.apply(config, command, chosen, {names(word) for word in overrides})
+    return config if hydra_too else OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def inside(command: str, overrides: Sequence[str]) -> DictConfig:
+    """As `configuration`, while another command runs, with the folders of settings that it was given."""
+    config = hydra.compose(command, list(overrides), return_hydra_config=True)
+    experiments.apply(config, command, config.hydra.runtime.choices, {names(word) for word in overrides})
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def compose(command: str, overrides: Sequence[str]) -> Composed:
+    """The configuration of a command with these settings, each with its value and its meaning."""
+    config = configuration(command, overrides, hydra_too=True)
     runtime = config.hydra.runtime
     folders = tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
-    names = list(_included(script))
-    choices = {group: runtime.choices[group] for name in names for group in _groups(name)}
-    own = [setting for name in names for setting in meanings.read(CONF / f"{name}.yaml").settings]
+    files = list(included(command))
+    choices = {group: runtime.choices[group] for name in files for group in groups(name)}
+    own = [setting for name in files for setting in meanings.read(CONF / f"{name}.yaml").settings]
     known: dict[str, str] = {}
     for setting in (*own, *_of_choices(choices, folders)):
         known.setdefault(setting.key, setting.meaning)
@@ -43,22 +64,10 @@ def compose(script: str, overrides: Sequence[str]) -> Composed:
     return Composed(choices, folders, settings, tuple(s.key for s in own if s.key in settings))
 
 
-def _included(script: str) -> Iterator[str]:
-    """The script's own file of conf/ and those that it includes."""
-    yield script
-    for entry in _defaults(CONF / f"{script}.yaml"):
-        if isinstance(entry, str) and entry != "_self_":
-            yield from _included(entry)
-
-
-def _groups(name: str) -> list[str]:
+def groups(name: str) -> list[str]:
     """The groups that conf/<name>.yaml chooses from, in its order."""
-    entries = [entry for entry in _defaults(CONF / f"{name}.yaml") if isinstance(entry, dict)]
+    entries = [entry for entry in defaults(CONF / f"{name}.yaml") if isinstance(entry, dict)]
     return [key for entry in entries for key in entry if not key.startswith(("override ", "optional "))]
-
-
-def _defaults(path: Path) -> list[Any]:
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
 
 
 def _of_choices(choices: Mapping[str, str | None], folders: tuple[Path, ...]) -> Iterator[Setting]:
@@ -66,7 +75,16 @@ def _of_choices(choices: Mapping[str, str | None], folders: tuple[Path, ...]) ->
         folder, _, package = group.partition("@")
         for path in meanings.group(folder, folders):
             if path.stem == choice:
-                yield from meanings.read(path, package or folder).settings
+                yield from _with_bases(path, package or folder, folders)
+
+
+def _with_bases(path: Path, package: str, folders: tuple[Path, ...]) -> Iterator[Setting]:
+    """The settings of a file, then those of the files of its group that it builds on."""
+    yield from meanings.read(path, package).settings
+    for entry in defaults(path):
+        base = meanings.choices(path.parent.name, folders).get(entry) if isinstance(entry, str) else None
+        if base:
+            yield from _with_bases(base, package, folders)
 
 
 def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -83,14 +101,19 @@ def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{key}", json.dumps(value) if value == "" else text
 
 
-def fits(path: Path, script: str) -> bool:
-    """Whether a script takes this choice: sizes, experiments and files that name scripts are of some only."""
-    if path.parent.name == "sizes":
-        return path.stem.startswith(script)
-    if named := re.match(r"(scripts/\w+\.py(, )?)+:", meanings.read(path).about):
-        return f"scripts/{script}.py" in named[0]
+def fits(path: Path, command: str) -> bool:
+    """Whether a command takes this choice: experiments and files that name commands are for some only."""
+    if named := re.match(r"(oneshot [\w-]+(, )?)+:", meanings.read(path).about):
+        return re.search(rf"oneshot {spoken(command)}[,:]", named[0]) is not None
     if path.parent.name != "experiment":
         return True
-    groups = {group for name in _included(script) for group in _groups(name)}
-    entries = [key for entry in _defaults(path) for key in entry]
-    return all(key.removeprefix("override /") in groups for key in entries)
+    known = {group for name in included(command) for group in groups(name)}
+    entries = [key for entry in defaults(path) for key in entry]
+    return all(key.removeprefix("override /") in known for key in entries)
+
+
+def settings_of(path: Path) -> Any:
+    """What a file sets, with the files of its group that it builds on."""
+    content: Any = OmegaConf.load(path)
+    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return OmegaConf.merge(*(settings_of(path.with_name(f"{base}.yaml")) for base in bases), content)

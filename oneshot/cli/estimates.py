@@ -18,8 +18,8 @@ from ..estimators import Priced
 from ..retrain import Retrain
 from ..runs.folder import Run, read_result
 from ..spaces import SearchSpace
-from .folders import WEIGHTS
-from .launch import make, read_device, trainer_for
+from .objects import make, read_device, trainer_for
+from .recorder import WEIGHTS
 from .screen import say
 from .supernets import load, train
 

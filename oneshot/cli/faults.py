@@ -3,14 +3,13 @@
 import difflib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
@@ -21,15 +20,16 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
-from ..errors import Diverged, InputError, one_line, unknown
+from ..errors import Diverged, InputError, Lost, one_line, unknown
 from ..runs.folder import is_full_disk
 from ..runs.signals import Stopped, stop_of
-from .processes import Lost
+from .arguments import no_setting, quoted
+from .composition import groups
+from .conf import CONF, spoken
+from .meanings import own_settings
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
 BAD_INPUT, DIVERGED, OUT_OF_MEMORY, FULL_DISK = 2, 3, 4, 5  # exit codes
@@ -71,7 +71,11 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
         )
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) and error.filename:
         return f"{error.filename}: {error.strerror}", BAD_INPUT
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY):
+    if (
+        isinstance(error, MemoryError)
+        or _is(error, "torch", "OutOfMemoryError")
+        or any(text in str(error) for text in NO_MEMORY)
+    ):
         if config and "batches" in config:
             return f"out of memory with batches={config.batches}; lower them, or give device=cpu", OUT_OF_MEMORY
         size = OmegaConf.select(config, "data.batch_size") if config else None
@@ -84,15 +88,17 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         cause = error.__cause__
         return explain(cause, config_name) or f"{one_line(error)} ({one_line(cause)})"
-    if isinstance(error, InputError | MisconfigurationException):
+    if isinstance(error, InputError):
         return one_line(error)
+    if _is(error, "lightning_fabric.utilities.exceptions", "MisconfigurationException"):
+        return _misconfigured(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = f"{error.missing_cfg_file!s}".rpartition("/")  # type: ignore[str-bytes-safe]
         return str(unknown(f"choice for {group}", option, error.options))
     if isinstance(error, ConfigCompositionException):
         return _explain_override(error, config_name)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as SETTING=VALUE; settings inside: \"settings=['epochs=2','seed=1']\""
+        return _unreadable(str(error.override), config_name)
     if isinstance(error, HydraException) and (blocked := BLOCKED.match(str(error))):
         name = f"{blocked[2]}._target_" if blocked[2] else "_target_"
         return f"{name}={blocked[1]}: Hydra calls nothing that could run other code; name a class of ours or yours"
@@ -103,6 +109,18 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice()
     return None
+
+
+def _is(error: BaseException, module: str, name: str) -> bool:
+    """Whether it is of a class of a module that this process may not have imported."""
+    return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
+
+
+def _misconfigured(error: BaseException) -> str:
+    """What Lightning has to say of a Trainer's settings."""
+    if "No supported gpu backend found" in str(error) or "CUDAAccelerator" in str(error):
+        return "trainer.accelerator=gpu: torch finds no GPU here; trainer=auto takes one where there is one"
+    return f"trainer: {one_line(error)}"
 
 
 def _no_choice() -> str | None:
@@ -123,29 +141,58 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _explain_override(error: ConfigCompositionException, config_name: str) -> str:
+def _unreadable(override: str, command: str) -> str:
+    """A word that Hydra cannot read as a setting."""
+    name, equals, value = override.partition("=")
+    if not equals:
+        return no_setting(command, override)
+    if not value.isascii():
+        inside = re.sub(r"[^\s,\[\]{}:'\"]*[^\x00-\x7f][^\s,\[\]{}:'\"]*", lambda found: quoted(found[0]), value)
+        return f"{override}: texts that are not ASCII need quotes: {shlex.quote(f'{name}={inside}')}"
+    if value[:1] in ("[", "{", "'", '"'):
+        return f"{override}: cannot be read as SETTING=VALUE; settings inside: \"settings=['epochs=2','seed=1']\""
+    return f"{override}: cannot be read as SETTING=VALUE; as a text: {shlex.quote(f'{name}={quoted(value)}')}"
+
+
+def _explain_override(error: ConfigCompositionException, command: str) -> str:
     """An override of something that does not exist: name it and the nearest setting."""
     message = str(error)
     for override in sys.argv[1:]:
         key = override.partition("=")[0].lstrip("+~")
         if f"'{key}'" in message:
-            known = sorted({*_keys(_composed(config_name)), *(p.name for p in CONF.iterdir() if p.is_dir())})
             if override.startswith("+"):
                 return f"setting {key!r} exists: {override.lstrip('+')} changes it"
-            group = key.partition(".")[0]
-            if (CONF / group).is_dir() and key == group:
-                return f"unknown setting {key!r}: this script does not have it; --help all lists them"
-            if key in known:
-                return f"unknown setting {key!r}: the chosen {group} does not have it; --help all lists them"
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            return f"unknown setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else "--help all lists them")
+            return f"unknown setting {key!r}; {_hint(key, override, command)}"
     return one_line(error)
 
 
-def _composed(config_name: str) -> DictConfig:
+def _hint(key: str, override: str, command: str) -> str:
+    """What to write instead of a setting that this command does not have."""
+    see = f"`oneshot {spoken(command)} --help all` lists the settings"
+    known = list(_keys(_composed(command)))
+    first, _, last = key.rpartition(".")
+    if "settings" in known and key.partition(".")[0] in _of_a_search():
+        return f"`oneshot {spoken(command)}` passes settings on: \"settings=['{override}']\""
+    if key in known or (key == key.partition(".")[0] and (CONF / key).is_dir()):
+        return f"this command, or the chosen {key.partition('.')[0]}, does not have it; {see}"
+    alike = [name for name in known if name.rpartition(".")[2] == last and name != key]
+    alike = [name for name in alike if first and name.startswith(f"{first.partition('.')[0]}.")] or alike
+    near = alike or difflib.get_close_matches(key, [*known, *_groups()], n=1, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else see
+
+
+def _groups() -> list[str]:
+    return [path.name for path in CONF.iterdir() if path.is_dir()]
+
+
+def _of_a_search() -> set[str]:
+    return {*own_settings("search"), *groups("search")}
+
+
+def _composed(command: str) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base=None):
-        return hydra.compose(config_name)
+        return hydra.compose(command)
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

@@ -1,154 +1,19 @@
-"""A run as the scripts make it: its folder, its lock, its rows, and a fit that continues from its checkpoints."""
+"""The folder of a run: given as out=, taken up, or new."""
 
 import hashlib
 import json
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError, named, one_line
-from ..fitting.base import Fit
-from ..fitting.checkpoints import Checkpointing, Checkpoints
-from ..runs.folder import (
-    CONFIG,
-    Run,
-    differences,
-    is_free,
-    is_locked,
-    parse_settings,
-    read_json,
-    read_result,
-    read_settings,
-)
-from ..runs.signals import stop_of
-from .launch import make
-from .loggers import Lightning, Logger, Tables
-from .processes import leading
+from ..errors import InputError
+from ..runs.folder import CONFIG, differences, is_free, is_locked, parse_settings, read_result, read_settings
+from . import job
 
-INPUTS = "inputs.json"
-WEIGHTS = "supernet.safetensors"
 PROCESSES = ("trainer.devices", "trainer.num_nodes")  # how many compute a run changes it by rounding alone
 FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor", *PROCESSES)  # a continued run may have others
-TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
-WANDB = "oneshot.cli.loggers.WandB"
-INPUTS_OF = {  # setting -> the files of the run that it names
-    "architecture": ("architecture.json",),
-    "supernet": (WEIGHTS,),
-    "run": ("architecture.json", "network.safetensors"),
-}
-
-
-@contextmanager
-def recording(run: Run, config: DictConfig, job: str) -> Iterator["Recorder"]:
-    """What takes rows and writes them to the run's files and to the configured logger, if any; job: its kind."""
-    record = Recorder(run, config, job)
-    try:
-        yield record
-    except BaseException:
-        record.close(failed=True)
-        raise
-    record.close(failed=False)
-
-
-class Recorder:
-    """Called with each row; `begin` with those that a run which continues has already; `finish` with the result.
-
-    A logger that fails is a warning: the run goes on without it.
-    """
-
-    def __init__(self, run: Run, config: DictConfig, job: str) -> None:
-        self.run, self.number = run, 0
-        self.logger = logger_for(config, run.path)
-        chosen = HydraConfig.get().runtime.choices
-        tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
-        settings = OmegaConf.to_container(config, resolve=True)
-        start = time.monotonic()
-        self._tell("begin", run, settings, job, tags, inputs(config))
-        run.started += time.monotonic() - start  # waiting for a server is no search
-
-    def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
-        self.run.record(row, seconds)
-        self._log(row)
-
-    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.run.begin(rows)
-        self.number = 0
-        for row in rows:
-            self._log(row)
-
-    def finish(self, result: Mapping[str, Any], tables: Tables | None = None) -> None:
-        pictures = {path.stem: path for path in sorted(self.run.path.glob("*.png"))}
-        self._tell("finish", result, pictures, tables or {})
-
-    def close(self, failed: bool) -> None:
-        line = self._tell("close", failed)
-        if line:
-            print(line)
-
-    def _log(self, row: Mapping[str, Any]) -> None:
-        self._tell("log", self.number, row)
-        self.number += 1
-
-    def _tell(self, method: str, *arguments: Any) -> Any:
-        if self.logger is None:
-            return None
-        try:
-            return getattr(self.logger, method)(*arguments)
-        except Exception as error:  # whatever a logger raises, the run is worth more
-            if stop := stop_of(error):
-                raise stop from error
-            self.logger = None
-            print(f"warning: logger: {named(error)}; the run goes on without it", file=sys.stderr)
-        return None
-
-
-def logger_for(config: DictConfig, path: Path) -> Logger | None:
-    """The configured logger: W&B, any of Lightning's, which keep their files in the run's folder, or none."""
-    if not config.get("logger"):
-        return None
-    if config.logger.get("_target_") == WANDB:
-        return make(config.logger)
-    try:
-        return Lightning(make(config.logger, save_dir=str(path)))
-    except ModuleNotFoundError as error:
-        raise InputError(f"logger: {one_line(error, 200)}") from None
-
-
-def inputs(config: DictConfig) -> list[Path]:
-    """The files of other runs that this one reads: an architecture, weights."""
-    found = []
-    for key, names in INPUTS_OF.items():
-        folder = config.get(key)
-        if isinstance(folder, str):
-            found += [path for name in names if (path := Path(folder, name)).is_file()] or [Path(folder)]
-    return [path for path in found if path.is_file()]
-
-
-def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recorder) -> None:
-    """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
-    checkpoints = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr))
-    newest = checkpoints.newest()
-    if newest:
-        print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
-    with leading(trainer, config, newest):
-        module.record = record
-        trainer.strategy.checkpoint_io = checkpoints
-        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
-        try:
-            trainer.fit(module, ckpt_path=newest)
-        except InputError as error:
-            if newest and module.fresh:  # it was not loaded
-                raise InputError(f"{newest}: {error}") from None
-            raise
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
@@ -157,9 +22,9 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     Jobs of one --multirun get folders of their own below out=DIR. Without out= the newest folder of the same
     configuration that has not finished is taken up, in a --multirun one that has finished too; resume=false: a new one.
     """
-    multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    multirun = job.is_multirun()
     if config.out is not None:
-        return Path(config.out, str(HydraConfig.get().job.num)) if multirun else Path(config.out)
+        return Path(config.out, str(job.number())) if multirun else Path(config.out)
     settings = parse_settings(OmegaConf.to_yaml(config, resolve=True))
     settings = {key: value for key, value in settings.items() if not is_free(key, FREE)}
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
@@ -167,7 +32,7 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
         if (read_result(path) is None or multirun) and _holds(path, settings) and not is_locked(path):
             return path
-    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{digest}"
+    name = f"{job.started:%Y-%m-%d_%H-%M-%S}-{digest}"
     path, number = root / name, 1
     while path.exists():
         number += 1
@@ -183,30 +48,12 @@ def _holds(path: Path, settings: Mapping[str, Any]) -> bool:
         return False
 
 
-def open_run(config: DictConfig, path: Path) -> Run:
-    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml.
-
-    Raises InputError where a file that the run reads has changed since it began.
-    """
-    logger_for(config, path)  # its settings are checked before anything is written
-    now, before = digests(config), read_json(path / INPUTS)
-    for name, digest in now.items():
-        if read_result(path) is None and before.get(name, digest) != digest:
-            raise InputError(f"{name}: has changed since {path} began to read it; name a new folder")
-    run = Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREE)
-    if now and not before:
-        run.write(INPUTS, json.dumps(now, indent=2) + "\n")
-    return run
-
-
-def digests(config: DictConfig) -> dict[str, str]:
-    """What the files that a configuration names hold: tables, and the weights of a supernet."""
-    names = [OmegaConf.select(config, key) for key in ("estimator.table", "reference.table", "cost.table")]
-    if config.get("supernet"):
-        names.append(str(Path(config.supernet, WEIGHTS)))
-    found = {}
-    for name in names:
-        if isinstance(name, str) and Path(name).is_file():
-            with open(name, "rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+def held(config: DictConfig, kind: str, key: str) -> str | None:
+    """What this setting was when the run in out= began: what `latest` stood for then."""
+    if config.out is None:
+        return None
+    kept = run_folder(config, kind) / CONFIG
+    if not kept.is_file():
+        return None
+    value = read_settings(kept).get(key)
+    return value if isinstance(value, str) else None

@@ -1,26 +1,26 @@
-"""The answer to --help, read from conf/ and from the script's own docstring. Without torch, so it comes at once."""
+"""The answer to --help, read from conf/ and from the command's own docstring. Without torch, so it comes at once."""
 
 import ast
+import os
 import re
 import sys
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import yaml
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import unknown
 from . import meanings
-from .composition import Composed, compose, fits
+from .arguments import HELP as FLAGS
+from .arguments import quoted
+from .composition import Composed, compose, configuration, fits
+from .conf import OPTIONAL, PACKAGE, spoken
 from .meanings import Setting
 
-FLAGS = ("--help", "-h")
-SELDOM = ("weights", "criterion")  # of a script's own settings, shown by --help all
+SELDOM = ("weights", "criterion", "schedule")  # of a command's own settings, shown by --help all
 OFTEN = (  # of the groups' settings, shown by --help
     *("space.cells", "space.channels", "space.nodes", "architect.optimizer.lr", "cost.weight", "data.source"),
     *("data.train_size", "data.batch_size", "trainer.precision", "estimator.table", "reference.table"),
@@ -29,7 +29,7 @@ WIDEST = 120  # columns
 
 
 class Command(NamedTuple):
-    """What a script's docstring says: its first line, the rest, its usage, and its indented lines."""
+    """What a command's docstring says: its first line, the rest, its usage, and its indented lines."""
 
     title: str
     notes: str
@@ -42,18 +42,21 @@ def asked() -> bool:
     return any(flag in sys.argv[1:] for flag in FLAGS)
 
 
-def answer_help() -> None:
-    """Answer --help, if asked, and end. A script calls this before its other imports, which take seconds."""
-    if not asked():
-        return
-    try:
-        show(Path(sys.argv[0]).stem)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError):
-        return  # a bad setting beside it: the script, which gets there again, words it (launch.py)
-    sys.exit()
+def asks_for_settings(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for the configuration: --cfg job."""
+    return any(
+        pair == ("--cfg", "job") or pair == ("-c", "job") for pair in zip(arguments, arguments[1:], strict=False)
+    )
 
 
-def show(script: str) -> None:
+def show_settings(command: str, arguments: Sequence[str]) -> None:
+    """Print the configuration that would run."""
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    config = configuration(command, [*overrides, *_searched(arguments)])
+    print(OmegaConf.to_yaml(config, resolve="--resolve" in arguments), end="")
+
+
+def show(command: str) -> None:
     """Print what the command line asks: --help, --help all, --help GROUP or --help SETTING.
 
     Raises InputError for another topic, and what Hydra raises where the settings beside it do not compose.
@@ -61,15 +64,15 @@ def show(script: str) -> None:
     console = Console(highlight=False, soft_wrap=False)
     console.width = min(console.width, WIDEST)
     topic, overrides = _arguments()
-    composed = compose(script, overrides)
+    composed = compose(command, overrides)
     group = topic.partition("@")[0]
     below = [s for key, s in composed.settings.items() if f"{key}.".startswith(f"{topic}.")]
     if not topic:
-        _screen(console, script, composed)
+        _screen(console, command, composed)
     elif topic == "all":
         _all(console, composed)
     elif topic in composed.choices or group in {name.partition("@")[0] for name in composed.choices}:
-        _group(console, script, group, composed)
+        _group(console, command, group, composed)
     elif below:
         console.print(_settings(below))
     else:
@@ -77,11 +80,11 @@ def show(script: str) -> None:
         raise unknown("topic of --help", topic, {"all", *parts})
 
 
-def command(script: str) -> Command:
-    """What the docstring of scripts/<script>.py says. `Usage:` before a line replaces the usual usage;
+def description(command: str) -> Command:
+    """What the docstring of cli/commands/<command>.py says. `Usage:` before a line replaces the usual usage;
     indented lines are examples, below `Examples:`."""
-    source = (Path(__file__).with_name(script).with_suffix(".py")).read_text(encoding="utf-8")
-    title, _, rest = (ast.get_docstring(ast.parse(source), clean=False) or script).partition("\n")
+    source = (PACKAGE / "cli" / "commands" / f"{command}.py").read_text(encoding="utf-8")
+    title, _, rest = (ast.get_docstring(ast.parse(source), clean=False) or command).partition("\n")
     lines = rest.splitlines()
     examples = tuple(line.strip() for line in lines if line.startswith("    "))
     said = [line.removeprefix("Usage:").strip() for line in lines if line.startswith("Usage:")]
@@ -90,24 +93,32 @@ def command(script: str) -> Command:
 
 
 def _arguments() -> tuple[str, list[str]]:
-    """The word behind --help, and the settings beside it; those of a --multirun are several, and left out."""
+    """The word after --help, and the settings beside it; those of a --multirun are several, and left out."""
     arguments = sys.argv[1:]
     behind = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
     topic = behind[0] if behind and "=" not in behind[0] and not behind[0].startswith("-") else ""
     several = any(a in ("--multirun", "-m") for a in arguments)
-    return topic, [a for a in arguments if "=" in a and not a.startswith("--") and not several]
+    settings = [] if several else [a for a in arguments if "=" in a and not a.startswith("-")]
+    return topic, [*settings, *_searched(arguments)]
 
 
-def _screen(console: Console, script: str, composed: Composed) -> None:
-    said = command(script)
-    usage = f"python scripts/{script}.py {'[GROUP=CHOICE ...] ' if composed.choices else ''}[SETTING=VALUE ...]"
+def _searched(arguments: Sequence[str]) -> list[str]:
+    """The folders of the user's settings, as compose takes them."""
+    pairs = zip(arguments, arguments[1:], strict=False)
+    folders = [f"file://{os.path.abspath(folder)}" for flag, folder in pairs if flag in ("--config-dir", "-cd")]
+    return [f"hydra.searchpath=[{','.join(map(quoted, folders))}]"] if folders else []
+
+
+def _screen(console: Console, command: str, composed: Composed) -> None:
+    said = description(command)
+    usage = f"oneshot {spoken(command)} {'[GROUP=CHOICE ...] ' if composed.choices else ''}[SETTING=VALUE ...]"
     console.print(said.title, markup=False)
     if said.notes:
         console.print(f"\n{said.notes}", markup=False)
     console.print(Text.assemble("\n", ("usage", "bold"), f"  {said.usage or usage}"), soft_wrap=True)
     if composed.choices:
         console.print()
-        console.print(_choices(script, composed))
+        console.print(_choices(command, composed))
     own = [key for key in composed.own if key.partition(".")[0] not in SELDOM and key not in composed.choices]
     shown = [composed.settings[key] for key in dict.fromkeys((*own, *OFTEN)) if key in composed.settings]
     console.print()
@@ -120,12 +131,13 @@ def _screen(console: Console, script: str, composed: Composed) -> None:
     console.print(_more(composed))
 
 
-def _choices(script: str, composed: Composed) -> Table:
+def _choices(command: str, composed: Composed) -> Table:
     table = _columns("group", "default", "other choices")
     for group, taken in composed.choices.items():
         paths = meanings.group(group.partition("@")[0], composed.folders)
-        others = [path.stem for path in paths if path.stem != taken and fits(path, script)]
-        table.add_row(f"  {group}=", Text(str(taken or "null")), Text(", ".join(others)))
+        others = [path.stem for path in paths if path.stem != taken and fits(path, command)]
+        others += ["none"] if group in OPTIONAL and taken not in (None, "none") else []
+        table.add_row(f"  {group}=", Text(str(taken or "none")), Text(", ".join(others)))
     return table
 
 
@@ -156,10 +168,10 @@ def _all(console: Console, composed: Composed) -> None:
         console.print()
 
 
-def _group(console: Console, script: str, group: str, composed: Composed) -> None:
+def _group(console: Console, command: str, group: str, composed: Composed) -> None:
     """Each choice of a group: what it is and its settings."""
     for path in meanings.group(group, composed.folders):
-        if fits(path, script):
+        if fits(path, command):
             file = meanings.read(path)
             console.print(Text.assemble((f"{group}={path.stem}", "bold"), "  ", file.about))
             if file.settings:
@@ -176,5 +188,5 @@ def _more(composed: Composed) -> Table:
     table.add_row("  --cfg job", "the configuration that would run")
     if "seed" in composed.settings:
         table.add_row("  --multirun", "one run for each of several values, as --multirun seed=0,1,2")
-    table.add_row("  docs/", "settings.md: all settings of all scripts; how_to.md: what they are for")
+    table.add_row("  docs/", "settings.md: all settings of all commands; how_to.md: what they are for")
     return table

@@ -1,8 +1,7 @@
-"""A script in a process of its own: how it is begun, waited for, ended and reported."""
+"""A command in a process of its own: how it is begun, waited for, ended and reported."""
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 
 from ..executors.base import Executor, Item, Result
 from ..runs.folder import is_locked
+from . import job
+from .arguments import shown
 from .faults import FULL_ERROR
 from .orphans import end_with_parent
 
@@ -40,7 +41,7 @@ def run_script(
     group: of its run to W&B, unless the environment names one. Each `every` seconds `ends` is asked whether the script
     is to end; it then gets SIGTERM, once, and saves. It ends with this process too, and when an exception comes by.
     """
-    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments, f"out={out}"]
+    command = [*job.child(script), *job.flags, *arguments, shown("out", str(out))]
     environment = {"WANDB_RUN_GROUP": group, **os.environ}
     environment.pop(FULL_ERROR, None)
     pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-NOT_SETTINGS = ("defaults", "hydra")
+from .conf import CONF, choices
+
+NOT_SETTINGS = ("defaults", "hydra", "when")
 MACHINERY = ("_target_", "_partial_")  # what Hydra calls, and how
 MUST_BE_GIVEN = "must be given"
 
@@ -57,8 +58,29 @@ def read(path: Path, package: str | None = None) -> File:
 
 def group(name: str, folders: Iterable[Path] = ()) -> list[Path]:
     """The files of a group, of conf/ and of these folders, sorted by name."""
-    paths = {path.stem: path for folder in (CONF, *folders) for path in (folder / name).glob("*.yaml")}
-    return [paths[stem] for stem in sorted(paths)]
+    return list(choices(name, tuple(folders)).values())
+
+
+def own_settings(command: str) -> list[str]:
+    """The names of the settings in a command's own file and in those that it includes, up to the first dot."""
+    return list(
+        dict.fromkeys(
+            s.key.partition(".")[0] for name in included(command) for s in read(CONF / f"{name}.yaml").settings
+        )
+    )
+
+
+def included(command: str) -> Iterator[str]:
+    """The command's own file of conf/ and those that it includes."""
+    yield command
+    for entry in defaults(CONF / f"{command}.yaml"):
+        if isinstance(entry, str) and entry != "_self_":
+            yield from included(entry)
+
+
+def defaults(path: Path) -> list[Any]:
+    """The defaults list of a file."""
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
 
 
 def _package(path: Path) -> str:

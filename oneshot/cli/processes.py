@@ -14,29 +14,19 @@ from typing import IO, Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig, OmegaConf
 
 from ..distributed.sharing import check_batch
 from ..distributed.strategy import SharedBatches
-from ..errors import InputError, check_integer
+from ..errors import InputError, Lost, check_integer
 from ..fitting.base import Fit
 from ..fitting.checkpoints import Checkpoints
 from ..runs import signals
+from . import job
 from .orphans import end_with_parent
 
-STARTED = "ONESHOT_STARTED"  # in the environment of a process that we started
 PATIENCE = 10.0  # seconds for a process that fails to end
-
-
-class Lost(Exception):
-    """Another process of the run has ended before its time. code: for the exit."""
-
-    def __init__(self, line: str, code: int) -> None:
-        super().__init__(line)
-        self.code = code
 
 
 def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> None:
@@ -50,7 +40,7 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> No
             raise InputError(f"trainer.devices={config.trainer.devices}: several processes need trainer=ddp")
         return
     if not shared:
-        raise InputError("trainer=ddp: is for scripts/search.py and scripts/retrain.py; this one runs in one process")
+        raise InputError("trainer=ddp: is for `oneshot search` and `oneshot retrain`; this command runs in one process")
     for name in ("compile", "cuda_graph"):
         if config.trainer[name]:
             raise InputError(f"trainer.{name}=true: cannot be had with trainer=ddp")
@@ -73,7 +63,7 @@ def follow(trainer: pl.Trainer, build: Callable[[DictConfig], Fit]) -> None:
 
     Signals are the first one's affair: with it this one ends.
     """
-    if STARTED in os.environ:
+    if job.STARTED in os.environ:
         os.write(1, b"\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     task = _told(trainer, None)
@@ -125,8 +115,8 @@ class _Other:
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         self.rank, self.errors = rank, errors
         self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(sys.argv[0]), *_arguments()],
-            env={**environment, "LOCAL_RANK": str(rank), STARTED: "1"},
+            [*job.child(sys.argv[0].split()[-1]), *job.flags, *job.own_overrides()],
+            env={**environment, "LOCAL_RANK": str(rank), job.STARTED: "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -193,11 +183,3 @@ def _told(trainer: pl.Trainer, task: Any) -> Any:
 def _started_by_others(trainer: pl.Trainer) -> bool:
     environment = getattr(trainer.strategy, "cluster_environment", None)
     return environment is not None and environment.creates_processes_externally
-
-
-def _arguments() -> list[str]:
-    """Those of this command; of a --multirun those of its job."""
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return sys.argv[1:]
-    overrides = HydraConfig.get().overrides
-    return [*overrides.task, *(o for o in overrides.hydra if not o.startswith("hydra.mode="))]

@@ -4,21 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from ..errors import InputError, unknown
 from ..runs.folder import CONFIG, latest, read_result, read_settings
-from .commands.retrain import NETWORK, held
-from .faults import CONF
-from .launch import PRECISIONS
+from . import job
+from .check import PRECISIONS
+from .commands.retrain import NETWORK
+from .conf import CONF
+from .folders import held
 from .supernets import load
 
 GROUPS = ("space", "data")
 
 
-def adopt(config: DictConfig) -> Path:
+def take_settings(config: DictConfig) -> Path:
     """Give the configuration the space, the data and the precision that the run of run= was trained with.
 
     They are read as data, and nothing that they name is called: which space and which data they mean is what the
@@ -29,7 +30,7 @@ def adopt(config: DictConfig) -> Path:
     folder = finished(config)
     file = folder / CONFIG
     settings = read_settings(file)
-    given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
+    given = job.given()
     for group in GROUPS:
         if f"{group}._target_" not in settings:
             raise InputError(f"{file}: not the settings of a retraining")
@@ -89,7 +90,7 @@ def fill(node: DictConfig, name: str, value: Any, file: Path) -> None:
     if not plain or key.startswith("_") or isinstance(now, DictConfig) or not isinstance(place, DictConfig):
         raise InputError(
             f"{file}: {name}={value!s:.80} (here {now!s:.80}): could name code, which is taken from the command line "
-            "alone; give it as scripts/retrain.py had it"
+            "alone; give it as `oneshot retrain` had it"
         )
     place[key] = value
 

@@ -1,18 +1,18 @@
 """What the scripts print at their end: the architecture, the paths written, the next command."""
 
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import networkx as nx
-from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.table import Table
 
 from ..architecture import Architecture
 from ..runs.folder import Run
 from ..spaces import SearchSpace
+from . import job
+from .arguments import shown
 
 PASSED_ON = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
 SEARCH_ONLY = ("space.cells", "space.channels", "data.batch_size", "data.train_size", "data.architecture_fraction")
@@ -72,15 +72,18 @@ def written(run: Run) -> str:
     return f"written to {run.path}: {', '.join(sorted(p.name for p in run.path.iterdir() if p.name[0] != '.'))}"
 
 
-def next_command(script: str, architecture: Path, adopted: Sequence[str] = ()) -> str:
+def next_command(command: str, setting: str, path: Path, adopted: Sequence[str] = ()) -> str:
     """The command that goes on from here, with those of this run's settings that it shares.
 
-    adopted: settings that this run did not have from the command line.
+    Args:
+        command: Its name.
+        setting: The setting that names what this run has left.
+        path: Where that is.
+        adopted: Settings that this run did not have from the command line.
     """
     shared = []
-    for override in [*HydraConfig.get().overrides.task, *adopted]:
+    for override in [*job.overrides(), *adopted]:
         key = override.partition("=")[0].lstrip("+~")
         if key.split(".")[0] in PASSED_ON and key not in SEARCH_ONLY:
             shared.append(override)
-    path = os.path.relpath(Path(__file__).with_name(script))
-    return shlex.join(["python", path, *shared, f"architecture={architecture}"])
+    return shlex.join([*job.program(), command, *job.flags, *shared, shown(setting, str(path))])

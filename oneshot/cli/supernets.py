@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 from safetensors import SafetensorError, safe_open
@@ -14,15 +13,16 @@ from ..errors import InputError
 from ..runs.folder import CONFIG, Run, read_result, read_settings, write_weights
 from ..search import by_scores
 from ..spaces import SearchSpace
+from . import job
 from .commands.search import search_for
-from .folders import WEIGHTS, fit, open_run, recording
-from .launch import trainer_for
+from .objects import trainer_for
+from .recorder import WEIGHTS, fit, open_run, recording
 from .screen import say
 
 FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # need not be as in the run
 
 
-def adopt(config: DictConfig) -> list[str]:
+def take_settings(config: DictConfig) -> list[str]:
     """Give the configuration the sizes and the split that the run of supernet= was trained with; returns what changed.
 
     They are read as data. Raises InputError where the run has another space or data set, or where the command
@@ -39,7 +39,7 @@ def adopt(config: DictConfig) -> list[str]:
     if not {"space._target_", "data._target_"} <= set(run):
         raise InputError(f"{file}: not the settings of a search")
     changed = []
-    given = {override.partition("=")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
+    given = job.given()
     for name, value in run.items():
         group, _, key = name.partition(".")
         if group not in ("space", "data") or "." in key or name in FREE or value == config[group].get(key):

@@ -11,7 +11,7 @@ from ..estimators import Estimator, Priced
 from ..executors import Executor
 from ..fitting.acceleration import keep_freed_memory
 from .estimates import EstimatorFactory
-from .launch import make, settle
+from .objects import make, settle
 
 
 class Portable:

@@ -11,15 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import torch
 import yaml
-from safetensors.torch import save
-from torch import nn
 
 from ..errors import Diverged, InputError, is_number, named, one_line
 from .signals import Stopped, stop_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FINISHED = "finished"
 CONFIG, STATUS, RESULT, LOCK = "config.yaml", "status.json", "result.json", ".lock"
@@ -58,8 +58,8 @@ class Run:
         self.started = time.monotonic()
         if settings and not (path / CONFIG).is_file():
             self.write(CONFIG, settings)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        if cuda := _cuda():
+            cuda.reset_peak_memory_stats()
 
     def __enter__(self) -> "Run":
         self._status("running" if self.result() is None else FINISHED)  # last: from here on __exit__ notes the end
@@ -157,6 +157,14 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
+def new_folder(path: Path) -> Path:
+    """Make a folder. Raises InputError unless it is new or empty."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path}: the folder is not empty; name a new one")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def append(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON line and flush it."""
     with open(path, "a", encoding="utf-8") as file:
@@ -183,8 +191,10 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_weights(path: Path, module: nn.Module) -> Path:
+def write_weights(path: Path, module: "nn.Module") -> Path:
     """The module's state as safetensors."""
+    from safetensors.torch import save  # here, as this module is imported before torch is
+
     return write_bytes(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
 
 
@@ -276,8 +286,9 @@ def latest(root: Path, setting: str = "architecture", holds: str = "architecture
 
 def peak_memory_bytes() -> int:
     """Largest memory so far: of the GPU's allocator where it was used in this run, else of the process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated()
+    cuda = _cuda()
+    if cuda and cuda.max_memory_allocated():
+        return cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -296,6 +307,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError):
         pass
     return rows
+
+
+def _cuda() -> Any:
+    """torch.cuda where this process has imported torch and there is a GPU, else None."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def is_full_disk(error: BaseException) -> bool:

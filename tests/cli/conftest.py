@@ -1,24 +1,11 @@
-"""Scripts as a user types them."""
-
-import sys
+"""Commands as a user types them."""
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from helpers.commands import call
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    """Run a script's main in an empty folder; returns (exit code, stdout, stderr)."""
+    """Run a command in an empty folder; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-
-    def run(module, *arguments):
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *arguments])
-        code = 0
-        try:
-            module.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
+    return lambda command, *words: (call(command, *words), *capsys.readouterr())

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from oneshot.cli.commands import baseline, compare_strategies, rank, retrain, search
+from oneshot.cli.commands import search
 from oneshot.cost import network_cost
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import NASBench201
@@ -46,7 +46,7 @@ def tabular(table):
 
 
 def test_over_a_supernet_of_its_own_then_retrain(run, tmp_path):
-    code, out, err = run(baseline, *NB201, "budget.queries=6", "strategy.population=3", "out=found")
+    code, out, err = run("baseline", *NB201, "budget.queries=6", "strategy.population=3", "out=found")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "found").iterdir()} == {*LEFT, "supernet"}
     found = result(tmp_path / "found")
@@ -62,11 +62,11 @@ def test_over_a_supernet_of_its_own_then_retrain(run, tmp_path):
         "strategy.population=3",
         "out=again",
     ]
-    assert run(baseline, *settings)[0] == 0
+    assert run("baseline", *settings)[0] == 0
     again = rows(tmp_path / "again" / "queries.jsonl")
     assert [row["scores"] for row in again] == [row["scores"] for row in log]
     assert "training a supernet" in out and "query 6  best accuracy" in out and "next: python" in out
-    code, out, err = run(retrain, *NB201, "architecture=found", "out=trained")
+    code, out, err = run("retrain", *NB201, "architecture=found", "out=trained")
     assert (code, err) == (0, "") and result(tmp_path / "trained")["architecture"] == found["architecture"]
 
 
@@ -83,14 +83,14 @@ def supernet(tmp_path_factory):
 
 def test_over_the_supernet_of_a_run_in_its_sizes(run, supernet, tmp_path):
     settings = ["space=nasbench201", f"supernet={supernet}", "budget.queries=3", "strategy=random_search"]
-    code, out, err = run(baseline, *settings, "out=a")
+    code, out, err = run("baseline", *settings, "out=a")
     assert (code, err) == (0, "") and "training" not in out
     assert "channels: 4" in (tmp_path / "a" / "config.yaml").read_text()
-    code, _, err = run(baseline, *settings, "space.channels=8", "out=b")
+    code, _, err = run("baseline", *settings, "space.channels=8", "out=b")
     assert code == 2 and "space.channels=8: the supernet of" in err and "was trained with 4" in err
-    code, _, err = run(baseline, *settings[1:], "out=b")
+    code, _, err = run("baseline", *settings[1:], "out=b")
     assert code == 2 and "space._target_=oneshot.spaces.DARTSCells" in err
-    code, _, err = run(baseline, *settings, "data.train_size=512", "out=b")
+    code, _, err = run("baseline", *settings, "data.train_size=512", "out=b")
     assert code == 2 and "data.train_size=512" in err  # its validation images would be among those trained on
     assert not (tmp_path / "b").exists()
 
@@ -105,22 +105,22 @@ def test_supernets_that_are_none(run, supernet, tmp_path):
     ):
         shutil.copytree(supernet, copy)
         (copy / name).write_text(content)
-        code, _, err = run(baseline, "space=nasbench201", f"supernet={copy}", "budget.queries=3")
+        code, _, err = run("baseline", "space=nasbench201", f"supernet={copy}", "budget.queries=3")
         assert code == 2 and message in err and err.count("\n") == 1, err
         assert not (tmp_path / "outputs").exists()
         shutil.rmtree(copy)
-    code, _, err = run(baseline, "supernet=nowhere")
+    code, _, err = run("baseline", "supernet=nowhere")
     assert code == 2 and "supernet=nowhere: must be the folder of a finished search" in err
 
 
 def test_a_cut_run_continues_to_the_same_end(run, supernet, table, tmp_path):
     settings = [*tabular(table), "budget.queries=30", "strategy.population=5", "seed=3"]
-    assert run(baseline, *settings, "out=whole")[0] == 0
+    assert run("baseline", *settings, "out=whole")[0] == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     (tmp_path / "cut" / "result.json").unlink()
     log = tmp_path / "cut" / "queries.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:13]) + '{"query": 14')
-    code, out, err = run(baseline, *settings, "out=cut")
+    code, out, err = run("baseline", *settings, "out=cut")
     assert (code, err) == (0, "")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert (whole / "metrics.jsonl").read_text() == (cut / "metrics.jsonl").read_text()
@@ -128,15 +128,15 @@ def test_a_cut_run_continues_to_the_same_end(run, supernet, table, tmp_path):
     assert [row["architecture"] for row in rows(log)] == [r["architecture"] for r in rows(whole / "queries.jsonl")]
     found = result(cut)
     assert found["validation_regret"] == pytest.approx(2 * found["test_regret"]) and found["validation_regret"] >= 0
-    code, out, _ = run(baseline, *settings, "out=cut")
+    code, out, _ = run("baseline", *settings, "out=cut")
     assert code == 0 and "finished before" in out
-    code, _, err = run(baseline, *settings, "strategy.tournament=2", "out=cut")
+    code, _, err = run("baseline", *settings, "strategy.tournament=2", "out=cut")
     assert code == 2 and "was started with strategy.tournament=10 and not 2; name a new folder" in err
 
 
 def test_trainings_with_fidelities(run, tmp_path):
     settings = [*NB201, "estimator=training", "strategy=successive_halving", "strategy.n=3", "estimator.epochs=3"]
-    code, _, err = run(baseline, *settings, "strategy.minimum_fidelity=0.33", "budget.queries=4", "out=t")
+    code, _, err = run("baseline", *settings, "strategy.minimum_fidelity=0.33", "budget.queries=4", "out=t")
     assert (code, err) == (0, "")
     log = rows(tmp_path / "t" / "queries.jsonl")
     assert sorted({row["fidelity"] for row in log}) == [pytest.approx(1 / 3), 1.0]
@@ -146,7 +146,7 @@ def test_trainings_with_fidelities(run, tmp_path):
 
 def test_inherited_weights(run, tmp_path):
     settings = [*NB201, "estimator=training", "estimator.epochs=1", "strategy.inherit=true", "strategy.population=2"]
-    code, _, err = run(baseline, *settings, "budget.queries=3", "out=t")
+    code, _, err = run("baseline", *settings, "budget.queries=3", "out=t")
     assert (code, err) == (0, "")
     log = rows(tmp_path / "t" / "queries.jsonl")
     assert log[2]["parent"] in [row["architecture"] for row in log[:2]]
@@ -155,7 +155,7 @@ def test_inherited_weights(run, tmp_path):
 
 def test_accuracy_against_cost(run, supernet, table, tmp_path):
     settings = [*tabular(table), "strategy=nsga2", "strategy.population=6", "budget.queries=30"]
-    code, _, err = run(baseline, *settings, "cost=parameters", "out=front")
+    code, _, err = run("baseline", *settings, "cost=parameters", "out=front")
     assert (code, err) == (0, "") and (tmp_path / "front" / "front.png").is_file()
     front = result(tmp_path / "front")["front"]
     assert [p["cost"] for p in front] == sorted(p["cost"] for p in front)
@@ -164,11 +164,13 @@ def test_accuracy_against_cost(run, supernet, table, tmp_path):
     for row in rows(tmp_path / "front" / "queries.jsonl"):  # a candidate's cost, but for what is always there
         own = network_cost(space, space.from_notation(row["notation"]), (1, 8, 8))["parameters"]
         assert own - row["scores"]["cost"] == 18594
-    code, _, err = run(baseline, *settings)
+    code, _, err = run("baseline", *settings)
     assert code == 2 and "needs a cost" in err
-    code, _, err = run(baseline, *tabular(table), "cost=parameters", "metric=cost")
+    code, _, err = run("baseline", *tabular(table), "cost=parameters", "metric=cost")
     assert code == 2 and "metric=cost: a metric is maximized" in err
-    code, _, err = run(baseline, *tabular(table), "cost=parameters", "cost.weight=1e-6", "metric=reward", "out=reward")
+    code, _, err = run(
+        "baseline", *tabular(table), "cost=parameters", "cost.weight=1e-6", "metric=reward", "out=reward"
+    )
     assert (code, err) == (0, "") and result(tmp_path / "reward")["best_reward"] < 1
 
 
@@ -191,22 +193,24 @@ def test_accuracy_against_cost(run, supernet, table, tmp_path):
     ],
 )
 def test_bad_input(setting, message, run, table, tmp_path):
-    code, _, err = run(baseline, *tabular(table), setting, "out=bad")
+    code, _, err = run("baseline", *tabular(table), setting, "out=bad")
     assert code == 2 and message in err and err.count("\n") == 1, err
     assert not (tmp_path / "bad").exists()
 
 
 def test_the_next_command_fits_the_supernet(run, tmp_path):
     sizes = ["space.cells=3", "space.nodes=2", *SMALL[2:]]
-    assert run(search, "architect=uniform", "epochs=1", "selection.samples=1", *sizes, "out=supernet")[0] == 0
-    code, out, _ = run(baseline, "supernet=supernet", "budget.queries=2", "strategy=random_search", "out=found")
+    assert run("search", "architect=uniform", "epochs=1", "selection.samples=1", *sizes, "out=supernet")[0] == 0
+    code, out, _ = run("baseline", "supernet=supernet", "budget.queries=2", "strategy=random_search", "out=found")
     assert code == 0 and "space.nodes=2" in out.split("next: ")[1]
-    assert run(retrain, *out.split("retrain.py ")[1].split(), *SMALL[2:], "space.cells=3", "epochs=1", "out=t")[0] == 0
+    assert (
+        run("retrain", *out.split("retrain.py ")[1].split(), *SMALL[2:], "space.cells=3", "epochs=1", "out=t")[0] == 0
+    )
 
 
 def test_rank(run, supernet, table, tmp_path):
     settings = ["space=nasbench201", f"supernet={supernet}", f"reference.table={table}", "architectures=12"]
-    code, out, err = run(rank, *settings, "reference.dataset=own", "resamples=50", "out=rank")
+    code, out, err = run("rank", *settings, "reference.dataset=own", "resamples=50", "out=rank")
     assert (code, err) == (0, "") and "kendall tau" in out
     found = result(tmp_path / "rank")
     assert found["architectures"] == 12 and found["failed"] == 0
@@ -216,12 +220,12 @@ def test_rank(run, supernet, table, tmp_path):
             assert interval["low"] <= interval["value"] <= interval["high"]
     assert len({row["notation"] for row in rows(tmp_path / "rank" / "estimator.jsonl")}) == 12
     assert (tmp_path / "rank" / "ranking.png").is_file()
-    code, out, _ = run(rank, *settings, "reference.dataset=own", "resamples=50", "out=rank")
+    code, out, _ = run("rank", *settings, "reference.dataset=own", "resamples=50", "out=rank")
     assert code == 0 and "finished before" in out and "kendall tau" in out
-    code, out, err = run(rank, *settings, "reference.dataset=flat", "out=flat")
+    code, out, err = run("rank", *settings, "reference.dataset=flat", "out=flat")
     assert (code, err) == (0, "") and "all 12 references are equal (0.5): they rank nothing" in out
     assert "NaN" not in (tmp_path / "flat" / "result.json").read_text()
-    code, _, err = run(rank, *settings, "metric=speed")
+    code, _, err = run("rank", *settings, "metric=speed")
     assert code == 2 and "unknown metric 'speed'" in err
 
 
@@ -234,7 +238,7 @@ def test_rank_against_trainings(run, tmp_path):
         "resamples=20",
         "out=rank",
     ]
-    code, out, err = run(rank, *settings)
+    code, out, err = run("rank", *settings)
     assert (code, err) == (0, "") and "reference: 4 architectures" in out
     assert [row["scores"]["accuracy"] for row in rows(tmp_path / "rank" / "reference.jsonl")]
 
@@ -249,14 +253,14 @@ def test_rank_of_what_cannot_be_scored(run, table, tmp_path):
         "        raise ValueError('no weights')\n"
     )
     settings = ["space=nasbench201", f"reference.table={table}", "reference.dataset=own", "architectures=4"]
-    code, _, err = run(rank, *settings, "estimator._target_=broken.Broken", "out=rank")
+    code, _, err = run("rank", *settings, "estimator._target_=broken.Broken", "out=rank")
     assert code == 2 and "none of 4 architectures could be scored: ValueError: no weights" in err
 
 
 def test_compare_strategies(run, supernet, table, tmp_path):
     settings = [f"reference.table={table}", "reference.dataset=own", "seeds=2", "queries=20"]
     settings += ["regret_at=[10,20]", "strategies=[random_search,evolution]", f"runs=[{supernet}]"]
-    code, out, err = run(compare_strategies, *settings, "out=c")
+    code, out, err = run("compare_strategies", *settings, "out=c")
     assert (code, err) == (0, "")
     found = result(tmp_path / "c")["results"]
     assert [(row["strategy"], row["seed"]) for row in found] == [
@@ -268,11 +272,11 @@ def test_compare_strategies(run, supernet, table, tmp_path):
     )
     (tmp_path / "c" / "evolution" / "1.json").unlink()
     before = (tmp_path / "c" / "evolution" / "0.json").stat().st_mtime_ns
-    assert run(compare_strategies, *settings, "out=c")[0] == 0
+    assert run("compare_strategies", *settings, "out=c")[0] == 0
     assert (tmp_path / "c" / "table.md").read_text() == text
     assert (tmp_path / "c" / "evolution" / "0.json").stat().st_mtime_ns == before
     over = ["estimator=one_shot", f"supernet={supernet}", f"reference.table={table}", "reference.dataset=own"]
-    code, _, err = run(compare_strategies, *over, "queries=4", "regret_at=[4]", "strategies=[tpe]", "out=one_shot")
+    code, _, err = run("compare_strategies", *over, "queries=4", "regret_at=[4]", "strategies=[tpe]", "out=one_shot")
     assert (code, err) == (0, "") and result(tmp_path / "one_shot")["supernet_seconds"] > 0
     for setting, message in (
         ("strategies=[random]", "did you mean 'random_search'"),
@@ -283,8 +287,8 @@ def test_compare_strategies(run, supernet, table, tmp_path):
         ("runs=[nowhere]", "nowhere is no finished run"),
         ("regret_at=7", "must be a list"),
     ):
-        code, _, err = run(compare_strategies, *settings, setting, "out=d")
+        code, _, err = run("compare_strategies", *settings, setting, "out=d")
         assert code == 2 and message in err, err
     assert not (tmp_path / "d").exists()
-    code, _, err = run(compare_strategies, "estimator@reference=one_shot", "out=d")
+    code, _, err = run("compare_strategies", "estimator@reference=one_shot", "out=d")
     assert code == 2 and "must be a table, estimator@reference=tabular" in err

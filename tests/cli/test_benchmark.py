@@ -7,8 +7,6 @@ import sys
 import pytest
 from helpers.support import ARCHITECTS, ROOT
 
-from oneshot.cli.commands import benchmark
-
 TINY = [
     "sizes=benchmark_quick",
     "space.channels=4",
@@ -24,7 +22,7 @@ TINY = [
 def test_a_report_of_every_architect(run, tmp_path):
     """Uniform comes first, which has one kind of step: shares are those of its updates."""
     order = ["uniform", *sorted({*ARCHITECTS} - {"uniform"})]
-    code, out, err = run(benchmark, *TINY, f"architects=[{','.join(order)}]", "out=deep/report.json")
+    code, out, err = run("benchmark", *TINY, f"architects=[{','.join(order)}]", "out=deep/report.json")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "deep").iterdir()} == {"report.json", "report.png", "report.svg"}
     assert "written to deep/report.json" in out and "snas: joint step" in out and "Epoch" not in out
@@ -50,7 +48,7 @@ def test_a_report_of_every_architect(run, tmp_path):
 
 def test_pictures_are_not_overwritten(run, tmp_path):
     (tmp_path / "report.png").write_text("kept")
-    code, out, err = run(benchmark, *TINY, "out=report.json")
+    code, out, err = run("benchmark", *TINY, "out=report.json")
     assert (code, out) == (2, "") and "report.png exists" in err
     assert (tmp_path / "report.png").read_text() == "kept"
 
@@ -86,7 +84,7 @@ def test_quick(tmp_path):
 )
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     (tmp_path / "there.json").write_text("kept")
-    code, out, err = run(benchmark, *TINY, *arguments)
+    code, out, err = run("benchmark", *TINY, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and len(err.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["there.json"] and (tmp_path / "there.json").read_text() == "kept"

@@ -8,8 +8,6 @@ import sys
 import pytest
 from helpers.support import ROOT
 
-from oneshot.cli.commands import compare
-
 SIZES = ["experiment=digits", "epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128"]
 TINY = ["architects=[uniform,random]", "seeds=[3]", f"settings={SIZES}", "out=compared"]
 JOBS = ["uniform/3/search", "uniform/3/retrain", "random/3/retrain"]
@@ -55,7 +53,7 @@ def test_finished_jobs_are_not_repeated_and_cut_off_ones_are(run, finished, tmp_
     (folder / "table.md").unlink()
     if left != "everything":
         (job / "result.json").unlink()
-    code, out, err = run(compare, *TINY)
+    code, out, err = run("compare", *TINY)
     assert (code, err) == (0, "") and out.count(".py ") == (left != "everything")
     after = times(folder)
     assert {job for job in JOBS if before[job] != after[job]} == ({JOBS[2]} if left != "everything" else set())
@@ -66,7 +64,7 @@ def test_a_folder_holds_one_comparison(run, finished, tmp_path):
     shutil.copytree(finished / "compared", tmp_path / "compared")
     before = times(tmp_path / "compared")
     other = [argument.replace("space.channels=4", "space.channels=8") for argument in TINY]
-    code, out, err = run(compare, *other)
+    code, out, err = run("compare", *other)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert err.startswith("error: out=compared: was started with settings=") and "space.channels=8" in err
     assert times(tmp_path / "compared") == before
@@ -88,6 +86,6 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input_is_one_clear_line(run, arguments, message):
-    code, _, err = run(compare, *arguments, "out=compared")
+    code, _, err = run("compare", *arguments, "out=compared")
     assert code == 2
     assert message in err and err.startswith("error: ") and len(err.splitlines()) == 1

@@ -17,7 +17,6 @@ import torture
 from helpers.support import ROOT, TINY
 from helpers.wandb_file import Offline
 
-from oneshot.cli.commands import baseline, retrain, search
 from oneshot.runs.folder import is_locked
 from oneshot.spaces import NASBench201
 
@@ -49,22 +48,22 @@ def whole(tmp_path_factory):
 def test_a_finished_run_answers_with_its_result(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.name != "status.json"}
-    code, out, err = run(search, *TINY, "out=run")
+    code, out, err = run("search", *TINY, "out=run")
     assert (code, err) == (0, "") and out.startswith("finished before: run ") and "valid accuracy" in out
     assert {p: p.stat().st_mtime_ns for p in before} == before and status(whole)["status"] == "finished"
 
 
 def test_other_settings_are_refused_and_named(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
-    code, out, err = run(search, *TINY, "out=run", "seed=7", "architect.optimizer.lr=0.5")
+    code, out, err = run("search", *TINY, "out=run", "seed=7", "architect.optimizer.lr=0.5")
     assert (code, out) == (2, "")
     assert "was started with" in err and "seed=0 and not 7" in err and "architect.optimizer.lr=0.2 and not 0.5" in err
-    code, _, err = run(search, *TINY, "out=run", "resume=false")
+    code, _, err = run("search", *TINY, "out=run", "resume=false")
     assert code == 2 and "out=run: holds a run, and resume=false" in err
-    assert run(search, *TINY, "out=run", "checkpoint.every=7")[0] == 0  # is none of the run's results
+    assert run("search", *TINY, "out=run", "checkpoint.every=7")[0] == 0  # is none of the run's results
     for bad in ("a: &x [1]\nb: *x\n", "[1, 2", "3"):
         (tmp_path / "run" / "config.yaml").write_text(bad)
-        code, _, err = run(search, *TINY, "out=run")
+        code, _, err = run("search", *TINY, "out=run")
         assert code == 2 and "not the settings of a run" in err and err.count("\n") == 1
 
 
@@ -89,7 +88,7 @@ def test_a_signal_in_the_middle(run, whole, tmp_path, name, code):
     else:
         assert status(tmp_path / "run")["status"] == "running"
     assert not (tmp_path / "run" / "result.json").exists()
-    code, out, err = run(search, *TINY, "out=run")
+    code, out, err = run("search", *TINY, "out=run")
     assert (code, err) == (0, "") and "continues run behind update" in out
     assert_same(whole, tmp_path / "run")
     assert status(tmp_path / "run")["status"] == "finished" and status(tmp_path / "run")["process"] == os.getpid()
@@ -97,15 +96,15 @@ def test_a_signal_in_the_middle(run, whole, tmp_path, name, code):
 
 def test_without_out_the_newest_unfinished_run_is_taken_up(run, tmp_path):
     for _ in range(2):  # a finished one is left alone
-        assert run(search, *TINY)[0] == 0
+        assert run("search", *TINY)[0] == 0
     first, second = sorted((tmp_path / "outputs" / "search").iterdir())
     (second / "result.json").unlink()
-    assert run(search, *TINY, "seed=1")[0] == 0
-    code, out, _ = run(search, *TINY)
+    assert run("search", *TINY, "seed=1")[0] == 0
+    code, out, _ = run("search", *TINY)
     assert code == 0 and f"continues {second.relative_to(tmp_path)}" in out and (second / "result.json").exists()
     assert_same(first, second)
     (second / "result.json").unlink()
-    assert run(search, *TINY, "resume=false")[0] == 0
+    assert run("search", *TINY, "resume=false")[0] == 0
     assert len(list((tmp_path / "outputs" / "search").iterdir())) == 4 and not (second / "result.json").exists()
 
 
@@ -114,20 +113,20 @@ def test_a_damaged_checkpoint(run, whole, tmp_path):
     (tmp_path / "run" / "result.json").unlink()
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
-    code, out, err = run(search, *TINY, "out=run")
+    code, out, err = run("search", *TINY, "out=run")
     assert code == 0 and newest.name in err and "damaged" in err and "continues run behind update 16" in out
     assert_same(whole, tmp_path / "run")
 
 
 def test_a_checkpoint_of_something_else(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
-    assert run(retrain, *TINY, "architecture=random", "out=other")[0] == 0
+    assert run("retrain", *TINY, "architecture=random", "out=other")[0] == 0
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         path.unlink()
     for path in (tmp_path / "other" / "checkpoints").iterdir():
         shutil.copy(path, tmp_path / "run" / "checkpoints")
     (tmp_path / "run" / "result.json").unlink()
-    code, _, err = run(search, *TINY, "out=run")
+    code, _, err = run("search", *TINY, "out=run")
     assert code == 2 and "the checkpoint does not fit this run" in err and err.count("\n") == 1
 
 
@@ -135,24 +134,24 @@ def test_two_processes_on_one_folder(run, tmp_path):
     (tmp_path / "run").mkdir()
     with open(tmp_path / "run" / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code, out, err = run(search, *TINY, "out=run")
+        code, out, err = run("search", *TINY, "out=run")
         assert (code, out) == (2, "") and "out=run: process another writes there now" in err
         assert [p.name for p in (tmp_path / "run").iterdir()] == [".lock"]
-    assert run(search, *TINY, "out=run", "epochs=1", "architect=uniform")[0] == 0
+    assert run("search", *TINY, "out=run", "epochs=1", "architect=uniform")[0] == 0
 
 
 def test_a_sweep_skips_what_has_finished_and_continues_the_rest(run, tmp_path):
     sweep = ["--multirun", *TINY, "seed=0,1", "architect=uniform", "selection.samples=2", "out=sweep"]
-    assert run(search, *sweep)[0] == 0
+    assert run("search", *sweep)[0] == 0
     for name in ("1",):
         (tmp_path / "sweep" / name / "result.json").unlink()
     kept = (tmp_path / "sweep" / "1" / "metrics.jsonl").read_bytes()
-    code, out, _ = run(search, *sweep)
+    code, out, _ = run("search", *sweep)
     assert code == 0 and "finished before: sweep/0" in out and "continues sweep/1 behind update" in out
     assert (tmp_path / "sweep" / "1" / "metrics.jsonl").read_bytes() == kept
     again = [argument for argument in sweep if not argument.startswith("out=")]
     for _ in range(2):
-        code, out, _ = run(search, *again)
+        code, out, _ = run("search", *again)
         assert code == 0
     assert out.count("finished before: outputs/search") == 2
     assert len(list((tmp_path / "outputs" / "search").iterdir())) == 2
@@ -160,10 +159,10 @@ def test_a_sweep_skips_what_has_finished_and_continues_the_rest(run, tmp_path):
 
 def test_a_training_keeps_the_architecture_that_it_began_with(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "outputs" / "search" / "first")
-    assert run(retrain, *TINY, "out=trained")[0] == 0
+    assert run("retrain", *TINY, "out=trained")[0] == 0
     os.utime(shutil.copytree(whole, tmp_path / "outputs" / "search" / "second") / "result.json")
     (tmp_path / "trained" / "result.json").unlink()
-    assert run(retrain, *TINY, "out=trained")[0] == 0  # the latest search is another one now
+    assert run("retrain", *TINY, "out=trained")[0] == 0  # the latest search is another one now
     assert "architecture: outputs/search/first" in (tmp_path / "trained" / "config.yaml").read_text()
     (tmp_path / "trained" / "result.json").unlink()
     first = tmp_path / "outputs" / "search" / "first" / "architecture.json"
@@ -173,7 +172,7 @@ def test_a_training_keeps_the_architecture_that_it_began_with(run, whole, tmp_pa
         name for name in ("sep_conv_3x3", "max_pool_3x3") if name != content["decisions"][choice] != "none"
     )
     first.write_text(json.dumps(content))
-    code, _, err = run(retrain, *TINY, "out=trained")
+    code, _, err = run("retrain", *TINY, "out=trained")
     assert code == 2
 
 
@@ -191,7 +190,7 @@ class Poisoned(torch.nn.CrossEntropyLoss):
 def test_a_diverged_run_says_so_and_keeps_its_last_checkpoint(run, tmp_path, monkeypatch):
     (tmp_path / "my_criteria.py").write_text(CRITERIA)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    code, _, err = run(search, *TINY, "out=run", "criterion._target_=my_criteria.Poisoned", "checkpoint.every=1")
+    code, _, err = run("search", *TINY, "out=run", "criterion._target_=my_criteria.Poisoned", "checkpoint.every=1")
     assert code == 3 and "the run has diverged" in err and err.count("\n") == 1
     assert status(tmp_path / "run")["status"] == "diverged" and "is nan" in status(tmp_path / "run")["reason"]
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
@@ -231,7 +230,7 @@ def test_a_full_disk(run, whole, tmp_path):
     )
     assert done.returncode == 5 and "the disk is full" in done.stderr and done.stderr.count("\n") == 1
     assert list(folder.iterdir()) == [before]
-    assert run(search, *TINY, "out=run")[0] == 0
+    assert run("search", *TINY, "out=run")[0] == 0
     assert_same(whole, tmp_path / "run")
 
 
@@ -297,7 +296,7 @@ def table(tmp_path):
 
 def test_a_refused_command_changes_nothing(run, table, tmp_path):
     """A folder of somebody else, other settings, another process: the log there is not even read."""
-    assert run(baseline, *TABLE, "out=run")[0] == 0
+    assert run("baseline", *TABLE, "out=run")[0] == 0
     (tmp_path / "run" / "result.json").unlink()
     with open(tmp_path / "run" / "queries.jsonl", "a") as file:
         file.write('{"query": 31')
@@ -309,22 +308,22 @@ def test_a_refused_command_changes_nothing(run, table, tmp_path):
         return {p: p.read_bytes() for p in files}
 
     before = content()
-    assert run(baseline, *TABLE, "out=foreign")[0] == 2
-    assert run(baseline, *TABLE, "out=run", "seed=5")[0] == 2
+    assert run("baseline", *TABLE, "out=foreign")[0] == 2
+    assert run("baseline", *TABLE, "out=run", "seed=5")[0] == 2
     with open(tmp_path / "run" / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code, _, err = run(baseline, *TABLE, "out=run")
+        code, _, err = run("baseline", *TABLE, "out=run")
         assert code == 2 and "writes there now" in err
     assert content() == before
-    code, out, _ = run(baseline, *TABLE, "out=run")
+    code, out, _ = run("baseline", *TABLE, "out=run")
     assert code == 0 and "continues run behind query 30" in out
 
 
 def test_a_table_that_has_changed_is_refused(run, table, tmp_path):
-    assert run(baseline, *TABLE, "out=run")[0] == 0
+    assert run("baseline", *TABLE, "out=run")[0] == 0
     (tmp_path / "run" / "result.json").unlink()
     table.write_text(table.read_text().replace(",30,29", ",31,29"))
-    code, _, err = run(baseline, *TABLE, "out=run")
+    code, _, err = run("baseline", *TABLE, "out=run")
     assert code == 2 and "table.csv: has changed since run began to read it" in err
 
 
@@ -349,7 +348,7 @@ def test_a_full_disk_is_no_fault_of_an_architecture(tmp_path):
 
 def test_a_sweep_goes_on_behind_a_job_that_diverged(run, tmp_path):
     sweep = ["--multirun", *TINY, "weights.optimizer.lr=1e30,0.02", "architect=uniform", "selection.samples=2", "out=s"]
-    code, _, err = run(search, *sweep)
+    code, _, err = run("search", *sweep)
     assert code == 3 and err.count("has diverged") == 1
     assert status(tmp_path / "s" / "0")["status"] == "diverged" and status(tmp_path / "s" / "1")["status"] == "finished"
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from helpers.support import ROOT
 
-from oneshot.cli.commands import baseline, search
+from oneshot.cli.commands import search
 
 TINY = [
     "epochs=6",
@@ -49,9 +49,9 @@ def test_two_processes_stop_and_one_goes_on(run, tmp_path):
     _, error = process.communicate()
     assert (process.returncode, error) == (143, f"stopped by SIGTERM; the same command continues {out}\n")
     assert others(out) == [] and json.loads((out / "status.json").read_text())["status"] == "interrupted"
-    code, _, error = run(search, *TINY, "trainer=ddp", "trainer.devices=1", f"out={out}")
+    code, _, error = run("search", *TINY, "trainer=ddp", "trainer.devices=1", f"out={out}")
     assert (code, error) == (0, "")
-    code, _, error = run(search, *TINY, "trainer=cpu", "out=one")
+    code, _, error = run("search", *TINY, "trainer=cpu", "out=one")
     assert (code, error) == (0, "")
     one, two = tmp_path / "one", out
     assert (one / "architecture.json").read_bytes() == (two / "architecture.json").read_bytes()
@@ -84,15 +84,15 @@ def test_a_process_that_is_lost_ends_all(tmp_path):
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        (baseline, ["trainer=ddp"], "trainer=ddp: is for scripts/search.py and scripts/retrain.py"),
-        (search, ["trainer=cpu", "trainer.devices=2"], "trainer.devices=2: several processes need trainer=ddp"),
-        (search, ["trainer=ddp", "trainer.compile=true"], "trainer.compile=true: cannot be had with trainer=ddp"),
+        ("baseline", ["trainer=ddp"], "trainer=ddp: is for scripts/search.py and scripts/retrain.py"),
+        ("search", ["trainer=cpu", "trainer.devices=2"], "trainer.devices=2: several processes need trainer=ddp"),
+        ("search", ["trainer=ddp", "trainer.compile=true"], "trainer.compile=true: cannot be had with trainer=ddp"),
         (
             search,
             ["trainer=ddp", "trainer.devices=3", "data.batch_size=2"],
             "data.batch_size=2: must be at least the number of processes, 3",
         ),
-        (search, ["trainer=ddp", "trainer.num_nodes=2"], "trainer.num_nodes=2: several nodes need torchrun or srun"),
+        ("search", ["trainer=ddp", "trainer.num_nodes=2"], "trainer.num_nodes=2: several nodes need torchrun or srun"),
     ],
 )
 def test_what_processes_cannot_do(run, tmp_path, script, arguments, message):

@@ -16,7 +16,6 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from oneshot.cli.commands import evaluate, retrain, search
 from oneshot.cost import network_cost
 from oneshot.data import digits
 from oneshot.export import TOLERANCE
@@ -37,9 +36,12 @@ def trained(tmp_path_factory):
     """Retrainings of both spaces, one in double precision, and a search."""
     folder = tmp_path_factory.mktemp("trained")
     jobs = [
-        (retrain, [*DARTS, "space.auxiliary=true", "architecture=random", "out=darts"]),
-        (retrain, ["space=nasbench201", "space.cells=1", "architecture=random", "trainer.precision=64-true", "out=nb"]),
-        (search, [*DARTS, "architect=uniform", "selection.samples=2", "out=search"]),
+        ("retrain", [*DARTS, "space.auxiliary=true", "architecture=random", "out=darts"]),
+        (
+            "retrain",
+            ["space=nasbench201", "space.cells=1", "architecture=random", "trainer.precision=64-true", "out=nb"],
+        ),
+        ("search", [*DARTS, "architect=uniform", "selection.samples=2", "out=search"]),
     ]
     before = sys.argv, [*sys.path]
     with contextlib.chdir(folder):
@@ -62,7 +64,7 @@ def result(folder):
 
 
 def test_a_network_with_an_auxiliary_head_and_its_export(run, here):
-    code, out, err = run(evaluate, *TINY, "run=darts", "export=[torch,onnx]", "logger=csv", "out=e")
+    code, out, err = run("evaluate", *TINY, "run=darts", "export=[torch,onnx]", "logger=csv", "out=e")
     assert (code, err) == (0, "")
     files = {p.name for p in (here / "e").iterdir()}
     assert files == LEFT | {"network.pt2", "network.onnx", "preprocessing.json", "csv"}
@@ -108,7 +110,7 @@ def test_another_space_in_double_precision_and_latest(run, here):
     for name, time in (("nb", 2e9), ("darts", 1e9)):
         shutil.copytree(here / name, here / "outputs" / "retrain" / name)
         os.utime(here / "outputs" / "retrain" / name / "result.json", (time, time))
-    assert run(evaluate, *TINY)[0] == 0
+    assert run("evaluate", *TINY)[0] == 0
     (folder,) = (here / "outputs" / "evaluate").iterdir()
     found = result(folder)
     assert found["test_accuracy"] == result(here / "nb")["test_accuracy"] and found["precision"] == "64-true"
@@ -119,19 +121,19 @@ def test_another_space_in_double_precision_and_latest(run, here):
 
 def test_another_precision_is_said(run, here):
     """Here the weights' last digits do not count: only that the test was another one, and that it says so if it was."""
-    code, out, _ = run(evaluate, *TINY, "run=nb", "trainer.precision=bf16-mixed", "out=e")
+    code, out, _ = run("evaluate", *TINY, "run=nb", "trainer.precision=bf16-mixed", "out=e")
     same = result(here / "e")["test_accuracy"] == result(here / "nb")["test_accuracy"]
     assert code == 0 and ("the retraining itself found" in out) == (not same) and "test in bf16-mixed" in out
 
 
 def test_the_same_command_answers_and_multirun(run, here):
-    assert run(evaluate, *TINY, "run=darts", "out=e")[0] == 0
+    assert run("evaluate", *TINY, "run=darts", "out=e")[0] == 0
     before = (here / "e" / "result.json").read_bytes()
-    code, out, _ = run(evaluate, *TINY, "run=darts", "out=e")
+    code, out, _ = run("evaluate", *TINY, "run=darts", "out=e")
     assert code == 0 and "finished before: e" in out and (here / "e" / "result.json").read_bytes() == before
-    code, _, err = run(evaluate, *TINY, "run=nb", "out=e")
+    code, _, err = run("evaluate", *TINY, "run=nb", "out=e")
     assert code == 2 and "out=e: was started with" in err
-    assert run(evaluate, "--multirun", *TINY, "run=darts,nb", "out=m")[0] == 0
+    assert run("evaluate", "--multirun", *TINY, "run=darts,nb", "out=m")[0] == 0
     assert [result(here / "m" / n)["run"] for n in "01"] == ["darts", "nb"]
 
 
@@ -145,11 +147,11 @@ def test_data_that_has_moved(run, tmp_path):
                 pixels = (level + draws.integers(0, 40, (8, 8, 3))).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "a" / split / name / f"{i}.png")
     settings = ["space=nasbench201", "space.cells=1", "space.channels=4", "epochs=1", "data.batch_size=4"]
-    assert run(retrain, *settings, "data=images", "data.source=./a", "architecture=random", "out=r")[0] == 0
+    assert run("retrain", *settings, "data=images", "data.source=./a", "architecture=random", "out=r")[0] == 0
     (tmp_path / "a").rename(tmp_path / "b")
-    code, _, err = run(evaluate, *TINY, "run=r", "out=e")
+    code, _, err = run("evaluate", *TINY, "run=r", "out=e")
     assert code == 2 and err.startswith("error: data.source=./a: there is no such folder") and err.count("\n") == 1
-    assert run(evaluate, *TINY, "run=r", "data.source=./b", "space=nasbench201", "out=e")[0] == 0
+    assert run("evaluate", *TINY, "run=r", "data.source=./b", "space=nasbench201", "out=e")[0] == 0
     assert result(tmp_path / "e")["test_accuracy"] == result(tmp_path / "r")["test_accuracy"]
     assert set(result(tmp_path / "e")["class_accuracy"]) == {"dark", "light"}
 
@@ -158,10 +160,10 @@ def test_an_operation_of_the_users_own_is_given_again(run, tmp_path):
     """It is code, so the command line names it, not the run."""
     own = "+space.operations.mine={_target_: oneshot.spaces.operations.average_pool, _partial_: true}"
     settings = [*TRAIN, *DARTS, "space.candidates=[none,skip_connect,mine]", own]
-    assert run(retrain, *settings, "architecture=random", "out=r")[0] == 0
-    code, _, err = run(evaluate, *TINY, "run=r", "out=e")
+    assert run("retrain", *settings, "architecture=random", "out=r")[0] == 0
+    code, _, err = run("evaluate", *TINY, "run=r", "out=e")
     assert code == 2 and "space.operations.mine._target_=oneshot" in err and "command line alone" in err
-    assert run(evaluate, *TINY, own, "run=r", "out=e")[0] == 0
+    assert run("evaluate", *TINY, own, "run=r", "out=e")[0] == 0
     assert result(tmp_path / "e")["test_accuracy"] == result(tmp_path / "r")["test_accuracy"]
 
 
@@ -195,7 +197,7 @@ def change(file, key, value):
 )
 def test_settings_of_a_run_that_are_not_adopted(run, here, key, value, message):
     change(here / "darts" / "config.yaml", key, value)
-    code, out, err = run(evaluate, *TINY, "run=darts", "out=e")
+    code, out, err = run("evaluate", *TINY, "run=darts", "out=e")
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
     assert message in err and not (here / "e").exists()
 
@@ -225,7 +227,7 @@ def break_weights(folder, how):
 )
 def test_damaged_weights(run, here, how, message):
     break_weights(here / "darts", how)
-    code, out, err = run(evaluate, *TINY, "run=darts", "out=e")
+    code, out, err = run("evaluate", *TINY, "run=darts", "out=e")
     assert (code, out) == (2, "") and err.startswith("error: darts/network.safetensors: ") and err.count("\n") == 1
     assert message in err and not (here / "e").exists()
 
@@ -252,7 +254,7 @@ def test_damaged_weights(run, here, how, message):
 def test_bad_input_is_one_clear_line(run, here, arguments, message):
     shutil.copytree(here / "darts", here / "cut")
     (here / "cut" / "result.json").unlink()
-    code, out, err = run(evaluate, *TINY, *arguments)
+    code, out, err = run("evaluate", *TINY, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
     assert not (here / "outputs").exists()
@@ -260,6 +262,6 @@ def test_bad_input_is_one_clear_line(run, here, arguments, message):
 
 def test_a_missing_package_is_named_before_anything_is_done(run, here, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, out, err = run(evaluate, *TINY, "run=darts", "export=[torch,onnx]", "out=e")
+    code, out, err = run("evaluate", *TINY, "run=darts", "export=[torch,onnx]", "out=e")
     assert (code, out) == (2, "") and err.count("\n") == 1 and not (here / "e").exists()
     assert "export=onnx: onnxruntime cannot be imported" in err and 'pip install "oneshot[export]"' in err

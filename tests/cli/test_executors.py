@@ -10,7 +10,7 @@ import time
 import pytest
 from helpers.support import ROOT
 
-from oneshot.cli.commands import baseline, rank, search
+from oneshot.cli.commands import search
 from oneshot.spaces import NASBench201
 
 COMPARED = ("queries.jsonl", "architecture.json", "metrics.jsonl")
@@ -64,8 +64,8 @@ def test_a_ranking_is_the_same_bytes_as_in_one_process(executor, estimators, run
     chosen = [f"executor={executor}"]
     if executor == "ray":
         chosen.append(f"executor.address={request.getfixturevalue('cluster').address}")
-    assert run(rank, *estimators, "architectures=9", "out=inline")[0] == 0
-    code, _, err = run(rank, *estimators, "architectures=9", *chosen, "out=workers")
+    assert run("rank", *estimators, "architectures=9", "out=inline")[0] == 0
+    code, _, err = run("rank", *estimators, "architectures=9", *chosen, "out=workers")
     assert (code, err) == (0, "")
     assert_same(tmp_path, ("estimator.jsonl", "reference.jsonl"))
 
@@ -73,8 +73,8 @@ def test_a_ranking_is_the_same_bytes_as_in_one_process(executor, estimators, run
 def test_jobs_of_submitit_leave_the_same_bytes(estimators, run, tmp_path):
     pytest.importorskip("submitit", reason="the extra submitit is not installed")
     settings = [*estimators[:2], *RANDOM, "cost=parameters", "budget.queries=2"]
-    assert run(baseline, *settings, "out=inline")[0] == 0
-    code, _, err = run(baseline, *settings, "executor=submitit", "executor.cluster=local", "out=workers")
+    assert run("baseline", *settings, "out=inline")[0] == 0
+    code, _, err = run("baseline", *settings, "executor=submitit", "executor.cluster=local", "out=workers")
     assert (code, err) == (0, "")
     assert_same(tmp_path, COMPARED)
 
@@ -103,11 +103,11 @@ def test_a_run_that_is_killed_continues_elsewhere(run, tmp_path):
     assert process.communicate()[1] == b""
     before = log.read_bytes()
     time.sleep(1)  # workers end with it, so this is no time that they could write in
-    code, out, err = run(baseline, *settings, "out=killed")
+    code, out, err = run("baseline", *settings, "out=killed")
     assert (code, err) == (0, "") and "continues killed behind query" in out
     marks = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "marks").iterdir()}
     assert sum(marks.values()) <= len(marks) + 2  # what the two workers were at when the run was killed
-    assert run(baseline, *settings, "out=whole")[0] == 0
+    assert run("baseline", *settings, "out=whole")[0] == 0
     assert log.read_bytes().startswith(before)
     for name in COMPARED:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
@@ -123,6 +123,6 @@ def test_a_run_that_is_killed_continues_elsewhere(run, tmp_path):
     ],
 )
 def test_bad_input(settings, message, run, tmp_path):
-    code, _, err = run(baseline, *settings, "out=bad")
+    code, _, err = run("baseline", *settings, "out=bad")
     assert code == 2 and message in err and err.count("\n") == 1, err
     assert not (tmp_path / "bad").exists()

@@ -9,7 +9,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
-from oneshot.cli.commands import latency
 from oneshot.cost import LatencyTable
 from oneshot.spaces import DARTSCells
 
@@ -18,7 +17,7 @@ SPACE = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2)
 
 
 def test_a_table_that_a_search_can_read(run, tmp_path):
-    code, out, err = run(latency, "space=darts", *TINY, "dtype=float64", "out=tables/cpu.json")
+    code, out, err = run("latency", "space=darts", *TINY, "dtype=float64", "out=tables/cpu.json")
     assert (code, err) == (0, "")
     assert "written to tables/cpu.json" in out and "cost.table=tables/cpu.json" in out and "sep_conv_5x5" in out
     assert [p.name for p in (tmp_path / "tables").iterdir()] == ["cpu.json"]
@@ -29,10 +28,10 @@ def test_a_table_that_a_search_can_read(run, tmp_path):
 
 
 def test_default_files_and_multirun(run, tmp_path):
-    assert run(latency, *TINY)[0] == 0
+    assert run("latency", *TINY)[0] == 0
     (path,) = (tmp_path / "outputs" / "latency").iterdir()
     assert path.suffix == ".json"
-    assert run(latency, "--multirun", *TINY, "batch=2,3", "out=b.json")[0] == 0
+    assert run("latency", "--multirun", *TINY, "batch=2,3", "out=b.json")[0] == 0
     assert [json.loads((tmp_path / f"b-{n}.json").read_text())["batch"] for n in (0, 1)] == [2, 3]
 
 
@@ -53,7 +52,7 @@ def test_default_files_and_multirun(run, tmp_path):
 )
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     (tmp_path / "there.json").write_text("kept")
-    code, out, err = run(latency, *TINY, *arguments)
+    code, out, err = run("latency", *TINY, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and len(err.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["there.json"] and (tmp_path / "there.json").read_text() == "kept"
@@ -61,7 +60,7 @@ def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
 
 @pytest.mark.parametrize("name", ["latency", "multiply_accumulates", "parameters"])
 def test_configured_costs(run, tmp_path, name):
-    assert run(latency, *TINY, "out=t.json")[0] == 0
+    assert run("latency", *TINY, "out=t.json")[0] == 0
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf" / "cost"), version_base=None):
         config = compose(name, ["table=t.json"] if name == "latency" else [])

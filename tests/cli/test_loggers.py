@@ -9,7 +9,7 @@ from helpers.support import TINY
 from helpers.wandb_file import Offline
 
 from oneshot.cli import loggers
-from oneshot.cli.commands import retrain, search
+from oneshot.cli.commands import search
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_names():
 def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
     """History, summary, configuration, pictures, artifacts and lineage, of a search and the training behind it."""
     monkeypatch.setenv("WANDB_RUN_GROUP", "a-sweep")
-    code, out, err = run(search, *TINY, "out=searched", "logger.tags=[mine]")
+    code, out, err = run("search", *TINY, "out=searched", "logger.tags=[mine]")
     assert (code, err) == (0, "") and "`wandb sync searched/wandb/offline-run-" in out
     found = Offline(tmp_path / "searched" / "wandb")
     history = [{k: v for k, v in row.items() if k[0] != "_"} for row in found.rows]
@@ -59,7 +59,7 @@ def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
     assert table["columns"] == ["epoch", "choice", "candidate", "probability"]
     assert [row[3] for row in table["data"]] == [p for epoch in scores for choice in epoch for p in choice]
 
-    assert run(retrain, *TINY, "architecture=searched", "out=trained")[0] == 0
+    assert run("retrain", *TINY, "architecture=searched", "out=trained")[0] == 0
     trained = Offline(tmp_path / "trained" / "wandb")
     (name,) = [name for name in found.artifacts if name.startswith("architecture-")]
     assert not found.artifacts[name].use_after_commit and found.artifacts[name].type == "architecture"
@@ -75,14 +75,14 @@ def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
 def test_a_continued_run_stays_one_run(run, offline, monkeypatch, tmp_path):
     """Stopped in its second epoch, given again: the same id, one folder, every row once."""
     monkeypatch.setattr(search, "leave", lambda *_: sys.exit(7))  # as if it were killed there
-    assert run(search, *TINY, "out=run")[0] == 7
+    assert run("search", *TINY, "out=run")[0] == 7
     before = Offline(tmp_path / "run" / "wandb")
     assert before.exit_code == 1
     monkeypatch.undo()
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert run(search, *TINY, "out=run")[0] == 0
+    assert run("search", *TINY, "out=run")[0] == 0
     after = Offline(tmp_path / "run" / "wandb")  # one folder
     assert after.run.run_id == before.run.run_id and after.exit_code == 0
     assert [row["step"] for row in after.rows[:-1]] == [r["step"] for r in rows(tmp_path / "run" / "metrics.jsonl")]
@@ -90,8 +90,8 @@ def test_a_continued_run_stays_one_run(run, offline, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb"])
 def test_no_logger_changes_a_run(run, offline, tmp_path, logger):
-    assert run(search, *TINY, "logger=none", "out=plain")[0] == 0
-    code, _, err = run(search, *TINY, f"logger={logger}", "out=logged")
+    assert run("search", *TINY, "logger=none", "out=plain")[0] == 0
+    code, _, err = run("search", *TINY, f"logger={logger}", "out=logged")
     assert (code, err) == (0, "")
     for name in ("architecture.json", "metrics.jsonl", "supernet.safetensors"):
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "logged" / name).read_bytes()
@@ -116,7 +116,7 @@ class Broken(loggers.WandB):
 
 def test_a_logger_that_fails_is_one_warning(run, monkeypatch, tmp_path):
     monkeypatch.setattr(loggers, "WandB", Broken)
-    code, _, err = run(search, *TINY, "out=run")
+    code, _, err = run("search", *TINY, "out=run")
     assert code == 0 and err.count("\n") == 1
     assert "warning: logger: RuntimeError: no space left on the server; the run goes on without it" in err
 
@@ -130,5 +130,5 @@ def test_a_logger_that_fails_is_one_warning(run, monkeypatch, tmp_path):
     ],
 )
 def test_bad_settings_write_nothing(run, tmp_path, arguments, text):
-    code, _, err = run(search, *TINY, "out=run", *arguments)
+    code, _, err = run("search", *TINY, "out=run", *arguments)
     assert code == 2 and text in err and err.count("\n") == 1 and not (tmp_path / "run").exists()

@@ -11,7 +11,6 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from oneshot.cli import meanings
-from oneshot.cli.commands import search
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
 ALL = """
@@ -95,7 +94,7 @@ def test_groups_and_choices_are_those_of_the_script(screens):
 
 def test_defaults_are_those_that_hold(run):
     for experiment in ("digits", "darts_cifar10"):
-        code, out, _ = run(search, f"experiment={experiment}", "--help")
+        code, out, _ = run("search", f"experiment={experiment}", "--help")
         config = composed("search", f"experiment={experiment}")
         assert code == 0
         shown = dict(re.findall(r"^  ([\w.]+)= +(\S+)", out, re.M))
@@ -104,15 +103,15 @@ def test_defaults_are_those_that_hold(run):
 
 
 def test_all_lists_every_setting(run):
-    code, out, _ = run(search, "--help", "all", "architect=enas")
+    code, out, _ = run("search", "--help", "all", "architect=enas")
     config = OmegaConf.to_container(composed("search", "architect=enas"))
     assert code == 0 and set(re.findall(r"^  ([\w.]+)= ", out, re.M)) == set(flat(config))
 
 
 def test_topics(run):
-    out = run(search, "--help", "cost")[1]
+    out = run("search", "--help", "cost")[1]
     assert {f"cost={path.stem}" for path in (ROOT / "conf" / "cost").glob("*.yaml")} <= set(out.split())
-    keys = set(re.findall(r"^  ([\w.]+)= ", run(search, "-h", "data.augmentation")[1], re.M))
+    keys = set(re.findall(r"^  ([\w.]+)= ", run("search", "-h", "data.augmentation")[1], re.M))
     assert keys == {f"data.augmentation.{key}" for key in ("mean", "std", "pad", "flip", "cutout")}
 
 
@@ -120,8 +119,8 @@ def test_choices_of_another_folder(run, tmp_path):
     (tmp_path / "space").mkdir()
     (tmp_path / "space" / "chain.yaml").write_text("# A chain\n_target_: my.Chain\nlayers: 3   # in a row\n")
     folder = f"hydra.searchpath=[file://{tmp_path}]"
-    assert "chain" in choices(run(search, folder, "--help")[1], "space")
-    out = run(search, folder, "space=chain", "--help", "space.layers")[1]
+    assert "chain" in choices(run("search", folder, "--help")[1], "space")
+    out = run("search", folder, "space=chain", "--help", "space.layers")[1]
     assert re.search(r"space.layers= +3 +in a row", out)
 
 
@@ -134,5 +133,5 @@ def test_choices_of_another_folder(run, tmp_path):
     ],
 )
 def test_what_cannot_be_answered(run, arguments, line):
-    code, out, err = run(search, *arguments)
+    code, out, err = run("search", *arguments)
     assert (code, out) == (2, "") and err.startswith(f"error: {line}") and err.count("\n") == 1

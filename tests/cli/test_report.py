@@ -8,15 +8,15 @@ from itertools import product
 
 import pytest
 import yaml
+from helpers.commands import run_all
 from helpers.run_folders import leave
-from helpers.support import run_all
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from oneshot.cli import launch
-from oneshot.cli.commands import baseline, evaluate, report, retrain, search
+from oneshot.cli.commands import baseline, report
 from oneshot.spaces import NASBench201
 
 TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
@@ -33,10 +33,10 @@ def made(tmp_path_factory):
     one_shot = ["supernet=S/0", "budget.queries=4", "cost=parameters", "out=B/0"]
     tabular = ["space=nasbench201", "estimator=tabular", "estimator.table=table.csv", "budget.queries=5", "out=B/1"]
     jobs = [
-        *((search, [*TINY, f"seed={seed}", f"out=S/{seed}"]) for seed in (0, 1)),
-        *((retrain, [*TINY, f"seed={seed}", f"architecture=S/{seed}", f"out=T/{seed}"]) for seed in (0, 1)),
-        (retrain, [*TINY, "architecture=random", "out=T/random"]),
-        (evaluate, ["run=T/0", "batches=[1,2]", "repeats=2", "export=[torch]", "out=E"]),
+        *(("search", [*TINY, f"seed={seed}", f"out=S/{seed}"]) for seed in (0, 1)),
+        *(("retrain", [*TINY, f"seed={seed}", f"architecture=S/{seed}", f"out=T/{seed}"]) for seed in (0, 1)),
+        ("retrain", [*TINY, "architecture=random", "out=T/random"]),
+        ("evaluate", ["run=T/0", "batches=[1,2]", "repeats=2", "export=[torch]", "out=E"]),
         (baseline, one_shot),
         (baseline, tabular),
     ]
@@ -65,7 +65,7 @@ def table_rows(text, heading):
 def page(made, tmp_path_factory):
     """The report of all of them."""
     folder = tmp_path_factory.mktemp("page")
-    run_all(folder, [(report, [str(made), "out=page", "title='A <b> & |'"])])
+    run_all(folder, [("report", [str(made), "out=page", "title='A <b> & |'"])])
     return folder / "page"
 
 
@@ -114,7 +114,7 @@ def test_evaluations_have_a_table_of_their_own(made, page):
 def test_evaluations_of_strangers_have_empty_cells(run, made, tmp_path, strange):
     shutil.copytree(made / "E", tmp_path / "E")
     (tmp_path / "E" / "result.json").write_text(json.dumps(results(made / "E") | strange))
-    assert run(report, "E", "out=page")[0] == 0
+    assert run("report", "E", "out=page")[0] == 0
     (row,) = [line for line in (tmp_path / "page" / "report.md").read_text().split("\n") if line.startswith("| E |")]
     assert row.split(" | ")[5].strip() == "" and "<b>" not in row
 
@@ -148,7 +148,7 @@ def test_both_pages_hold_the_same_pictures(page):
 def test_the_same_runs_the_same_bytes_and_nothing_is_written_elsewhere(run, made, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     for name in ("a", "b"):
-        code, out, err = run(report, str(made / "S"), str(made / "S" / "0"), f"out={name}")
+        code, out, err = run("report", str(made / "S"), str(made / "S" / "0"), f"out={name}")
         assert (code, err, out) == (0, "", f"written to {name}: report.html, report.md, pictures\n")
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
     for path in (tmp_path / "a").rglob("*.*"):
@@ -163,7 +163,7 @@ def test_a_damaged_run_is_listed_and_stops_no_other(run, made, tmp_path):
     for name in ("metrics.jsonl", "timings.jsonl", "scores.json"):
         (tmp_path / "runs" / "S" / "0" / name).write_bytes(b"\x80\x04\x95" + bytes(range(256)))
     leave(tmp_path / "runs" / "other", {"drop_path": 0.1, "architecture": "random"}, reason="| <i>")
-    code, out, err = run(report, "runs", "out=page")
+    code, out, err = run("report", "runs", "out=page")
     assert (code, err) == (0, "")
     assert "runs/S/1: damaged, says that it has finished, but holds no result" in out
     assert "runs/T/random: damaged, runs/T/random/config.yaml: cannot be read" in out
@@ -186,14 +186,14 @@ def test_settings_of_strangers_stay_texts(run, made, tmp_path):
         config = yaml.safe_load((path / "config.yaml").read_text())
         config["note"], config["architect"]["_target_"] = text, f"x.{text}"
         (path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert run(report, "runs", "out=page")[0] == 0
+    assert run("report", "runs", "out=page")[0] == 0
     page, text = ((tmp_path / "page" / f"report.{kind}").read_text() for kind in ("html", "md"))
     assert "<script" not in page + text and "<img src=x" not in page + text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "a \\| b" in text
 
 
 def test_groups_by_a_setting(run, made, tmp_path):
-    assert run(report, str(made / "S"), "group_by=seed", "metric=validation_accuracy", "out=page")[0] == 0
+    assert run("report", str(made / "S"), "group_by=seed", "metric=validation_accuracy", "out=page")[0] == 0
     assert set(table_rows((tmp_path / "page" / "report.md").read_text(), "DARTSCells on digits")) == {
         "darts seed=0",
         "darts seed=1",
@@ -204,10 +204,10 @@ def test_a_comparison_is_its_runs(run, tmp_path):
     """scripts/compare.py leaves a run of its own above those that it started."""
     settings = {"architects": ["random"], "retrain_settings": []}
     leave(tmp_path / "all", settings, {"jobs": 1})
-    code, _, err = run(report, "all", "out=page")
+    code, _, err = run("report", "all", "out=page")
     assert code == 2 and err == "error: none of 1 runs has finished with something to show\n"
     leave(tmp_path / "all" / "random" / "0", {"drop_path": 0.1, "architecture": "random"}, {"test_accuracy": 0.5})
-    code, out, err = run(report, "all", "out=page")
+    code, out, err = run("report", "all", "out=page")
     assert (code, err, out) == (0, "", "written to page: report.html, report.md, pictures\n")
     text = (tmp_path / "page" / "report.md").read_text()
     assert table_rows(text, "NASBench201 on digits")["random"]["test, %"] == "50.00" and "Not in the tables" not in text
@@ -235,7 +235,7 @@ def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     leave(tmp_path / "failed", {"drop_path": 0.1}, reason="why")
     leave(tmp_path / "done", {"drop_path": 0.1, "architecture": "random"}, {"test_accuracy": 0.5})
     before = set(tmp_path.rglob("*"))
-    code, out, err = run(report, *arguments)
+    code, out, err = run("report", *arguments)
     assert (code, out) == (2, "") and err.startswith("error: ") and len(err.splitlines()) == 1 and message in err
     assert set(tmp_path.rglob("*")) == before
 
@@ -246,9 +246,9 @@ NAMES = ["a=b", "title=x y, z", "it's", "[a]", "${oc.env:HOME}", "a\\", "a\\'b",
 @pytest.mark.parametrize("name", NAMES)
 def test_folders_of_any_name(run, tmp_path, name):
     leave(tmp_path / "x" / name, {"drop_path": 0.1, "architecture": "random"}, {"test_accuracy": 0.5})
-    code, out, err = run(report, f"x/{name}", "out=page")
+    code, out, err = run("report", f"x/{name}", "out=page")
     assert (code, err) == (0, "")
-    code, _, err = run(report, f"./x/{name}/", "x/*", "out=more")
+    code, _, err = run("report", f"./x/{name}/", "x/*", "out=more")
     assert (code, err) == (0, "")
 
 
@@ -271,5 +271,5 @@ def test_what_is_a_run_and_what_a_setting(tmp_path, monkeypatch):
 
 
 def test_help_names_the_runs(run):
-    code, out, _ = run(report, "--help")
+    code, out, _ = run("report", "--help")
     assert code == 0 and "usage  python scripts/report.py RUN [RUN ...]" in out and "group_by=" in out

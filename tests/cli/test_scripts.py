@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers.support import ROOT
 
-from oneshot.cli.commands import retrain, search
+from oneshot.cli.commands import retrain
 from oneshot.cost import candidate_costs, count_multiply_accumulates
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
@@ -33,7 +33,7 @@ def rows(path):
 
 
 def test_search_then_retrain(run, tmp_path):
-    code, out, err = run(search, *TINY, "out=found", "log_every=2")
+    code, out, err = run("search", *TINY, "out=found", "log_every=2")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "found").iterdir()} == LEFT
     result = json.loads((tmp_path / "found" / "result.json").read_text())
@@ -45,7 +45,7 @@ def test_search_then_retrain(run, tmp_path):
     command = out.split("next: ")[1].split()
     assert command[-2:] == ["space.nodes=2", "architecture=found"]  # what both share, not the search's sizes
 
-    code, out, err = run(retrain, *TINY, "architecture=found", "out=trained")
+    code, out, err = run("retrain", *TINY, "architecture=found", "out=trained")
     assert (code, err) == (0, "")
     trained = json.loads((tmp_path / "trained" / "result.json").read_text())
     assert trained["architecture"] == result["architecture"]
@@ -54,17 +54,17 @@ def test_search_then_retrain(run, tmp_path):
 
 
 def test_default_folders_and_latest(run, tmp_path):
-    assert run(search, *TINY)[0] == 0
+    assert run("search", *TINY)[0] == 0
     (found,) = (tmp_path / "outputs" / "search").iterdir()
-    code, out, _ = run(retrain, *TINY)
+    code, out, _ = run("retrain", *TINY)
     assert code == 0 and str(found.relative_to(tmp_path)) in out
     assert len(list((tmp_path / "outputs" / "retrain").iterdir())) == 1
-    assert run(retrain, *TINY, "architecture=random", "seed=1")[0] == 0
+    assert run("retrain", *TINY, "architecture=random", "seed=1")[0] == 0
 
 
 def test_same_seed_same_files(run, tmp_path):
     for name in ("a", "b"):
-        assert run(search, *TINY, f"out={name}", "seed=3")[0] == 0
+        assert run("search", *TINY, f"out={name}", "seed=3")[0] == 0
     for name in (
         "metrics.jsonl",
         "architecture.json",
@@ -77,16 +77,16 @@ def test_same_seed_same_files(run, tmp_path):
 
 
 def test_multirun_jobs_have_folders_of_their_own(run, tmp_path):
-    assert run(search, "--multirun", *TINY, "seed=0,1", "out=sweep")[0] == 0
+    assert run("search", "--multirun", *TINY, "seed=0,1", "out=sweep")[0] == 0
     assert {p.name for p in (tmp_path / "sweep").iterdir()} == {"0", "1"}
-    assert run(search, "--multirun", *TINY, "seed=0,1")[0] == 0
+    assert run("search", "--multirun", *TINY, "seed=0,1")[0] == 0
     assert len(list((tmp_path / "outputs" / "search").iterdir())) == 2
 
 
 def test_multirun_over_architects(run, tmp_path):
     names = "darts,darts_second,snas,enas,proxyless,uniform,path_dropout"
     code, _, err = run(
-        search,
+        "search",
         "--multirun",
         *TINY,
         "epochs=2",
@@ -102,7 +102,7 @@ def test_multirun_over_architects(run, tmp_path):
 
 def test_cost_is_in_the_result(run, tmp_path):
     cost = ["cost=multiply_accumulates", "cost.weight=1"]
-    assert run(search, *TINY, *cost, "out=costly")[0] == 0
+    assert run("search", *TINY, *cost, "out=costly")[0] == 0
     result, scores, found = (
         json.loads((tmp_path / "costly" / f"{name}.json").read_text()) for name in ("result", "scores", "architecture")
     )
@@ -116,59 +116,59 @@ def test_cost_is_in_the_result(run, tmp_path):
 
 
 BAD = [
-    (search, ["epochs=[a=1]"], "epochs=[a=1]: cannot be read as SETTING=VALUE"),
-    (search, ["architct=darts"], "unknown setting 'architct'; did you mean 'architect'?"),
-    (search, ["epohcs=3"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
-    (search, ["space.cels=3"], "unknown setting 'space.cels'; did you mean 'space.cells'?"),
-    (search, ["space=dart"], "unknown choice for space 'dart'; did you mean 'darts'? known: darts"),
-    (search, ["architect=drts"], "did you mean 'darts'?"),
-    (search, ["data=cifar"], "did you mean 'cifar10'?"),
-    (search, ["experiment=digit"], "did you mean 'digits'?"),
-    (search, ["epochs=0"], "epochs=0: must be a whole number, from 1 to 100000"),
-    (search, ["epochs=many"], "epochs='many': must be a whole number"),
-    (search, ["epochs=[1"], "[1"),
-    (search, ["seed=-1"], "seed=-1"),
-    (search, ["space.cells=2"], "space.cells=2"),
-    (search, ["space.candidates=[none,sep_conv_4x4]"], "'sep_conv_4x4'"),
-    (search, ["architect.optimizer.lr=-1"], "architect.optimizer: Invalid learning rate: -1"),
-    (search, ["+architect.colour=red"], "unexpected keyword argument 'colour'"),
-    (search, ["weights.gradient_clip=-1"], "gradient_clip=-1"),
-    (search, ["schedule.weight_steps=0"], "schedule.weight_steps=0"),
-    (search, ["trainer.precision=16"], "unknown trainer.precision 16; known: 32-true"),
-    (search, ["trainer=gpu"], "gpu"),
-    (search, ["data.batch_size=5000"], "data.batch_size=5000: must be at most"),
-    (search, ["data=images"], "data.source: must be given"),
-    (search, ["data=images", "data.source=/nowhere"], "data.source=/nowhere: there is no such folder"),
-    (search, ["data=images", "data.source=columns"], "no image column among x, y"),
-    (search, ["data=images", "data.source=labels"], "has label -1"),
-    (search, ["data=images", "data.source=odd"], "image shape 3x6x6"),
-    (search, ["out=full"], "out=full: the folder is not empty"),
-    (search, ["out=3"], "out=3: must be a path"),
-    (search, ["schedule=null"], "must be a mapping with _target_"),
-    (search, ["space.candidates=none"], "space.candidates='none': must be a list"),
-    (search, ["schedule.joint=perhaps"], "schedule.joint='perhaps': must be true or false"),
-    (search, ["schedule.warmup_epochs=6"], "schedule.warmup_epochs=6: must be below epochs=6"),
-    (search, ["schedule.architecture_steps=0"], "schedule.architecture_steps=0: this architect learns"),
-    (search, ["data.augmentation.pad=100"], "data.augmentation.pad=100: must be at most twice"),
-    (search, ["criterion._target_=torch.nn.L1Loss"], "a first forward pass fails"),
-    (search, ["trainer.accelerator=foo"], "foo"),
-    (search, ["threads=100000"], "threads=100000"),
-    (search, ["data=images", "data.source=3"], "data.source=3: must be the name"),
-    (search, ["data=images", "data.source=odd", "data.image_size=abc"], "data.image_size='abc'"),
-    (search, ["data=images", "data.source=odd", "data.image_size=8", "data.grey=true"], "images have 1 channels"),
-    (retrain, ["architecture=random", "criterion.label_smoothing=7"], "label_smoothing"),
-    (retrain, ["architecture=random", "data=images", "data.source=odd", "data.image_size=8"], "no split 'test'"),
-    (retrain, ["architecture=null"], "architecture=None: must be latest, random"),
-    (retrain, [], "architecture=latest: no finished search below outputs/search"),
-    (retrain, ["architecture=nowhere.json"], "architecture=nowhere.json: there is no such run or file"),
-    (retrain, ["architecture=truncated.json"], "truncated.json: not a complete JSON file"),
-    (retrain, ["architecture=other.json"], "field 'space'"),
+    ("search", ["epochs=[a=1]"], "epochs=[a=1]: cannot be read as SETTING=VALUE"),
+    ("search", ["architct=darts"], "unknown setting 'architct'; did you mean 'architect'?"),
+    ("search", ["epohcs=3"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
+    ("search", ["space.cels=3"], "unknown setting 'space.cels'; did you mean 'space.cells'?"),
+    ("search", ["space=dart"], "unknown choice for space 'dart'; did you mean 'darts'? known: darts"),
+    ("search", ["architect=drts"], "did you mean 'darts'?"),
+    ("search", ["data=cifar"], "did you mean 'cifar10'?"),
+    ("search", ["experiment=digit"], "did you mean 'digits'?"),
+    ("search", ["epochs=0"], "epochs=0: must be a whole number, from 1 to 100000"),
+    ("search", ["epochs=many"], "epochs='many': must be a whole number"),
+    ("search", ["epochs=[1"], "[1"),
+    ("search", ["seed=-1"], "seed=-1"),
+    ("search", ["space.cells=2"], "space.cells=2"),
+    ("search", ["space.candidates=[none,sep_conv_4x4]"], "'sep_conv_4x4'"),
+    ("search", ["architect.optimizer.lr=-1"], "architect.optimizer: Invalid learning rate: -1"),
+    ("search", ["+architect.colour=red"], "unexpected keyword argument 'colour'"),
+    ("search", ["weights.gradient_clip=-1"], "gradient_clip=-1"),
+    ("search", ["schedule.weight_steps=0"], "schedule.weight_steps=0"),
+    ("search", ["trainer.precision=16"], "unknown trainer.precision 16; known: 32-true"),
+    ("search", ["trainer=gpu"], "gpu"),
+    ("search", ["data.batch_size=5000"], "data.batch_size=5000: must be at most"),
+    ("search", ["data=images"], "data.source: must be given"),
+    ("search", ["data=images", "data.source=/nowhere"], "data.source=/nowhere: there is no such folder"),
+    ("search", ["data=images", "data.source=columns"], "no image column among x, y"),
+    ("search", ["data=images", "data.source=labels"], "has label -1"),
+    ("search", ["data=images", "data.source=odd"], "image shape 3x6x6"),
+    ("search", ["out=full"], "out=full: the folder is not empty"),
+    ("search", ["out=3"], "out=3: must be a path"),
+    ("search", ["schedule=null"], "must be a mapping with _target_"),
+    ("search", ["space.candidates=none"], "space.candidates='none': must be a list"),
+    ("search", ["schedule.joint=perhaps"], "schedule.joint='perhaps': must be true or false"),
+    ("search", ["schedule.warmup_epochs=6"], "schedule.warmup_epochs=6: must be below epochs=6"),
+    ("search", ["schedule.architecture_steps=0"], "schedule.architecture_steps=0: this architect learns"),
+    ("search", ["data.augmentation.pad=100"], "data.augmentation.pad=100: must be at most twice"),
+    ("search", ["criterion._target_=torch.nn.L1Loss"], "a first forward pass fails"),
+    ("search", ["trainer.accelerator=foo"], "foo"),
+    ("search", ["threads=100000"], "threads=100000"),
+    ("search", ["data=images", "data.source=3"], "data.source=3: must be the name"),
+    ("search", ["data=images", "data.source=odd", "data.image_size=abc"], "data.image_size='abc'"),
+    ("search", ["data=images", "data.source=odd", "data.image_size=8", "data.grey=true"], "images have 1 channels"),
+    ("retrain", ["architecture=random", "criterion.label_smoothing=7"], "label_smoothing"),
+    ("retrain", ["architecture=random", "data=images", "data.source=odd", "data.image_size=8"], "no split 'test'"),
+    ("retrain", ["architecture=null"], "architecture=None: must be latest, random"),
+    ("retrain", [], "architecture=latest: no finished search below outputs/search"),
+    ("retrain", ["architecture=nowhere.json"], "architecture=nowhere.json: there is no such run or file"),
+    ("retrain", ["architecture=truncated.json"], "truncated.json: not a complete JSON file"),
+    ("retrain", ["architecture=other.json"], "field 'space'"),
     (
         retrain,
         ["architecture=unknown.json"],
         "field 'decisions', 'normal/c_{k-2}->0': unknown operation 'conv_9x9'",
     ),
-    (retrain, ["architecture=random", "drop_path=1"], "drop_path=1"),
+    ("retrain", ["architecture=random", "drop_path=1"], "drop_path=1"),
 ]
 
 
@@ -223,7 +223,7 @@ def test_bad_input_is_one_clear_line(run, bad_files, monkeypatch, module, argume
 
 def test_debug_shows_the_trace(run):
     with pytest.raises(ValueError, match="epochs=0"):
-        run(search, "epochs=0", "debug=true")
+        run("search", "epochs=0", "debug=true")
 
 
 def test_a_real_process_from_another_folder(tmp_path):

@@ -127,7 +127,7 @@ def test_what_has_ended_is_not_run_again(run, ended, tmp_path):
     before = {path: path.stat().st_mtime_ns for n in (1, 2) for path in tmp_path.glob(f"swept/{n}-*/*")}
     failed = json.loads((tmp_path / "swept" / "results.json").read_text())[2]["folder"]
     shutil.copytree(next(tmp_path.glob("swept/1-*")), tmp_path / "swept" / failed)
-    code, out, err = run(sweep, *ARGUMENTS, "jobs=2")
+    code, out, err = run("sweep", *ARGUMENTS, "jobs=2")
     assert (code, err) == (0, "") and "failed" not in out and "refused" not in out
     assert len(re.findall(r"^job \d of 3: .*; ended before: ", out, re.MULTILINE)) == out.count("job ") - 1 == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -144,11 +144,11 @@ def test_another_sweep_is_refused(run, ended, tmp_path):
         ({"parameters": {"epochs": {"value": 61}}}, "sweep.parameters.epochs.value=60 and not 61"),
     ]:
         write(tmp_path, **change)
-        code, out, err = run(sweep, *ARGUMENTS)
+        code, out, err = run("sweep", *ARGUMENTS)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert err.startswith("error: out=swept: was started with ") and named in err
     write(tmp_path)
-    code, _, err = run(sweep, *ARGUMENTS, "seed=1")
+    code, _, err = run("sweep", *ARGUMENTS, "seed=1")
     assert code == 2 and "seed=0 and not 1" in err
     assert (tmp_path / "swept" / "table.md").stat().st_mtime_ns == table
 
@@ -161,7 +161,7 @@ def test_bayes_by_an_executor(run, tmp_path):
     rates = {"epochs": {"value": 1}, "weights.optimizer.lr": {"values": [0.1, 0.05, -1.0]}}
     write(tmp_path, method="bayes", parameters=rates, metric={"name": "valid/accuracy"})
     arguments = [*ARGUMENTS, "runs=2", "seed=1", "executor=inline", "settings=['log_every=2']"]
-    code, out, err = run(sweep, *arguments)
+    code, out, err = run("sweep", *arguments)
     assert (code, err) == (0, "") and len(re.findall("finished, valid/accuracy", out)) == 2
     assert "job 1: refused: " in out and out.count("job 1 of 2: ") == 2
     found = json.loads((tmp_path / "swept" / "results.json").read_text())
@@ -173,13 +173,13 @@ def test_bayes_by_an_executor(run, tmp_path):
         assert config["weights"]["optimizer"]["lr"] == row["parameters"]["weights.optimizer.lr"]
         assert config["log_every"] == 2
     storage = (tmp_path / "swept" / STORAGE).read_bytes()
-    assert run(sweep, *arguments, "jobs=2")[0] == 0
+    assert run("sweep", *arguments, "jobs=2")[0] == 0
     assert (tmp_path / "swept" / STORAGE).read_bytes() == storage
 
 
 def test_where_all_settings_are_refused_it_ends(run, tmp_path):
     write(tmp_path, method="random", parameters={"weights.optimizer.lr": {"value": -1.0}})
-    code, out, err = run(sweep, *ARGUMENTS, "runs=1")
+    code, out, err = run("sweep", *ARGUMENTS, "runs=1")
     assert code == 1 and out.count(" of 1: ") == 1
     assert err.startswith("error: 1 of 1 jobs were refused their settings; give others in the file or as settings=")
 
@@ -204,6 +204,6 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     write(tmp_path)
-    code, out, err = run(sweep, *arguments, "out=swept")
+    code, out, err = run("sweep", *arguments, "out=swept")
     assert (code, out) == (2, "") and not (tmp_path / "swept").exists()
     assert message in err and err.startswith("error: ") and len(err.splitlines()) == 1

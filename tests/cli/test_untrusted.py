@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers.support import run_all
+from helpers.commands import run_all
 
 from oneshot.cli.commands import baseline, evaluate, retrain, search
 
@@ -26,9 +26,9 @@ def found(tmp_path_factory):
     """A finished search, a training and a baseline over the search's supernet."""
     folder = tmp_path_factory.mktemp("found")
     jobs = [
-        (search, [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
-        (retrain, [*TINY, "architecture=search", "out=retrain"]),
-        (baseline, ["supernet=search", "budget.queries=3", "out=baseline"]),
+        ("search", [*TINY, "architect=uniform", "selection.samples=2", "out=search"]),
+        ("retrain", [*TINY, "architecture=search", "out=retrain"]),
+        ("baseline", ["supernet=search", "budget.queries=3", "out=baseline"]),
     ]
     run_all(folder, jobs)
     return folder
@@ -103,7 +103,7 @@ def test_what_is_only_written_is_not_read(run, found, tmp_path, name):
     (tmp_path / "search" / name).write_bytes(pickle.dumps(planted))
     arguments = [*TINY, "architect=uniform", "selection.samples=2", "out=search"]
     out = tmp_path / "search"
-    code, _, err = run(search, *arguments)
+    code, _, err = run("search", *arguments)
     assert (code, err) == (0, "") and not planted.path.exists()
     assert (out / "scores.json").read_bytes() == (found / "search" / "scores.json").read_bytes()
     assert (out / "metrics.jsonl").read_bytes() == (found / "search" / "metrics.jsonl").read_bytes()
@@ -125,16 +125,16 @@ def test_a_supernets_settings_call_nothing(run, found, tmp_path, setting, call):
     group, key = setting.split(".")
     config[group][key] = [yaml.safe_load(call)]
     file.write_text(yaml.safe_dump(config))
-    run(baseline, "supernet=search", "budget.queries=3", "out=again")
+    run("baseline", "supernet=search", "budget.queries=3", "out=again")
     assert not (tmp_path / "executed").exists()
 
 
 def test_large_and_endless_files_are_refused(run, found, tmp_path):
     shutil.copytree(found, tmp_path, dirs_exist_ok=True)
     (tmp_path / "endless").symlink_to("/dev/zero")
-    code, _, err = run(retrain, *TINY, "architecture=endless")
+    code, _, err = run("retrain", *TINY, "architecture=endless")
     assert code == 2 and "endless: is no file" in err
     with open(tmp_path / "search" / "config.yaml", "a") as file:
         file.write("".join(f"x{i}: 1\n" for i in range(100_000)))
-    code, _, err = run(baseline, "supernet=search", "budget.queries=3")
+    code, _, err = run("baseline", "supernet=search", "budget.queries=3")
     assert code == 2 and "at most 262144 are read" in err

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import hydra
 import torch
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
@@ -24,7 +23,8 @@ from ...fitting.acceleration import accelerate
 from ...fitting.updates import Components, architecture_step, joint_step, weight_step
 from ...search import Schedule, Search
 from ...spaces import NASBench201, SearchSpace
-from ..launch import make
+from ..composition import inside
+from ..objects import make
 from .bare import milliseconds_a_checkpoint, milliseconds_an_update
 from .naive import naive
 from .profiling import Operations, saved_bytes
@@ -98,7 +98,7 @@ class Benchmark:
 
     def steps(self, name: str) -> Iterator[Figure]:
         """Milliseconds of the steps of an architect's schedule, and images a second."""
-        settings = hydra.compose("search", [f"architect={name}"])
+        settings = inside("search", [f"architect={name}"])
         schedule: Schedule = make(settings.schedule)
         supernet = self.supernet()
         ours, reference = self.parts(settings, self.ours(supernet)), self.parts(settings, naive(supernet))
@@ -199,7 +199,7 @@ class Benchmark:
         """A weight step, edges one by one against edges grouped."""
         if "execution" not in self.config.space:
             return
-        steps, optimizer = [], make(hydra.compose("search").weights.optimizer)
+        steps, optimizer = [], make(inside("search").weights.optimizer)
         for plan in ("edges", "grouped"):
             torch.manual_seed(self.config.seed)
             net = self.ours(self.space_with(execution=plan).supernet().to(self.device))
@@ -222,7 +222,7 @@ class Benchmark:
 
     def single_path(self) -> Iterator[Figure]:
         """A weight step of drawn paths against steps of their discrete networks."""
-        supernet, optimizer = self.ours(self.supernet()), make(hydra.compose("search").weights.optimizer)
+        supernet, optimizer = self.ours(self.supernet()), make(inside("search").weights.optimizer)
         path_optimizer, times = optimizer(supernet.parameters()), []
         for n in range(self.config.rounds):
             found = self.space.sample(random.Random(n))
@@ -281,7 +281,7 @@ class Benchmark:
         fit, bare = medians([milliseconds_an_update(self.device) for _ in range(self.config.rounds)])
         yield beside("tiny update, against a bare loop", "ms", fit, bare)
         yield Figure("Lightning, logs, bar, of an update", "%", 100 * (fit - bare) / update_ms)
-        settings = hydra.compose("search", ["architect=darts"])
+        settings = inside("search", ["architect=darts"])
         criterion = make(settings.criterion)
         architect = make(settings.architect, space=self.space, criterion=criterion, cost=None)
         data = enlarged_digits(self.config.size, self.config.batch)

@@ -1,15 +1,10 @@
 """Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings.
 
 Examples:
-    python scripts/baseline.py strategy=tpe budget.queries=200
-    python scripts/baseline.py supernet=RUN strategy=hill_climbing
-    python scripts/baseline.py space=nasbench201 estimator=tabular estimator.table=FILE
+    oneshot baseline strategy=tpe budget.queries=200
+    oneshot baseline supernet=RUN strategy=hill_climbing
+    oneshot baseline space=nasbench201 estimator=tabular estimator.table=FILE
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import json
 import math
@@ -29,22 +24,22 @@ from ...fitting.progress import QueryBar
 from ...runs.folder import Run
 from ...statistics import pareto
 from ..estimates import EstimatorFactory, known_scores
-from ..folders import Recorder, open_run, recording, run_folder
-from ..launch import make, prepare, script, trainer_for
+from ..folders import run_folder
+from ..objects import make, prepare, trainer_for
+from ..recorder import Recorder, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
-from ..supernets import adopt
+from ..supernets import take_settings
 from ..workers import Portable
 
 LOG = "queries.jsonl"
 
 
-@script("baseline")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
     if not isinstance(config.budget, DictConfig):
         raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
-    adopted = adopt(config)
+    adopted = take_settings(config)
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     budget = Budget(config.budget.queries, config.budget.seconds)
@@ -73,7 +68,7 @@ def main(config: DictConfig) -> None:
             record.finish({"valid_accuracy": result.get("best_accuracy"), **result})
     console.print(architecture_table(space, best))
     say(console, [summary(result), written(run)])
-    say(console, [f"next: {next_command('retrain.py', run.path, adopted)}"])
+    say(console, [f"next: {next_command('retrain', 'architecture', run.path, adopted)}"])
 
 
 def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> Architecture:
@@ -128,7 +123,3 @@ def write_front(rows: list[dict[str, Any]], metric: str, run: Run) -> dict[str, 
     best = pareto(points)
     plots.save(plots.front(points, best, (metric.replace("_", " "), "cost")), run.path / "front")
     return {"front": [{"notation": scored[i]["notation"], metric: points[i][0], "cost": points[i][1]} for i in best]}
-
-
-if __name__ == "__main__":
-    main()

@@ -3,18 +3,12 @@
 --quick is short for sizes=benchmark_quick.
 
 Examples:
-    python scripts/benchmark.py --quick
-    python scripts/benchmark.py 'architects=[darts,snas]' threads=2 out=FILE.json
+    oneshot benchmark --quick
+    oneshot benchmark 'architects=[darts,snas]' threads=2 out=FILE.json
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,16 +21,19 @@ from rich.table import Table
 from ... import plots
 from ...cost.timing import device_name
 from ...runs.folder import write_text
+from .. import job
 from ..benchmark.measurements import Benchmark, Figure
-from ..launch import new_file, prepare, read_device, script
+from ..conf import choices
+from ..objects import new_file, prepare, read_device
 from ..screen import say
 
 
-@script("benchmark")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
     device = read_device(config.device)
+    if config.architects == "all":
+        config.architects = list(choices("architect", job.folders()))
     out = new_file(config, "benchmark", beside=(".png", ".svg"))
     figures = list(Benchmark(config, device).figures(console))
     report = {
@@ -63,8 +60,3 @@ def table(figures: Sequence[Figure]) -> Table:
         numbers = (f"{ours:,.1f}", "" if reference is None else f"{reference:,.1f}", f"{ratio:.2f}" if ratio else "")
         screen.add_row(name, unit, *numbers)
     return screen
-
-
-if __name__ == "__main__":
-    sys.argv = ["sizes=benchmark_quick" if argument == "--quick" else argument for argument in sys.argv]
-    main()

@@ -1,16 +1,12 @@
 """Compare architects: search and retrain with each and every seed, one table and one picture.
 
 Examples:
-    python scripts/compare.py 'architects=[darts,snas,random]' seeds=[0,1,2]
-    python scripts/compare.py "settings=['space.channels=8']" out=FOLDER
+    oneshot compare 'architects=[darts,snas,random]' seeds=[0,1,2]
+    oneshot compare "settings=['space.channels=8']" out=FOLDER
 """
 
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +19,14 @@ from ... import plots
 from ...errors import InputError, check_integer, unknown
 from ...runs.folder import Run, read_result
 from ...statistics import mean_interval
-from ..faults import BAD_INPUT, CONF
+from .. import job as running
+from ..conf import choices
+from ..faults import BAD_INPUT
 from ..folders import FREE, run_folder
 from ..jobs import run_script, wait_for
-from ..launch import script
 from ..screen import say
 
-RANDOM = "random"
+RANDOM, ALL = "random", "all"
 SETTINGS = ("settings", "search_settings", "retrain_settings")
 COLUMNS = {  # of the table: name -> (result, scale, format)
     "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
@@ -39,8 +36,9 @@ COLUMNS = {  # of the table: name -> (result, scale, format)
 }
 
 
-@script("compare")
 def main(config: DictConfig) -> None:
+    if config.architects == ALL:
+        config.architects = [*architects(), RANDOM]
     check(config)
     console = Console()
     settings = OmegaConf.to_yaml(config, resolve=True)
@@ -56,16 +54,21 @@ def main(config: DictConfig) -> None:
     say(console, [text, f"written to {run.path}: results.json, table.md, {', '.join(p.name for p in written)}"])
 
 
+def architects() -> list[str]:
+    """The architects of conf/ and of the user's folders of settings."""
+    return list(choices("architect", running.folders()))
+
+
 def check(config: DictConfig) -> None:
     """Raise InputError for anything that is not a list of known architects, of seeds or of settings."""
     for key in ("architects", "seeds", *SETTINGS):
         if OmegaConf.is_missing(config, key):
-            raise InputError(f"{key}: must be given, {key}=[...], or experiment=compare_architects")
+            raise InputError(f"{key}: must be given, {key}=[...]")
         if not isinstance(config[key], ListConfig):
             raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
     if config.out is not None and not (isinstance(config.out, str) and config.out):
         raise InputError(f"out={config.out!r}: must be the path of a folder")
-    known = [*(path.stem for path in (CONF / "architect").glob("*.yaml")), RANDOM]
+    known = [*architects(), RANDOM]
     for name in config.architects:
         if name not in known:
             raise unknown("architect", name, known)
@@ -87,10 +90,10 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
     search: Mapping[str, Any] = {}
     architecture = RANDOM
     if name != RANDOM:
-        search = job("search.py", [f"architect={name}", *shared, *config.search_settings], path / "search", console)
+        search = job("search", [f"architect={name}", *shared, *config.search_settings], path / "search", console)
         architecture = str(path / "search")
     settings = [f"architecture={architecture}", *shared, *config.retrain_settings]
-    retrain = job("retrain.py", settings, path / "retrain", console)
+    retrain = job("retrain", settings, path / "retrain", console)
     return {
         "architect": name,
         "seed": seed,
@@ -110,10 +113,10 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
     """
     wait_for(out)
     if read_result(out) is None:
-        say(console, [" ".join([script, *arguments])])
+        say(console, [shlex.join(["oneshot", script, *arguments])])
         code, line = run_script(script, arguments, out, out.parents[2].name)  # out: COMPARISON/ARCHITECT/SEED/KIND
         if code:
-            reason = f"{script} {' '.join(arguments)}: {line}"
+            reason = f"{shlex.join(['oneshot', script, *arguments])}: {line}"
             if code == BAD_INPUT:
                 raise InputError(reason)
             print(f"error: {reason}", file=sys.stderr)
@@ -149,7 +152,3 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
             cells.append("" if mean is None else f"{mean:{shown}}{interval}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,9 @@
 """Every strategy with every seed over one estimator: a table, and a plot of regret over queries.
 
 Examples:
-    python scripts/compare_strategies.py experiment=nb201_strategies reference.table=FILE
-    python scripts/compare_strategies.py 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
+    oneshot compare-strategies experiment=nb201_strategies reference.table=FILE
+    oneshot compare-strategies 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import json
 import math
@@ -27,22 +22,24 @@ from ...fitting.progress import QueryBar
 from ...runs.folder import Run, read_json, read_result, write_text
 from ...spaces import SearchSpace
 from ...statistics import mean_interval
+from .. import job
+from ..conf import choices
 from ..estimates import EstimatorFactory, known_scores, wanted
-from ..faults import CONF
-from ..folders import open_run, run_folder
-from ..launch import make, prepare, script, trainer_for
+from ..folders import run_folder
+from ..objects import make, prepare, trainer_for
+from ..recorder import open_run
 from ..screen import say, written
-from ..supernets import adopt
+from ..supernets import take_settings
 
+ALL = "all"
 KEYS = {"strategy", "seed", "seconds", "test_accuracy", "test_regret", "regret"}  # of a search's file
 
 
-@script("compare_strategies")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
     nodes = check(config)
-    adopt(config)
+    take_settings(config)
     estimated = config.get("estimator") or config.reference
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
@@ -80,13 +77,15 @@ def main(config: DictConfig) -> None:
 
 def check(config: DictConfig) -> dict[str, DictConfig]:
     """The strategies by name. Raises InputError for anything that is not as conf/compare_strategies.yaml says."""
+    known = choices("strategy", job.folders())
+    if config.strategies == ALL:
+        config.strategies = list(known)
     for key in ("strategies", "runs", "regret_at"):
         if not isinstance(config[key], ListConfig):
             raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
     check_integer("seeds", config.seeds, 1, 100_000)
     check_integer("queries", config.queries, 1)
     check_range("failures", config.failures, 0.0, 1.0)
-    known = sorted(path.stem for path in (CONF / "strategy").glob("*.yaml"))
     for name in config.strategies:
         if name not in known:
             raise unknown("strategy", name, known)
@@ -96,7 +95,7 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
         check_integer("regret_at", at, 1)
     nodes = {}
     for name in config.strategies:
-        node = OmegaConf.load(CONF / "strategy" / f"{name}.yaml")
+        node = OmegaConf.load(known[name])
         assert isinstance(node, DictConfig)
         nodes[name] = node
     return nodes
@@ -183,7 +182,3 @@ def interval(values: Sequence[float]) -> str:
     """Mean and half the width of its 95 % interval."""
     mean, half = mean_interval(values)
     return f"{mean:.2f}" if math.isnan(half) else f"{mean:.2f} ± {half:.2f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,10 @@
 """What a retrained network reaches and costs: test accuracy, size, latency; and its export, to run elsewhere.
 
 Examples:
-    python scripts/evaluate.py run=outputs/retrain/RUN
-    python scripts/evaluate.py 'batches=[1,256]' device=cuda dtype=bfloat16
-    python scripts/evaluate.py 'export=[torch,onnx]'
+    oneshot evaluate run=outputs/retrain/RUN
+    oneshot evaluate 'batches=[1,256]' device=cuda dtype=bfloat16
+    oneshot evaluate 'export=[torch,onnx]'
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
 
 import csv
 import io
@@ -33,9 +27,10 @@ from ...errors import is_number
 from ...export import FILES, TOLERANCE, Export, check_formats, export, preprocessing
 from ...fitting.evaluation import Classified, classify
 from ...runs.folder import Run, read_result, write_bytes
-from ..folders import open_run, recording, run_folder
-from ..launch import make, precision, prepare, read_device, script
-from ..retrained import adopt, read_weights
+from ..folders import run_folder
+from ..objects import make, precision, prepare, read_device
+from ..recorder import open_run, recording
+from ..retrained import read_weights, take_settings
 from ..screen import answered, say, summary, written
 from .retrain import ARCHITECTURE
 
@@ -43,7 +38,6 @@ MOST_CLASSES = 100  # of the picture
 MOST_ROWS = 20  # of the classes on the screen
 
 
-@script("evaluate")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
@@ -51,7 +45,7 @@ def main(config: DictConfig) -> None:
     check_timing(config.dtype, config.repeats, config.warmup)
     check_batches(batches)
     check_formats(formats)
-    folder = adopt(config)
+    folder = take_settings(config)
     config.trainer.accelerator = device.type
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
@@ -176,7 +170,3 @@ def remarks(result: Mapping[str, Any], exports: Mapping[str, Export], before: Ma
             f"the retraining itself found {own:.4%}: on another device, in another precision or on other images"
         )
     return lines
-
-
-if __name__ == "__main__":
-    main()

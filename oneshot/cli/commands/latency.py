@@ -1,14 +1,9 @@
 """Measure what every candidate of a space takes on this device, for cost=latency.
 
 Examples:
-    python scripts/latency.py batch=1 dtype=float32
-    python scripts/latency.py device=cuda space=nasbench201 out=FILE.json
+    oneshot latency batch=1 dtype=float32
+    oneshot latency device=cuda space=nasbench201 out=FILE.json
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -16,11 +11,10 @@ from rich.table import Table
 
 from ...cost import LatencyTable, measure_latency
 from ...runs.folder import write_text
-from ..launch import make, new_file, prepare, read_device, script
+from ..objects import make, new_file, prepare, read_device
 from ..screen import say
 
 
-@script("latency")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
@@ -35,7 +29,7 @@ def main(config: DictConfig) -> None:
     write_text(out, table.to_json())
     console.print(candidate_table(table))
     say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
-    say(console, [f"next: python scripts/search.py cost=latency cost.table={out}, with the same space and data"])
+    say(console, [f"next: oneshot search cost=latency cost.table={out}, with the same space and data"])
 
 
 def candidate_table(table: LatencyTable) -> Table:
@@ -46,7 +40,3 @@ def candidate_table(table: LatencyTable) -> Table:
         means = (sum(row[key] for row in rows) / len(rows) for key in ("median_ms", "spread_ms"))
         screen.add_row(name, *(f"{mean:.3f}" for mean in means))
     return screen
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,9 @@
 """How well an estimator ranks architectures: its order of random ones against a reference's.
 
 Examples:
-    python scripts/rank.py experiment=rank_nb201 reference.table=FILE
-    python scripts/rank.py supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
+    oneshot rank experiment=rank_nb201 reference.table=FILE
+    oneshot rank supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import random
 from typing import Any
@@ -25,17 +20,17 @@ from ...fitting.progress import QueryBar
 from ...spaces import SearchSpace
 from ...statistics import rank_agreement
 from ..estimates import EstimatorFactory, scores_of
-from ..folders import open_run, run_folder
-from ..launch import make, prepare, script, trainer_for
+from ..folders import run_folder
+from ..objects import make, prepare, trainer_for
+from ..recorder import open_run
 from ..screen import say, written
-from ..supernets import adopt
+from ..supernets import take_settings
 from ..workers import Portable
 
 AT_ONCE = 10  # architectures a call, and at least four a worker
 MOST_DRAWS = 100  # for each different architecture
 
 
-@script("rank")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
@@ -47,7 +42,7 @@ def main(config: DictConfig) -> None:
     for node in nodes.values():
         if config.metric not in scores_of(node):
             raise unknown("metric", config.metric, scores_of(node))
-    adopt(config)
+    take_settings(config)
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     architectures = drawn(space, config.architectures, config.seed)
@@ -66,7 +61,7 @@ def main(config: DictConfig) -> None:
             rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
             result = write_results(rows, space, data.image_shape, config, run, found)
         elif not {"architectures", "failed", "agreement"} <= set(result):
-            raise InputError(f"{run.path}: its result.json is none of scripts/rank.py")
+            raise InputError(f"{run.path}: its result.json is none of `oneshot rank`")
         else:
             say(console, [f"finished before: {run.path}"])
     say(console, [*lines(result), written(run)])
@@ -153,7 +148,3 @@ def lines(result: dict[str, Any]) -> list[str]:
         shown.append(f"{side}: {', '.join(parts)}")
     seconds = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in result.items() if name.endswith("seconds")]
     return [*shown, ", ".join(seconds)]
-
-
-if __name__ == "__main__":
-    main()

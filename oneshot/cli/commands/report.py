@@ -2,31 +2,23 @@
 
 RUN is the folder of a run, or one above several; a shell pattern in quotes is one too.
 
-Usage: python scripts/report.py RUN [RUN ...] [SETTING=VALUE ...]
+Usage: oneshot report RUN [RUN ...] [SETTING=VALUE ...]
 
 Examples:
-    python scripts/report.py outputs
-    python scripts/report.py outputs/search/* outputs/retrain/* out=report
-    python scripts/report.py outputs 'group_by=[architect]' against=parameters
+    oneshot report outputs
+    oneshot report outputs/search/* outputs/retrain/* out=report
+    oneshot report outputs 'group_by=[architect]' against=parameters
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
 
 import glob
 import os
-import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from ...errors import InputError, unknown
@@ -36,16 +28,15 @@ from ...report.measures import ACCURACIES, COSTS
 from ...report.page import Block, Picture, printable, to_html, to_markdown
 from ...report.summaries import folders, read
 from ...runs.folder import parse_settings, write_bytes, write_text
-from ..faults import CONF
-from ..launch import WITH_VALUE, quoted, script
+from ..composition import settings_of
+from ..conf import CONF, choices
 from ..screen import say
 
 PICTURES = "pictures"
 OF_RUNS = ("compare", "sweep")  # which hold the runs that count
 
 
-@script("report")
-def compose(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     group_by = check(config)
     out = new_folder(config.out)
     records = [record for folder in found(config.runs) for record in read(folder, known_methods())]
@@ -69,7 +60,7 @@ def check(config: DictConfig) -> list[str]:
     if not isinstance(config.runs, ListConfig) or not all(isinstance(run, str) and run for run in config.runs):
         raise InputError(f"runs={config.runs!r}: must be a list of folders")
     if not config.runs:
-        raise InputError("no runs: python scripts/report.py RUN [RUN ...], folders of runs or above them")
+        raise InputError("no runs: oneshot report RUN [RUN ...], folders of runs or above them")
     if not isinstance(config.title, str) or not config.title.strip():
         raise InputError(f"title={config.title!r}: must be a text")
     if config.metric is not None and config.metric not in ACCURACIES:
@@ -111,10 +102,11 @@ def found(runs: Sequence[str]) -> list[Path]:
 def known_methods() -> dict[str, Mapping[str, Any]]:
     """The settings of conf's architects and strategies, by their dotted names in a run's config.yaml."""
     known: dict[str, Mapping[str, Any]] = {}
-    for group in ("architect", "strategy"):
-        for path in (CONF / group).glob("*.yaml"):
-            own = parse_settings(path.read_text(encoding="utf-8"))
-            known[path.stem] = own if group == "architect" else {f"{group}.{name}": own[name] for name in own}
+    schedule = {"schedule": settings_of(CONF / "search.yaml")["schedule"]}
+    for group, shared in {"architect": schedule, "strategy": {}}.items():
+        for name, path in choices(group).items():
+            own = OmegaConf.merge(shared, settings_of(path))
+            known[name] = parse_settings(OmegaConf.to_yaml(own if group == "architect" else {group: own}))
     return known
 
 
@@ -133,32 +125,3 @@ def write(out: Path, title: str, blocks: Sequence[Block]) -> None:
         os.replace(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def with_runs(arguments: Sequence[str], settings: Sequence[str]) -> list[str]:
-    """The arguments with all that are runs in one runs=[...], as Hydra reads it.
-
-    A word is a setting where it is one of these `settings` or a path that does not exist with = in it, else a run.
-    """
-    runs: list[str] = []
-    others: list[str] = []
-    takes_value = False
-    for word in arguments:
-        name, equals, _ = word.partition("=")
-        is_setting = bool(equals) and (
-            name.lstrip("+~").split(".")[0] in (*settings, "hydra")
-            or (re.fullmatch(r"[+~]*[\w.@/]+", name) is not None and not os.path.lexists(word))
-        )
-        (others if takes_value or word.startswith("-") or is_setting else runs).append(word)
-        takes_value = word in WITH_VALUE
-    return [*others, f"runs=[{','.join(map(quoted, runs))}]"] if runs else others
-
-
-def main() -> None:
-    settings = ("runs", "out", "title", "group_by", "metric", "against", "debug")
-    sys.argv[1:] = with_runs(sys.argv[1:], settings)
-    compose()
-
-
-if __name__ == "__main__":
-    main()

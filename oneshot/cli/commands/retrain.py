@@ -1,15 +1,10 @@
 """Train a found architecture from scratch and test it once.
 
 Examples:
-    python scripts/retrain.py architecture=latest seed=1
-    python scripts/retrain.py architecture=random
-    python scripts/retrain.py experiment=darts_cifar10 trainer=gpu architecture=RUN
+    oneshot retrain architecture=latest seed=1
+    oneshot retrain architecture=random
+    oneshot retrain experiment=darts_cifar10 trainer=gpu architecture=RUN
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import json
 import random
@@ -24,17 +19,17 @@ from ...cost import network_cost
 from ...data import ImageData
 from ...errors import InputError
 from ...retrain import Retrain
-from ...runs.folder import CONFIG, Run, latest, read_settings, write_weights
+from ...runs.folder import Run, latest, write_weights
 from ...spaces import SearchSpace
-from ..folders import fit, open_run, recording, run_folder
-from ..launch import make, prepare, script, space_and_data, trainer_for
+from ..folders import held, run_folder
+from ..objects import make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
+from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, say, summary, written
 
 ARCHITECTURE, NETWORK = "architecture.json", "network.safetensors"
 
 
-@script("retrain")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
@@ -116,18 +111,3 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     if path.is_dir():
         path = path / ARCHITECTURE
     return space.load(path), str(path)
-
-
-def held(config: DictConfig, kind: str, key: str) -> str | None:
-    """What this setting was when the run in out= began: what `latest` stood for then."""
-    if config.out is None:
-        return None
-    kept = run_folder(config, kind) / CONFIG
-    if not kept.is_file():
-        return None
-    value = read_settings(kept).get(key)
-    return value if isinstance(value, str) else None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,10 @@
 """Search an architecture, discretize it and show it.
 
 Examples:
-    python scripts/search.py architect=snas seed=1
-    python scripts/search.py experiment=darts_cifar10 trainer=gpu out=FOLDER
-    python scripts/search.py cost=latency cost.table=FILE
+    oneshot search architect=snas seed=1
+    oneshot search experiment=darts_cifar10 trainer=gpu out=FOLDER
+    oneshot search cost=latency cost.table=FILE
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
 
 import json
 
@@ -22,13 +17,13 @@ from ...data import ImageData
 from ...runs.folder import Run, write_weights
 from ...search import Search
 from ...spaces import SearchSpace
-from ..folders import fit, open_run, recording, run_folder
-from ..launch import make, prepare, script, space_and_data, trainer_for
+from ..folders import run_folder
+from ..objects import make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
+from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
 
 
-@script("search")
 def main(config: DictConfig) -> None:
     console = Console()
     prepare(config)
@@ -49,7 +44,7 @@ def main(config: DictConfig) -> None:
         console,
         [summary(result), written(run)],
     )
-    say(console, [f"next: {next_command('retrain.py', run.path)}"])
+    say(console, [f"next: {next_command('retrain', 'architecture', run.path)}"])
 
 
 def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:
@@ -117,7 +112,3 @@ def candidates_cost(search: Search) -> dict[str, float]:
         return {}
     expected = cost.expected(search.architect.scores()).item()
     return {"expected_cost": expected, "discretized_cost": cost.of(search.space.used(search.found).decisions)}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,12 @@
 """Run a sweep of W&B's format here, without its server: a process a job, a table at the end.
 
-Usage: python scripts/sweep.py FILE.yaml [SETTING=VALUE ...]
+Usage: oneshot sweep FILE.yaml [SETTING=VALUE ...]
 
 Examples:
-    python scripts/sweep.py conf/sweeps/architects.yaml jobs=2 out=FOLDER
-    python scripts/sweep.py conf/sweeps/learning_rates.yaml runs=10 seed=1
-    python scripts/sweep.py conf/sweeps/baselines.yaml executor=ray
+    oneshot sweep conf/sweeps/architects.yaml jobs=2 out=FOLDER
+    oneshot sweep conf/sweeps/learning_rates.yaml runs=10 seed=1
+    oneshot sweep conf/sweeps/baselines.yaml executor=ray
 """
-
-from ..help import answer_help
-
-if __name__ == "__main__":
-    answer_help()  # before the imports below, which take seconds
-
 
 import json
 import sys
@@ -31,7 +25,7 @@ from ...runs.folder import Run
 from ..faults import explain
 from ..folders import FREE, run_folder
 from ..jobs import Children
-from ..launch import WITH_VALUE, make, quoted, script
+from ..objects import make
 from ..screen import say
 from ..sweep.file import Sweep, check_setting, read, settings_of
 from ..sweep.jobs import FAILED, REFUSED, Job, Outcome, execute, key, outcome
@@ -46,19 +40,7 @@ class JobsFailed(Exception):
     """Some jobs of a sweep have failed or were refused, the others have ended."""
 
 
-def main() -> None:
-    """A word among the arguments, which is no setting and belongs to no flag, is the sweep."""
-    pairs = list(zip(sys.argv, sys.argv[1:], strict=False))
-    is_file = ["=" not in word and not word.startswith("-") and before not in WITH_VALUE for before, word in pairs]
-    files = [quoted(word) for (_, word), own in zip(pairs, is_file, strict=True) if own]
-    if files:
-        others = [word for (_, word), own in zip(pairs, is_file, strict=True) if not own]
-        sys.argv[1:] = [*others, f"file={files[0] if len(files) == 1 else '[' + ','.join(files) + ']'}"]
-    sweep()
-
-
-@script("sweep")
-def sweep(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     console = Console()
     check(config)
     found = read(config.file)
@@ -81,7 +63,7 @@ def sweep(config: DictConfig) -> None:
 def check(config: DictConfig) -> None:
     """Raise InputError for anything that is not as conf/sweep.yaml says."""
     if OmegaConf.is_missing(config, "file"):
-        raise InputError("name a sweep: python scripts/sweep.py conf/sweeps/architects.yaml")
+        raise InputError("name a sweep: oneshot sweep conf/sweeps/architects.yaml")
     if not isinstance(config.file, str) or not config.file:
         raise InputError(f"file={config.file!r}: must be the path of one sweep")
     check_integer("jobs", config.jobs, 1, MOST_JOBS)
@@ -221,7 +203,3 @@ def said(outcome: Outcome, sweep: Sweep) -> str:
     metric = [] if outcome.metric is None else [f"{sweep.metric} {outcome.metric:.6g}"]
     spent = [] if outcome.seconds is None else [f"{outcome.seconds:.0f} s"]
     return ", ".join([f"{outcome.status}{f': {outcome.reason}' if outcome.reason else ''}", *metric, *spent])
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,8 @@ REQUIRED = ("program", "method", "parameters", "command")
 KEYS = (*REQUIRED, "metric", "early_terminate", "run_cap", "name", "description", "project", "entity")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, by W&B's schema
 BEFORE, PROGRAM, SETTINGS = ("${env}", "${interpreter}"), "${program}", "${args_no_hyphens}"
-COMMAND = f"[{', '.join((*BEFORE, PROGRAM, SETTINGS))}]"
+OURSELVES = "oneshot"
+COMMAND = f"[{', '.join((BEFORE[0], OURSELVES, 'search', SETTINGS))}]"
 MAX_BYTES = 1 << 16
 
 
@@ -77,7 +78,7 @@ def sweep(content: Any) -> Sweep:
     for parameter in found:
         _check(parameter, content["method"])
     return Sweep(
-        _program(content["program"]),
+        _program(content["program"], content["command"]),
         content["method"],
         metric["name"],
         metric.get("goal") == "maximize",
@@ -106,24 +107,32 @@ def _metric(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], float | None
     return metric, metric.get("target")
 
 
-def _program(program: Any) -> str:
-    known = [f"scripts/{name}.py" for name in PROGRAMS]
+def _program(program: Any, command: Any) -> str:
+    """The command of ours that a job is: `oneshot search` in `command`, or a file of scripts/ as `program`."""
+    if program == OURSELVES and isinstance(command, list) and OURSELVES in command[:-1]:
+        name = command[command.index(OURSELVES) + 1]
+        if name not in PROGRAMS:
+            raise unknown("command of oneshot", name, PROGRAMS)
+        return name
+    known = [OURSELVES, *(f"scripts/{name}.py" for name in PROGRAMS)]
     if program not in known:
         raise unknown("program", program, known)
     return Path(program).stem
 
 
 def _settings(command: Any) -> tuple[str, ...]:
-    """What stands in the command besides W&B's macros, but for the logger: that is W&B's own matter."""
+    """The settings in the command besides W&B's macros, but for the logger: that is W&B's own matter."""
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise InputError(f"command: must be a list of texts, as {COMMAND}")
-    if PROGRAM not in command or SETTINGS not in command:
-        raise InputError(f"command: must hold {PROGRAM} and {SETTINGS}, as Hydra wants name=value: {COMMAND}")
-    at = command.index(PROGRAM)
+    ours = OURSELVES in command[:-1]
+    first = OURSELVES if ours else PROGRAM
+    if first not in command or SETTINGS not in command:
+        raise InputError(f"command: must hold {OURSELVES} and {SETTINGS}, as Hydra wants name=value: {COMMAND}")
+    at = command.index(first)
     for word in command[:at]:
         if word not in BEFORE:
-            raise InputError(f"command: {word!r} before {PROGRAM}; only {' and '.join(BEFORE)} can stand there")
-    words = [word for word in command[at + 1 :] if word != SETTINGS]
+            raise InputError(f"command: {word!r} before {first}; only {' and '.join(BEFORE)} can be there")
+    words = [word for word in command[at + 1 + ours :] if word != SETTINGS]
     for word in words:
         check_setting(word, "command")
     return tuple(word for word in words if re.split("[.=]", word)[0] != "logger")

@@ -53,7 +53,7 @@ def execute(job: Job) -> Outcome:
     def ends() -> bool:
         return ENDING.is_set() or watch()
 
-    code, line = run_script(f"{job.program}.py", job.settings, job.folder, job.folder.parent.name, POLL, ends)
+    code, line = run_script(job.program, job.settings, job.folder, job.folder.parent.name, POLL, ends)
     reason = line if code else f"ended with code 0 and no result in {job.folder}"
     status = REFUSED if code == BAD_INPUT and not job.folder.exists() else FAILED
     return outcome(job) or Outcome(status, None, seconds(job.folder), reason)

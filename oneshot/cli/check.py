@@ -1,0 +1,154 @@
+"""The settings of a command, checked before torch is imported: names, plain types and what every command has."""
+
+import ast
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from ..errors import InputError, check_boolean, check_integer, is_number, unknown
+from . import job
+from .conf import CONF, spoken
+from .signatures import signature
+
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
+EPOCHS, SEED = (1, 100_000), (0, 2**32 - 1)
+KINDS = {
+    "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    "float": ("a number", is_number),
+    "bool": ("true or false", lambda v: isinstance(v, bool)),
+    "str": ("a text", lambda v: isinstance(v, str)),
+    "None": ("null", lambda v: v is None),
+}
+MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+
+
+def check(config: DictConfig, command: str) -> None:
+    """Raise InputError for a setting that is missing, unknown or of another type. Objects check ranges."""
+    for key in OmegaConf.missing_keys(config):
+        raise InputError(f"{key}: must be given, {key}=VALUE")
+    _check_common(config)
+    kept = _defaults(command)
+    for name in job.given():
+        if name in kept and name in config:
+            _check_like(name, config[name], kept[name])
+    for path, node in _nodes(config):
+        _check_node(path, node)
+
+
+def _check_common(config: DictConfig) -> None:
+    """What several commands have."""
+    if "epochs" in config:
+        check_integer("epochs", config.epochs, *EPOCHS)
+    if "seed" in config:
+        check_integer("seed", config.seed, *SEED)
+    if "threads" in config:
+        check_integer("threads", config.threads, 0, os.cpu_count() or 1)
+    if "resume" in config:
+        check_boolean("resume", config.resume)
+    if "checkpoint" in config and (not isinstance(config.checkpoint, DictConfig) or "every" not in config.checkpoint):
+        raise InputError(f"checkpoint={config.checkpoint}: must be given as checkpoint.every=VALUE")
+    if "out" in config and config.out is not None and not (isinstance(config.out, str) and config.out):
+        raise InputError(f"out={config.out!r}: must be a path")
+    precision = OmegaConf.select(config, "trainer.precision")
+    if isinstance(config.get("trainer"), DictConfig) and precision not in PRECISIONS:
+        raise unknown("trainer.precision", precision, PRECISIONS)
+
+
+def _defaults(command: str) -> Mapping[str, Any]:
+    """The values of a command's own file and of those that it includes."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{command}.yaml"))
+    found: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str) and entry != "_self_":
+            found |= _defaults(entry)
+    return found | content
+
+
+def _check_like(name: str, value: Any, default: Any) -> None:
+    """A value of the command line against the one in the file."""
+    if isinstance(default, bool):
+        check_boolean(name, value)
+    elif isinstance(default, float) and not is_number(value):
+        raise InputError(f"{name}={_text(value)}: must be a number")
+    elif isinstance(default, list) and not isinstance(value, ListConfig):
+        raise InputError(f"{name}={_text(value)}: must be a list, as {name}=[...]")
+    elif isinstance(default, dict) and "_target_" in default and not isinstance(value, DictConfig):
+        raise InputError(f"{name}={_text(value)}: must be a mapping with _target_, as in conf")
+
+
+def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping below with a _target_ of this package."""
+    for key in map(str, config):
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from _nodes(node, f"{prefix}{key}.")
+            if isinstance(node.get("_target_"), str):
+                yield f"{prefix}{key}", node
+
+
+def _check_node(path: str, node: DictConfig) -> None:
+    target = node._target_
+    found = signature(target)
+    if found is None:
+        return
+    for key in map(str, node):
+        if key in MACHINERY:
+            continue
+        if key not in found.parameters:
+            if found.open:
+                continue
+            raise unknown("setting", f"{path}.{key}", [f"{path}.{name}" for name in found.parameters])
+        kinds = list(_kinds(found.parameters[key]))
+        value = node[key]
+        if kinds and not any(KINDS[kind][1](value) for kind in kinds):
+            allowed = " or ".join(KINDS[kind][0] for kind in kinds)
+            raise InputError(f"{path}.{key}={_text(value)}: must be {allowed}")
+
+
+def _kinds(annotation: ast.expr | None) -> Iterator[str]:
+    """The plain types of an annotation; none where one of its parts is no plain type."""
+    parts = _parts(annotation)
+    names = [ast.unparse(part) for part in parts]
+    if all(name in KINDS for name in names):
+        yield from names
+
+
+def _parts(annotation: ast.expr | None) -> list[ast.expr]:
+    if annotation is None:
+        return [ast.Name("unknown")]
+    if isinstance(annotation, ast.BinOp):
+        return [*_parts(annotation.left), *_parts(annotation.right)]
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return _parts(ast.parse(annotation.value, mode="eval").body)
+    return [annotation]
+
+
+def _text(value: Any) -> str:
+    return repr(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)[:80]
+
+
+def line(config: DictConfig, command: str, folder: Path | None) -> str:
+    """What a run does, in one line: method, space, data, device as it was asked for, folder."""
+    chosen = job.choices()
+    parts = []
+    if "architecture" in config:
+        parts.append(f"architecture {config.architecture}")
+    if "run" in config:
+        parts.append(f"run {config.run}")
+    for group in ("strategy", "estimator", "architect", "space", "data"):
+        if chosen.get(group):
+            parts.append(f"{group} {chosen[group]}")
+    for key in ("architects", "strategies", "file"):
+        if key in config:
+            value = config[key]
+            parts.append(f"{key} {' '.join(map(str, value)) if isinstance(value, ListConfig) else value}")
+    device = config.get("device") or OmegaConf.select(config, "trainer.accelerator")
+    if device:
+        number = OmegaConf.select(config, "trainer.devices")
+        parts.append(f"device {device}{f' x {number}' if number not in (None, 1) else ''}")
+    if folder is not None:
+        parts.append(f"folder {folder}")
+    return f"{spoken(command)}: {', '.join(parts)}"

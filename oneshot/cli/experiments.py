@@ -1,0 +1,82 @@
+"""The `when:` blocks of an experiment: settings for one command, one choice of a group or one value alone.
+
+    when:
+      search: {epochs: 6}
+      search space=darts: {space: {cells: 3}}
+      architect=enas: {epochs: 24}
+
+A condition is a command, GROUP=CHOICE or SETTING=VALUE, or several of them with spaces between. `search` holds for
+every command that builds a supernet: all but `retrain`. Later blocks win over earlier ones, the command line over all.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ..errors import InputError
+from .conf import COMMANDS
+
+KEY = "when"
+
+
+def apply(config: DictConfig, command: str, choices: Mapping[str, str | None], given: Collection[str]) -> None:
+    """Take the blocks that hold out of config[when], into the configuration.
+
+    Args:
+        config: As Hydra composed it. Afterwards it has no `when`.
+        command: The command that runs.
+        choices: The choice of each group.
+        given: The names of the settings on the command line, which stay as they are.
+
+    Raises:
+        InputError: For a block that cannot be one, and for settings that the command does not have.
+    """
+    if KEY not in config:
+        return
+    blocks = OmegaConf.to_container(config[KEY]) or {}
+    with open_dict(config):
+        del config[KEY]
+    if not isinstance(blocks, dict):
+        raise InputError(f"{KEY}: must be a mapping from conditions to settings")
+    groups = {group.partition("@")[0] for group in choices}
+    kept = {name for name in given if name not in groups}
+    for condition, block in blocks.items():
+        if not isinstance(block, dict):
+            raise InputError(f"{KEY}, {condition!r}: must be a mapping of settings")
+        if not all(_holds(word, config, command, choices) for word in str(condition).split()):
+            continue
+        for name, value in _leaves(block):
+            if any(f"{name}.".startswith(f"{own}.") or f"{own}.".startswith(f"{name}.") for own in kept):
+                continue
+            if not _has(config, name):
+                if command in str(condition).split():
+                    raise InputError(f"{KEY}, {condition!r}: `oneshot {command}` has no setting {name!r}")
+                continue  # a setting of another command that builds a supernet
+            OmegaConf.update(config, name, value)
+
+
+def _holds(word: str, config: DictConfig, command: str, choices: Mapping[str, str | None]) -> bool:
+    name, equals, value = word.partition("=")
+    if not equals:
+        if name not in COMMANDS:
+            raise InputError(f"{KEY}: {word!r} is neither a command nor NAME=VALUE")
+        return name == command or (name == "search" and command != "retrain")
+    if name in choices:
+        return choices[name] == value
+    found = OmegaConf.select(config, name)
+    return found is not None and str(found).lower() == value.lower()
+
+
+def _has(config: DictConfig, name: str) -> bool:
+    parent, _, key = name.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and key in node
+
+
+def _leaves(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in block.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

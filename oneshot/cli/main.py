@@ -1,0 +1,76 @@
+"""The command `oneshot`: `oneshot COMMAND [SETTING=VALUE ...]`, `oneshot --help`, `oneshot --version`."""
+
+import ast
+import sys
+from pathlib import Path
+
+from .. import __version__
+from ..errors import unknown
+from .conf import COMMANDS, PACKAGE, spoken
+
+HELP = ("--help", "-h", "help")
+
+
+def main() -> None:
+    """Run what the command line asks for. Ends the process with the exit code of faults.py."""
+    try:
+        first, *words = sys.argv[1:] or ["--help"]
+        if first in HELP:
+            print(overview())
+        elif first == "--version":
+            print(f"oneshot {__version__}")
+        else:
+            run(first, words)
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+
+
+def script(path: str) -> None:
+    """Run the command that a file of scripts/ is named after, with this process's arguments.
+
+    The folder of the file leaves the import path: what lies there must not hide a module of the user's.
+    """
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(path).resolve().parent]
+    try:
+        run(Path(path).stem, sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+
+
+def run(name: str, words: list[str]) -> None:
+    """Run a command with the words that follow it."""
+    command = name.replace("-", "_")
+    if command not in COMMANDS:
+        print(f"error: {unknown('command', name, map(spoken, COMMANDS))}", file=sys.stderr)
+        sys.exit(2)
+    if "--version" in words:
+        return print(f"oneshot {__version__}")
+    from .launch import launch  # here: it imports Hydra, which takes longer than an answer above
+
+    launch(command, words)
+
+
+def overview() -> str:
+    """What `oneshot --help` prints: each command with the first line of its module."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {spoken(command):{width}}{_first_line(command)}" for command in COMMANDS]
+    return "\n".join(
+        [
+            "usage  oneshot COMMAND [SETTING=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "  oneshot COMMAND --help    its settings",
+            "  oneshot --version         the version",
+        ]
+    )
+
+
+def _first_line(command: str) -> str:
+    source = (PACKAGE / "cli" / "commands" / f"{command}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return 130

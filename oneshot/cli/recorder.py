@@ -1,0 +1,167 @@
+"""What a run writes as it goes: its rows and its result, to its folder and to the configured logger."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import InputError, named, one_line
+from ..fitting.base import Fit
+from ..fitting.checkpoints import Checkpointing, Checkpoints
+from ..runs.folder import Run, read_json, read_result
+from ..runs.signals import stop_of
+from . import job
+from .folders import FREE
+from .loggers import Lightning, Logger, Tables
+from .objects import make
+from .processes import leading
+
+INPUTS = "inputs.json"
+WEIGHTS = "supernet.safetensors"
+TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
+WANDB = "oneshot.cli.loggers.WandB"
+INPUTS_OF = {  # setting -> the files of the run that it names
+    "architecture": ("architecture.json",),
+    "supernet": (WEIGHTS,),
+    "run": ("architecture.json", "network.safetensors"),
+}
+
+
+@contextmanager
+def recording(run: Run, config: DictConfig, kind: str) -> Iterator["Recorder"]:
+    """What takes rows and writes them to the run's files and to the configured logger, if any; kind: of the run."""
+    record = Recorder(run, config, kind)
+    try:
+        yield record
+    except BaseException:
+        record.close(failed=True)
+        raise
+    record.close(failed=False)
+
+
+class Recorder:
+    """Called with each row; `begin` with those that a run which continues has already; `finish` with the result.
+
+    A logger that fails is a warning: the run goes on without it.
+    """
+
+    def __init__(self, run: Run, config: DictConfig, kind: str) -> None:
+        self.run, self.number = run, 0
+        self.logger = logger_for(config, run.path)
+        chosen = job.choices()
+        tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
+        settings = OmegaConf.to_container(config, resolve=True)
+        start = time.monotonic()
+        self._tell("begin", run, settings, kind, tags, inputs(config))
+        run.started += time.monotonic() - start  # waiting for a server is no search
+
+    def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
+        self.run.record(row, seconds)
+        self._log(row)
+
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.run.begin(rows)
+        self.number = 0
+        for row in rows:
+            self._log(row)
+
+    def finish(self, result: Mapping[str, Any], tables: Tables | None = None) -> None:
+        pictures = {path.stem: path for path in sorted(self.run.path.glob("*.png"))}
+        self._tell("finish", result, pictures, tables or {})
+
+    def close(self, failed: bool) -> None:
+        line = self._tell("close", failed)
+        if line:
+            print(line)
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        self._tell("log", self.number, row)
+        self.number += 1
+
+    def _tell(self, method: str, *arguments: Any) -> Any:
+        if self.logger is None:
+            return None
+        try:
+            return getattr(self.logger, method)(*arguments)
+        except Exception as error:  # whatever a logger raises, the run is worth more
+            if stop := stop_of(error):
+                raise stop from error
+            self.logger = None
+            print(f"warning: logger: {named(error)}; the run goes on without it", file=sys.stderr)
+        return None
+
+
+def logger_for(config: DictConfig, path: Path) -> Logger | None:
+    """The configured logger: W&B, any of Lightning's, which keep their files in the run's folder, or none."""
+    if not config.get("logger"):
+        return None
+    if config.logger.get("_target_") == WANDB:
+        return make(config.logger)
+    try:
+        return Lightning(make(config.logger, save_dir=str(path)))
+    except ModuleNotFoundError as error:
+        raise InputError(f"logger: {one_line(error, 200)}") from None
+
+
+def inputs(config: DictConfig) -> list[Path]:
+    """The files of other runs that this one reads: an architecture, weights."""
+    found = []
+    for key, names in INPUTS_OF.items():
+        folder = config.get(key)
+        if isinstance(folder, str):
+            found += [path for name in names if (path := Path(folder, name)).is_file()] or [Path(folder)]
+    return [path for path in found if path.is_file()]
+
+
+def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recorder) -> None:
+    """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
+    checkpoints = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr))
+    newest = checkpoints.newest()
+    if newest:
+        print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
+    with leading(trainer, config, newest):
+        module.record = record
+        trainer.strategy.checkpoint_io = checkpoints
+        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
+        try:
+            trainer.fit(module, ckpt_path=newest)
+        except InputError as error:
+            if newest and module.fresh:  # it was not loaded
+                raise InputError(f"{newest}: {error}") from None
+            raise
+
+
+def open_run(config: DictConfig, path: Path) -> Run:
+    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml.
+
+    Raises InputError where a file that the run reads has changed since it began.
+    """
+    logger_for(config, path)  # its settings are checked before anything is written
+    now, before = digests(config), read_json(path / INPUTS)
+    for name, digest in now.items():
+        if read_result(path) is None and before.get(name, digest) != digest:
+            raise InputError(f"{name}: has changed since {path} began to read it; name a new folder")
+    run = Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREE)
+    if now and not before:
+        run.write(INPUTS, json.dumps(now, indent=2) + "\n")
+    return run
+
+
+def digests(config: DictConfig) -> dict[str, str]:
+    """What the files that a configuration names hold: tables, and the weights of a supernet."""
+    names = [OmegaConf.select(config, key) for key in ("estimator.table", "reference.table", "cost.table")]
+    if config.get("supernet"):
+        names.append(str(Path(config.supernet, WEIGHTS)))
+    found = {}
+    for name in names:
+        if isinstance(name, str) and Path(name).is_file():
+            with open(name, "rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
