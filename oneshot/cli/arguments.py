@@ -60,6 +60,23 @@ def arguments(command: str, words: Sequence[str], settings: Sequence[str] = ()) 
     return found
 
 
+def with_values(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """These flags among the arguments, each with the word that follows it."""
+    pairs = zip(arguments, arguments[1:], strict=False)
+    return [word for pair in pairs if pair[0] in flags for word in pair]
+
+
+def searched(arguments: Sequence[str]) -> list[str]:
+    """The settings among the arguments, with the user's folders of settings as one of Hydra's, as compose takes it."""
+    flags = with_values(arguments, WITH_VALUE)
+    settings = [word for word in arguments if not word.startswith("-") and word not in flags]
+    folders = [f"file://{os.path.abspath(folder)}" for folder in with_values(arguments, ("--config-dir", "-cd"))[1::2]]
+    for folder in folders:
+        if not os.path.isdir(folder.removeprefix("file://")):
+            raise InputError(f"--config-dir {folder.removeprefix('file://')}: there is no such folder")
+    return [*settings, *([f"hydra.searchpath=[{','.join(map(quoted, folders))}]"] if folders else [])]
+
+
 def shown(setting: str, value: str) -> str:
     """SETTING=VALUE as it can be typed, the shell's quotes apart; value: a text."""
     read = setting in FILES and re.search("[^0-9.]", value) and not value.startswith(_MEANT) and "${" not in value

@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError, check_boolean, check_integer, is_number, unknown
 from . import job
-from .conf import CONF, spoken
+from .composition import settings_of
+from .conf import CONF, choices, spoken
+from .meanings import included
 from .signatures import signature
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
@@ -22,6 +24,7 @@ KINDS = {
     "str": ("a text", lambda v: isinstance(v, str)),
     "None": ("null", lambda v: v is None),
 }
+GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -30,10 +33,13 @@ def check(config: DictConfig, command: str) -> None:
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)
-    kept = _defaults(command)
+    files = _defaults(command)
     for name in job.given():
-        if name in kept and name in config:
-            _check_like(name, config[name], kept[name])
+        default = OmegaConf.select(files, name)
+        if default is not None and OmegaConf.select(config, name, throw_on_missing=False) is not None:
+            _check_like(name, OmegaConf.select(config, name), default)
+        elif name in config and config[name] is None and isinstance(default, DictConfig) and "_target_" in default:
+            _check_like(name, None, default)
     for path, node in _nodes(config):
         _check_node(path, node)
 
@@ -57,14 +63,18 @@ def _check_common(config: DictConfig) -> None:
         raise unknown("trainer.precision", precision, PRECISIONS)
 
 
-def _defaults(command: str) -> Mapping[str, Any]:
-    """The values of a command's own file and of those that it includes."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{command}.yaml"))
-    found: dict[str, Any] = {}
-    for entry in content.pop("defaults", []):
-        if isinstance(entry, str) and entry != "_self_":
-            found |= _defaults(entry)
-    return found | content
+def _defaults(command: str) -> DictConfig:
+    """What the command's own files and those of the chosen groups set."""
+    own = [OmegaConf.load(CONF / f"{name}.yaml") for name in included(command)]
+    found: Any = OmegaConf.merge(*reversed(own))
+    for group, choice in job.choices().items():
+        folder, _, package = group.partition("@")
+        path = choices(folder, job.folders()).get(choice or "")
+        if path and folder in GROUPS and "@package _global_" not in path.read_text(encoding="utf-8")[:200]:
+            found = OmegaConf.merge(found, {package or folder: settings_of(path)})
+        elif path and folder in GROUPS:
+            found = OmegaConf.merge(found, settings_of(path))
+    return found
 
 
 def _check_like(name: str, value: Any, default: Any) -> None:
@@ -73,9 +83,9 @@ def _check_like(name: str, value: Any, default: Any) -> None:
         check_boolean(name, value)
     elif isinstance(default, float) and not is_number(value):
         raise InputError(f"{name}={_text(value)}: must be a number")
-    elif isinstance(default, list) and not isinstance(value, ListConfig):
+    elif isinstance(default, ListConfig) and not isinstance(value, ListConfig):
         raise InputError(f"{name}={_text(value)}: must be a list, as {name}=[...]")
-    elif isinstance(default, dict) and "_target_" in default and not isinstance(value, DictConfig):
+    elif isinstance(default, DictConfig) and "_target_" in default and not isinstance(value, DictConfig):
         raise InputError(f"{name}={_text(value)}: must be a mapping with _target_, as in conf")
 
 
@@ -100,7 +110,8 @@ def _check_node(path: str, node: DictConfig) -> None:
         if key not in found.parameters:
             if found.open:
                 continue
-            raise unknown("setting", f"{path}.{key}", [f"{path}.{name}" for name in found.parameters])
+            known = [name for name, annotation in found.parameters.items() if name in node or list(_kinds(annotation))]
+            raise unknown("setting", f"{path}.{key}", [f"{path}.{name}" for name in known])
         kinds = list(_kinds(found.parameters[key]))
         value = node[key]
         if kinds and not any(KINDS[kind][1](value) for kind in kinds):
@@ -127,6 +138,8 @@ def _parts(annotation: ast.expr | None) -> list[ast.expr]:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "null"
     return repr(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)[:80]
 
 

@@ -7,10 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -28,7 +25,7 @@ from ..runs.signals import Stopped, stop_of
 from .arguments import no_setting, quoted
 from .composition import groups
 from .conf import CONF, spoken
-from .meanings import own_settings
+from .meanings import defaults, included, own_settings, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
@@ -169,9 +166,9 @@ def _explain_override(error: ConfigCompositionException, command: str) -> str:
 def _hint(key: str, override: str, command: str) -> str:
     """What to write instead of a setting that this command does not have."""
     see = f"`oneshot {spoken(command)} --help all` lists the settings"
-    known = list(_keys(_composed(command)))
+    known = _known(command)
     first, _, last = key.rpartition(".")
-    if "settings" in known and key.partition(".")[0] in _of_a_search():
+    if "settings" in own_settings(command) and key.partition(".")[0] in _of_a_search():
         return f"`oneshot {spoken(command)}` passes settings on: \"settings=['{override}']\""
     if key in known or (key == key.partition(".")[0] and (CONF / key).is_dir()):
         return f"this command, or the chosen {key.partition('.')[0]}, does not have it; {see}"
@@ -189,14 +186,23 @@ def _of_a_search() -> set[str]:
     return {*own_settings("search"), *groups("search")}
 
 
-def _composed(command: str) -> DictConfig:
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base=None):
-        return hydra.compose(command)
+def _known(command: str) -> list[str]:
+    """The names of the settings that a command has with the choices of the command line, read from conf/."""
+    names = [s.key for name in included(command) for s in read(CONF / f"{name}.yaml").settings]
+    for group, choice in _chosen(command).items():
+        folder, _, package = group.partition("@")
+        paths = [CONF / folder / f"{choice}.yaml"]
+        for path in paths:  # grows by the files that one builds on
+            if path.is_file():
+                names += [setting.key for setting in read(path, package or folder).settings]
+                bases = [entry for entry in defaults(path) if isinstance(entry, str) and entry != "_self_"]
+                paths += [path.with_name(f"{base}.yaml") for base in bases]
+    return list(dict.fromkeys(names))
 
 
-def _keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every setting's dotted name."""
-    for key in map(str, config) if isinstance(config, DictConfig) else ():
-        yield f"{prefix}{key}"
-        yield from _keys(config._get_node(key), f"{prefix}{key}.")
+def _chosen(command: str) -> dict[str, str]:
+    """The choice of each group: of the command line, else the default."""
+    entries = [entry for name in included(command) for entry in defaults(CONF / f"{name}.yaml")]
+    chosen = {group: str(choice) for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
+    given = dict(word.lstrip("+~").split("=", 1) for word in sys.argv[1:] if "=" in word)
+    return {group: given.get(group, choice) for group, choice in chosen.items()}

@@ -1,13 +1,11 @@
 """The answer to --help, read from conf/ and from the command's own docstring. Without torch, so it comes at once."""
 
 import ast
-import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,8 +13,8 @@ from rich.text import Text
 from ..errors import unknown
 from . import meanings
 from .arguments import HELP as FLAGS
-from .arguments import quoted
-from .composition import Composed, compose, configuration, fits
+from .arguments import MULTIRUN, WITH_VALUE, searched, with_values
+from .composition import Composed, compose, fits
 from .conf import OPTIONAL, PACKAGE, spoken
 from .meanings import Setting
 
@@ -35,25 +33,6 @@ class Command(NamedTuple):
     notes: str
     usage: str
     examples: tuple[str, ...]
-
-
-def asked() -> bool:
-    """Whether the command line asks for help."""
-    return any(flag in sys.argv[1:] for flag in FLAGS)
-
-
-def asks_for_settings(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for the configuration: --cfg job."""
-    return any(
-        pair == ("--cfg", "job") or pair == ("-c", "job") for pair in zip(arguments, arguments[1:], strict=False)
-    )
-
-
-def show_settings(command: str, arguments: Sequence[str]) -> None:
-    """Print the configuration that would run."""
-    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
-    config = configuration(command, [*overrides, *_searched(arguments)])
-    print(OmegaConf.to_yaml(config, resolve="--resolve" in arguments), end="")
 
 
 def show(command: str) -> None:
@@ -97,16 +76,9 @@ def _arguments() -> tuple[str, list[str]]:
     arguments = sys.argv[1:]
     behind = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
     topic = behind[0] if behind and "=" not in behind[0] and not behind[0].startswith("-") else ""
-    several = any(a in ("--multirun", "-m") for a in arguments)
-    settings = [] if several else [a for a in arguments if "=" in a and not a.startswith("-")]
-    return topic, [*settings, *_searched(arguments)]
-
-
-def _searched(arguments: Sequence[str]) -> list[str]:
-    """The folders of the user's settings, as compose takes them."""
-    pairs = zip(arguments, arguments[1:], strict=False)
-    folders = [f"file://{os.path.abspath(folder)}" for flag, folder in pairs if flag in ("--config-dir", "-cd")]
-    return [f"hydra.searchpath=[{','.join(map(quoted, folders))}]"] if folders else []
+    several = any(word in MULTIRUN for word in arguments)
+    rest = [word for word in arguments if "=" in word or word in with_values(arguments, WITH_VALUE)]
+    return topic, [] if several else searched(rest)
 
 
 def _screen(console: Console, command: str, composed: Composed) -> None:

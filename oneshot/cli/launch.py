@@ -9,12 +9,15 @@ from datetime import datetime
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..runs.signals import stoppable
-from . import experiments, help, job
-from .arguments import arguments
+from . import experiments, job
+from .arguments import HELP, arguments, searched, with_values
 from .check import check, line
+from .composition import configuration
 from .conf import CONF
 from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
 from .folders import run_folder
@@ -41,14 +44,25 @@ def launch(command: str, words: Sequence[str]) -> None:
     with faults_end(command), hydra_raises(), stoppable():
         found = arguments(command, words, own_settings(command))
         sys.argv = [f"oneshot {command}", *found]
-        job.flags[:] = [
-            w for pair in zip(found, found[1:], strict=False) if pair[0] in ("--config-dir", "-cd") for w in pair
-        ]
-        if help.asked():
+        job.flags[:] = with_values(found, ("--config-dir", "-cd"))
+        if any(word in HELP for word in found):
+            from . import help  # here: rich takes a tenth of a second
+
             return help.show(command)
-        if help.asks_for_settings(found):
-            return help.show_settings(command, found)
-        hydra.main(version_base=None, config_path=str(CONF), config_name=command)(task)()
+        if ("--cfg", "job") in zip(found, found[1:], strict=False):
+            return print(
+                OmegaConf.to_yaml(configuration(command, searched(found)), resolve="--resolve" in found), end=""
+            )
+        if any(word.startswith("-") for word in set(found) - set(job.flags)):  # --multirun, --info and other flags
+            hydra.main(version_base=None, config_path=str(CONF), config_name=command)(task)()
+        else:  # composed once, where hydra.main composes twice
+            GlobalHydra.instance().clear()
+            with hydra.initialize_config_dir(str(CONF), version_base=None, job_name=command):
+                config = hydra.compose(command, searched(found), return_hydra_config=True)
+                HydraConfig.instance().set_config(config)
+                with open_dict(config):
+                    del config["hydra"]
+                task(config)
     if codes:
         sys.exit(max(codes))
 
