@@ -1,5 +1,6 @@
 """The words of a command line as Hydra's arguments: what it would misread is put in quotes, free words get a name."""
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -123,9 +124,12 @@ def _value(name: str, value: str, several: bool) -> str:
 
 def _no_flag(word: str, value: str | None) -> str:
     name, equals, given = word.lstrip("-").partition("=")
+    flags = [*ALONE, *WITH_VALUE, *SHORT]
+    if len(name) > 1 and difflib.get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.8):
+        return str(unknown("flag", word, flags))
     if re.fullmatch(r"[\w.]+", name):
         return f"{word}: settings have no dashes; write {name}={given if equals else 'VALUE'}"
-    return str(unknown("flag", word, [*ALONE, *WITH_VALUE]))
+    return str(unknown("flag", word, flags))
 
 
 def no_setting(command: str, word: str) -> str:

@@ -46,7 +46,7 @@ def apply(config: DictConfig, command: str, choices: Mapping[str, str | None], g
             raise InputError(f"{KEY}, {condition!r}: must be a mapping of settings")
         if not all(_holds(word, config, command, choices) for word in str(condition).split()):
             continue
-        for name, value in _leaves(block):
+        for name, value in leaves(block):
             if any(f"{name}.".startswith(f"{own}.") or f"{own}.".startswith(f"{name}.") for own in kept):
                 continue
             if not _has(config, name):
@@ -74,9 +74,10 @@ def _has(config: DictConfig, name: str) -> bool:
     return isinstance(node, DictConfig) and key in node
 
 
-def _leaves(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a block by its dotted name."""
     for key, value in block.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -91,7 +91,7 @@ def _walk(node: Node, prefix: str, lines: list[str], head: int) -> Iterator[Sett
     assert isinstance(node, MappingNode)
     for key, value in node.value:
         name = f"{prefix}{key.value}"
-        if name in NOT_SETTINGS:
+        if name in NOT_SETTINGS or key.value == "defaults":
             continue
         if isinstance(value, MappingNode) and value.value:
             yield from _walk(value, f"{name}.", lines, head)

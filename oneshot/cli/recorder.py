@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, named, one_line
 from ..fitting.base import Fit
-from ..fitting.checkpoints import Checkpointing, Checkpoints
+from ..fitting.checkpoints import Checkpoints
 from ..runs.folder import Run, read_json, read_result
 from ..runs.signals import stop_of
+from ..training import train
 from . import job
 from .folders import FREE
 from .loggers import Lightning, Logger, Tables
@@ -122,20 +123,10 @@ def inputs(config: DictConfig) -> list[Path]:
 
 def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recorder) -> None:
     """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
-    checkpoints = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr))
-    newest = checkpoints.newest()
-    if newest:
-        print(f"continues {run.path} behind update {int(newest.name.partition('-')[0])}")
+    newest = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr)).newest()
     with leading(trainer, config, newest):
         module.record = record
-        trainer.strategy.checkpoint_io = checkpoints
-        trainer.callbacks.append(Checkpointing(checkpoints, config.checkpoint.every, record.begin))  # type: ignore[attr-defined]
-        try:
-            trainer.fit(module, ckpt_path=newest)
-        except InputError as error:
-            if newest and module.fresh:  # it was not loaded
-                raise InputError(f"{newest}: {error}") from None
-            raise
+        train(trainer, module, run, config.checkpoint.every, record.begin)
 
 
 def open_run(config: DictConfig, path: Path) -> Run:

@@ -6,31 +6,39 @@
 --check writes nothing and ends with code 1 where the page is stale. A setting without a comment ends with code 2.
 """
 
-import re
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from ..errors import InputError
 from ..runs.folder import write_text
 from . import meanings
-from .help import command
-from .meanings import CONF, File
+from .conf import COMMANDS, CONF, spoken
+from .experiments import KEY as WHEN
+from .experiments import leaves
+from .help import description
+from .meanings import File, Setting
 
 PAGE = CONF.parent / "docs" / "settings.md"
-OVERLAYS = ("experiment", "search", "retrain", "sizes", "tuning")  # they set again what stands elsewhere
 HEAD = """\
 # Settings
 
-Every setting of every script, with its default and its meaning, from the comments in `conf/`.
-`python scripts/settings.py` writes this page; a setting is explained in its YAML file and nowhere else.
-On a command line: `SETTING=VALUE`, behind it as many as wanted. `python scripts/SCRIPT.py --help` shows the defaults
-that hold for a script with its experiment; [how_to.md](how_to.md) says what they are for.
+Every setting of every command, with its default and its meaning. The page is made from the comments in `conf/` by
+`python scripts/settings.py`: a setting is explained in its YAML file and nowhere else.
+
+On a command line a setting is `SETTING=VALUE`. `oneshot COMMAND --help` shows the values that hold for a command with
+its experiment. [How to](how_to.md) says what the settings are for.
 """
-SWEEPS = "sweeps"  # in the format of W&B, not of this project
+ALWAYS = "every run"
+EXPERIMENT, SWEEPS = "experiment", "sweeps"  # sweeps are in the format of W&B, not of this project
 
 
 def main() -> None:
+    """Write the page, or with --check tell whether it is stale."""
     try:
         text = page()
     except InputError as error:
@@ -46,29 +54,31 @@ def main() -> None:
 
 def page() -> str:
     """The whole page. Raises InputError where a setting has no meaning anywhere."""
-    scripts = [meanings.read(path) for path in sorted(CONF.glob("*.yaml"))]
-    folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir() and path.name != SWEEPS]
+    commands = {name: meanings.read(CONF / f"{name}.yaml") for name in COMMANDS}
+    folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir() and path.name not in (EXPERIMENT, SWEEPS)]
     groups = {name: [meanings.read(path) for path in meanings.group(name)] for name in folders}
-    parts = [HEAD, "## Scripts\n"]
-    for file in scripts:
-        parts.append(f"### {file.name}.py\n\n{command(file.name).title}{_includes(file)}\n\n{_table(file)}")
+    parts = [HEAD, "## Commands\n"]
+    for name, file in commands.items():
+        about = f"{description(name).title}{_includes(file)}"
+        parts.append(f"### oneshot {spoken(name)}\n\n{about}\n\n{_table(file)}")
     parts.append("## Groups\n\n`GROUP=CHOICE` takes one of these.\n")
     for name in folders:
-        if name not in OVERLAYS:
-            parts.append(f"### {name}=\n")
-            parts += [_choice(file) for file in groups[name]]
-    parts.append(
-        "## Experiments\n\nWhat an experiment sets, by file: the table says where it differs from the above.\n"
-    )
-    named = [file for name in folders if name not in OVERLAYS for file in groups[name]]
-    parts += [_overlay(name, groups[name], scripts, named) for name in OVERLAYS if name in groups]
+        parts.append(f"### {name}=\n")
+        parts += [_choice(file) for file in groups[name]]
+    parts.append("## Experiments\n\n`experiment=NAME` sets these values. A condition says for which runs.\n")
+    of_groups = [setting for files in groups.values() for file in files for setting in file.settings]
+    known = {name: _meanings([*of_groups, *file.settings]) for name, file in commands.items()}
+    parts += [_experiment(path, known) for path in meanings.group(EXPERIMENT)]
     return "\n".join(parts)
 
 
+def _meanings(settings: Iterable[Setting]) -> dict[str, str]:
+    return {setting.key: setting.meaning for setting in settings if setting.meaning}
+
+
 def _includes(file: File) -> str:
-    names = re.findall(r"^  - (\w+)(?:\s+#.*)?$", file.path.read_text(encoding="utf-8"), re.M)
-    others = [f"those of {name}.py" for name in names if name != "_self_"]
-    return f" It has {', '.join(others)} too." if others else ""
+    names = [f"`oneshot {spoken(name)}`" for name in meanings.included(file.name) if name in COMMANDS]
+    return f" It has the settings of {' and '.join(names[1:])} too." if names[1:] else ""
 
 
 def _choice(file: File) -> str:
@@ -88,23 +98,28 @@ def _table(file: File) -> str:
     return _markdown(("setting", "default", "meaning"), rows)
 
 
-def _overlay(folder: str, files: Iterable[File], scripts: list[File], named: list[File]) -> str:
-    """One table for a folder of overlays; what they set is explained where it is first set."""
-    rows: list[tuple[str, ...]] = []
-    for file in files:
-        rows.append((f"`{file.name}`", "", "", _prose(file.about)))
-        about = re.match(r"scripts/(\w+)\.py:", file.about)
-        first = about[1] if about else "retrain" if "retrain" in (folder, *file.name.split("_")) else "search"
-        known: dict[str, str] = {}
-        for base in (*sorted(scripts, key=lambda script: script.name != first), *named, *files):
-            for setting in base.settings:
-                if setting.meaning:
-                    known.setdefault(setting.key, setting.meaning)
-        for key, value, meaning in file.settings:
-            if not meaning and key not in known:
+def _experiment(path: Path, known: Mapping[str, Mapping[str, str]]) -> str:
+    """What an experiment sets, by its conditions; what a setting means is explained where it is first set.
+
+    known: command -> setting -> meaning.
+    """
+    file = meanings.read(path)
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    entries = [pair for entry in content.pop("defaults", []) for pair in entry.items()]
+    rows = [(ALWAYS, f"`{key.removeprefix('override /')}`", f"`{value}`", "the choice") for key, value in entries]
+    always = {key: value for key, value in content.items() if key != WHEN}
+    for condition, block in {ALWAYS: always, **content.get(WHEN, {})}.items():
+        command = condition.split()[0] if condition.split()[0] in known else "search"
+        paths = [CONF / group / f"{choice}.yaml" for group, _, choice in (w.partition("=") for w in condition.split())]
+        chosen = _meanings(s for path in paths if path.is_file() for s in meanings.read(path).settings)
+        for key, value in leaves(block):
+            meaning = chosen.get(key) or known[command].get(key) or known["search"].get(key)
+            if not meaning:
                 raise InputError(f"{_relative(file)}: {key} has no meaning, and no other file explains it")
-            rows.append(("", f"`{key}`", f"`{value}`", _prose(meaning or known[key])))
-    return f"### conf/{folder}/\n\n{_markdown(('file', 'sets', 'to', 'meaning'), rows)}"
+            text = condition if condition == ALWAYS else f"`{condition}`"
+            rows.append((text, f"`{key}`", f"`{json.dumps(value)}`", _prose(meaning)))
+    table = _markdown(("condition", "sets", "to", "meaning"), rows)
+    return f"### experiment={file.name}\n\n{_prose(file.about)}.\n\n{table}"
 
 
 def _markdown(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from ...cost import LatencyTable, measure_latency
 from ...runs.folder import write_text
 from ..objects import make, new_file, prepare, read_device
-from ..screen import say
+from ..screen import next_command, say
 
 
 def main(config: DictConfig) -> None:
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     write_text(out, table.to_json())
     console.print(candidate_table(table))
     say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
-    say(console, [f"next: oneshot search cost=latency cost.table={out}, with the same space and data"])
+    say(console, [f"next: {next_command('search', 'cost.table', out, more=['cost=latency'])}"])
 
 
 def candidate_table(table: LatencyTable) -> Table:

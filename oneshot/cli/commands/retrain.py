@@ -6,31 +6,30 @@ Examples:
     oneshot retrain experiment=darts_cifar10 trainer=gpu architecture=RUN
 """
 
-import json
 import random
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ... import plots
 from ...architecture import Architecture
-from ...cost import network_cost
 from ...data import ImageData
 from ...errors import InputError
 from ...retrain import Retrain
-from ...runs.folder import Run, latest, write_weights
+from ...runs.folder import latest
 from ...spaces import SearchSpace
+from ...training import ARCHITECTURE, write_retraining
+from .. import job
+from ..conf import choices
 from ..folders import held, run_folder
 from ..objects import make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, say, summary, written
-
-ARCHITECTURE, NETWORK = "architecture.json", "network.safetensors"
+from ..screen import answered, architecture_table, next_command, say, summary, written
 
 
 def main(config: DictConfig) -> None:
+    """Train the architecture, test it, write and show what came of it."""
     console = Console()
     prepare(config)
     trainer = trainer_for(config, console, shared=True)
@@ -50,13 +49,16 @@ def main(config: DictConfig) -> None:
         run.write(ARCHITECTURE, space.to_json(architecture))
         with recording(run, config, "retrain") as record:
             fit(trainer, retrain, run, config, record)
-            result = write_results(run, retrain, space, architecture, data.image_shape)
+            result = write_retraining(run, retrain, space, architecture, data.image_shape)
             record.finish(result)
     console.print(architecture_table(space, architecture))
-    say(
-        console,
-        [summary(result), written(run)],
-    )
+    say(console, [summary(result), written(run)])
+    own = [
+        word
+        for word in job.overrides()
+        if job.names(word) == "space" and job.choices()["space"] not in choices("space")
+    ]
+    say(console, [f"next: {next_command('evaluate', 'run', run.path, more=own)}"])
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
@@ -76,22 +78,6 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
         compile=config.trainer.compile,
     )
     return retrain, architecture, origin
-
-
-def write_results(
-    run: Run, retrain: Retrain, space: SearchSpace, architecture: Architecture, image_shape: tuple[int, int, int]
-) -> dict[str, object]:
-    """Write what was trained; result.json comes last and marks the run as finished."""
-    write_weights(run.path / NETWORK, retrain.network)
-    plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
-    plots.save(plots.curves(retrain.rows), run.path / "curves")
-    return run.finish(
-        {
-            "architecture": json.loads(space.to_json(architecture))["decisions"],
-            "test_accuracy": retrain.test_accuracy,
-            **network_cost(space, architecture, image_shape),
-        }
-    )
 
 
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
