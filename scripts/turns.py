@@ -42,6 +42,8 @@ def main() -> None:
         while waiting := [turn for turn in turns if turn.code is None]:
             for turn in waiting:
                 turn.take(given.slice)
+    except InputError as error:
+        parser.error(str(error))
     finally:
         for turn in turns:
             turn.end()

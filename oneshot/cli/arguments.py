@@ -80,10 +80,9 @@ def searched(arguments: Sequence[str]) -> list[str]:
 
 def shown(setting: str, value: str) -> str:
     """SETTING=VALUE as it can be typed, the shell's quotes apart; value: a text."""
-    read = setting in FILES and re.search("[^0-9.]", value) and not value.startswith(_MEANT) and "${" not in value
-    return (
-        f"{setting}={value if read and value.lower() not in ('null', 'true', 'false', 'nan', 'inf') else quoted(value)}"
-    )
+    meant = value.startswith(_MEANT) or "${" in value
+    as_it_is = _TEXT.fullmatch(value) and value.lower() not in _WORDS if PLAIN.fullmatch(value) else not meant
+    return f"{setting}={value if setting in FILES and as_it_is else quoted(value)}"
 
 
 def quoted(text: str) -> str:
@@ -93,6 +92,8 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
+_WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra reads as no text
+_TEXT = re.compile(r"(\.{0,2}/)*[a-z_]([\w./:@+ -]*[\w./])?", re.ASCII | re.IGNORECASE)  # nor as a number
 _MEANT = ("[", "{", "'", '"')  # how a value begins that the user has written for Hydra
 
 

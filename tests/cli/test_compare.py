@@ -1,4 +1,4 @@
-"""scripts/compare.py as a user types it: what it leaves, what it does not do twice, what it refuses."""
+"""`oneshot compare` as a user types it: what it leaves, what it does not do twice, what it refuses."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.support import ROOT
+from helpers.commands import is_first_line
 
 SIZES = ["experiment=digits", "epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128"]
 TINY = ["architects=[uniform,random]", "seeds=[3]", f"settings={SIZES}", "out=compared"]
@@ -17,7 +17,7 @@ JOBS = ["uniform/3/search", "uniform/3/retrain", "random/3/retrain"]
 def finished(tmp_path_factory):
     """A folder with one comparison, made by a process of its own."""
     folder = tmp_path_factory.mktemp("compare")
-    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), *TINY]
+    command = [sys.executable, "-m", "oneshot", "compare", *TINY]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "| uniform | " in done.stdout and "written to compared" in done.stdout
@@ -42,7 +42,7 @@ def test_what_it_leaves(finished):
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| uniform", "| random"]
     for line, row in zip(lines[2:], (first, second), strict=True):
         assert f"{100 * row['test_accuracy']:.2f}" in line and f"{row['parameters']:,}" in line
-    assert all((folder / f"comparison.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+    assert all((folder / f"comparison.{kind}").stat().st_size > 1000 for kind in ("pdf", "png", "svg"))
 
 
 @pytest.mark.parametrize("left", ["everything", "no result"])
@@ -54,7 +54,7 @@ def test_finished_jobs_are_not_repeated_and_cut_off_ones_are(run, finished, tmp_
     if left != "everything":
         (job / "result.json").unlink()
     code, out, err = run("compare", *TINY)
-    assert (code, err) == (0, "") and out.count(".py ") == (left != "everything")
+    assert (code, err) == (0, "") and out.count("\noneshot ") == (left != "everything")
     after = times(folder)
     assert {job for job in JOBS if before[job] != after[job]} == ({JOBS[2]} if left != "everything" else set())
     assert (folder / "table.md").read_bytes() == table  # the same seed, the same accuracy
@@ -65,7 +65,7 @@ def test_a_folder_holds_one_comparison(run, finished, tmp_path):
     before = times(tmp_path / "compared")
     other = [argument.replace("space.channels=4", "space.channels=8") for argument in TINY]
     code, out, err = run("compare", *other)
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert (code, len(err.splitlines())) == (2, 1) and is_first_line("compare", out)
     assert err.startswith("error: out=compared: was started with settings=") and "space.channels=8" in err
     assert times(tmp_path / "compared") == before
 

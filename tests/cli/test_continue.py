@@ -13,7 +13,7 @@ import time
 
 import pytest
 import torch
-import torture
+from helpers.scripts import script
 from helpers.support import ROOT, TINY
 from helpers.wandb_file import Offline
 
@@ -23,8 +23,8 @@ from oneshot.spaces import NASBench201
 SAME = ("architecture.json", "scores.json", "metrics.jsonl", "supernet.safetensors", "architect.safetensors")
 
 
-def command(script, *arguments):
-    return [sys.executable, str(ROOT / "scripts" / script), *arguments]
+def command(name, *words):
+    return [sys.executable, "-m", "oneshot", name, *words]
 
 
 def status(folder):
@@ -40,7 +40,7 @@ def assert_same(whole, other):
 def whole(tmp_path_factory):
     """A search that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    done = subprocess.run(command("search.py", *TINY, "out=run"), cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command("search", *TINY, "out=run"), cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return folder / "run"
 
@@ -49,7 +49,7 @@ def test_a_finished_run_answers_with_its_result(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.name != "status.json"}
     code, out, err = run("search", *TINY, "out=run")
-    assert (code, err) == (0, "") and out.startswith("finished before: run ") and "valid accuracy" in out
+    assert (code, err) == (0, "") and "\nfinished before: run " in out and "valid accuracy" in out
     assert {p: p.stat().st_mtime_ns for p in before} == before and status(whole)["status"] == "finished"
 
 
@@ -72,7 +72,7 @@ def test_a_signal_in_the_middle(run, whole, tmp_path, name, code):
     """With TMPDIR on another file system than the run."""
     environment = {**os.environ, "TMPDIR": "/dev/shm"}
     process = subprocess.Popen(
-        command("search.py", *TINY, "out=run", "checkpoint.every=1"), cwd=tmp_path, env=environment,
+        command("search", *TINY, "out=run", "checkpoint.every=1"), cwd=tmp_path, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     folder = tmp_path / "run" / "checkpoints"
@@ -206,7 +206,7 @@ def test_out_of_memory(tmp_path):
 
     arguments = ["space.channels=128", "space.cells=3", "data.batch_size=512", "out=run", "threads=1"]
     done = subprocess.run(
-        command("search.py", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
+        command("search", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
     )
     assert done.returncode == 4, done.stderr
     assert "out of memory with data.batch_size=512; lower it" in done.stderr and done.stderr.count("error") == 1
@@ -226,7 +226,7 @@ def test_a_full_disk(run, whole, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     done = subprocess.run(
-        command("search.py", *TINY, "out=run"), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
+        command("search", *TINY, "out=run"), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
     )
     assert done.returncode == 5 and "the disk is full" in done.stderr and done.stderr.count("\n") == 1
     assert list(folder.iterdir()) == [before]
@@ -242,7 +242,7 @@ def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
         environment["WANDB_API_KEY"] = key
     arguments = [*TINY, "out=run", "logger=wandb", "logger.mode=online"]
     done = subprocess.run(
-        command("search.py", *arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
+        command("search", *arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert "warning: W&B: " in done.stderr and "logs offline" in done.stderr
@@ -255,14 +255,14 @@ def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
 
 
 def test_torture_in_short(tmp_path):
-    """The full one: scripts/torture.py kills=200."""
-    jobs = "jobs=[enas,retrain,evolution]"
-    done = subprocess.run(
-        command("torture.py", "kills=6", "per_run=2", jobs, "out=torture"), cwd=tmp_path, capture_output=True, text=True
-    )
+    """The full one: scripts/torture.py --kills 200."""
+    jobs = ["enas", "retrain", "evolution"]
+    words = ["--kills", "6", "--per-run", "2", "--jobs", *jobs, "--out", "torture"]
+    program = [sys.executable, str(ROOT / "scripts" / "torture.py"), *words]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     result = json.loads((tmp_path / "torture" / "result.json").read_text())
-    assert result["kills"] == 6 and result["unequal"] == [] and set(result["jobs"]) == {"enas", "retrain", "evolution"}
+    assert result["kills"] == 6 and result["unequal"] == [] and list(result["jobs"]) == jobs
 
 
 def test_torture_notices_what_differs(tmp_path):
@@ -272,6 +272,7 @@ def test_torture_notices_what_differs(tmp_path):
         (tmp_path / name / "supernet" / "metrics.jsonl").write_text("1\n")
         (tmp_path / name / "timings.jsonl").write_text(name)
         (tmp_path / name / "result.json").write_text(json.dumps({"seconds": name, "accuracy": 1}))
+    torture = script("torture")
     assert torture.compare(tmp_path / "a", tmp_path / "b") == []
     (tmp_path / "b" / "supernet" / "metrics.jsonl").write_text("2\n")
     (tmp_path / "b" / "queries.jsonl").write_text("")
@@ -339,7 +340,7 @@ def test_a_full_disk_is_no_fault_of_an_architecture(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 13, 1 << 13))
 
     done = subprocess.run(
-        command("baseline.py", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
+        command("baseline", *arguments), cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited
     )
     assert done.returncode == 5 and "the disk is full" in done.stderr, done.stderr
     log = tmp_path / "run" / "queries.jsonl"
@@ -357,7 +358,7 @@ def test_a_comparison_that_is_killed(tmp_path):
     """Its job ends with it, saves, and is taken up by the same command, without out= too."""
     sizes = [*TINY, "experiment=digits", "checkpoint.every=1"]
     arguments = ["architects=[darts]", "seeds=[0]", f"settings={sizes}", "search_settings=['epochs=300']"]
-    process = subprocess.Popen(command("compare.py", *arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command("compare", *arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not any(tmp_path.glob("outputs/compare/*/darts/0/search/checkpoints/*.ckpt")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -369,7 +370,7 @@ def test_a_comparison_that_is_killed(tmp_path):
     while is_locked(job) and time.monotonic() < patience:
         time.sleep(0.1)
     assert status(job)["status"] == "interrupted" and not (job / "result.json").exists()
-    process = subprocess.Popen(command("compare.py", *arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command("compare", *arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while status(job)["status"] != "running":
         assert process.poll() is None
         time.sleep(0.05)

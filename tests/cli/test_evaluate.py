@@ -1,6 +1,5 @@
-"""scripts/evaluate.py as a user types it: what it says of a retrained network, against other ways to find it."""
+"""`oneshot evaluate` as a user types it: what it says of a retrained network, against other ways to find it."""
 
-import contextlib
 import csv
 import json
 import os
@@ -12,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from hydra.core.global_hydra import GlobalHydra
+from helpers.commands import is_first_line, run_all
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -27,7 +26,7 @@ TINY = ["batches=[1,3]", "repeats=2", "warmup=0"]
 DARTS = ["space.cells=3", "space.nodes=1"]
 LEFT = {
     ".lock", "status.json", "config.yaml", "metrics.jsonl", "timings.jsonl", "result.json",
-    "confusion.csv", "confusion.png", "confusion.svg",
+    "confusion.csv", *(f"confusion.{kind}" for kind in ("pdf", "png", "svg")),
 }  # fmt: skip
 
 
@@ -43,13 +42,7 @@ def trained(tmp_path_factory):
         ),
         ("search", [*DARTS, "architect=uniform", "selection.samples=2", "out=search"]),
     ]
-    before = sys.argv, [*sys.path]
-    with contextlib.chdir(folder):
-        for module, arguments in jobs:
-            GlobalHydra.instance().clear()
-            sys.argv = [module.__name__, *TRAIN, *arguments]
-            module.main()
-    sys.argv, sys.path[:] = before
+    run_all(folder, [(command, [*TRAIN, *words]) for command, words in jobs])
     return folder
 
 
@@ -198,7 +191,7 @@ def change(file, key, value):
 def test_settings_of_a_run_that_are_not_adopted(run, here, key, value, message):
     change(here / "darts" / "config.yaml", key, value)
     code, out, err = run("evaluate", *TINY, "run=darts", "out=e")
-    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+    assert code == 2 and is_first_line("evaluate", out) and err.startswith("error: ") and err.count("\n") == 1
     assert message in err and not (here / "e").exists()
 
 
@@ -228,7 +221,7 @@ def break_weights(folder, how):
 def test_damaged_weights(run, here, how, message):
     break_weights(here / "darts", how)
     code, out, err = run("evaluate", *TINY, "run=darts", "out=e")
-    assert (code, out) == (2, "") and err.startswith("error: darts/network.safetensors: ") and err.count("\n") == 1
+    assert code == 2 and is_first_line("evaluate", out) and err.startswith("error: darts/network.safetensors: ") and err.count("\n") == 1
     assert message in err and not (here / "e").exists()
 
 
@@ -238,7 +231,7 @@ def test_damaged_weights(run, here, how, message):
         (["run=nowhere"], "run=nowhere: there is no such folder"),
         (["run=search"], "run=search: must be the folder of a finished retraining, which holds network.safetensors"),
         (["run=null"], "run=None: must be latest or the folder"),
-        ([], "run=latest: no finished retrain below outputs/retrain; run scripts/retrain.py first"),
+        ([], "run=latest: no finished retrain below outputs/retrain; run `oneshot retrain` first"),
         (["run=cut"], "run=cut: is no finished run"),
         (["run=darts", "space=nasbench201"], "space._target_=oneshot.spaces.DARTSCells (here oneshot.spaces.NASBench"),
         (["run=darts", "data.source=x"], "oneshot.data.digits: got an unexpected keyword argument 'source'"),
@@ -255,7 +248,7 @@ def test_bad_input_is_one_clear_line(run, here, arguments, message):
     shutil.copytree(here / "darts", here / "cut")
     (here / "cut" / "result.json").unlink()
     code, out, err = run("evaluate", *TINY, *arguments)
-    assert (code, out) == (2, "")
+    assert code == 2 and is_first_line("evaluate", out)
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
     assert not (here / "outputs").exists()
 
@@ -263,5 +256,5 @@ def test_bad_input_is_one_clear_line(run, here, arguments, message):
 def test_a_missing_package_is_named_before_anything_is_done(run, here, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, out, err = run("evaluate", *TINY, "run=darts", "export=[torch,onnx]", "out=e")
-    assert (code, out) == (2, "") and err.count("\n") == 1 and not (here / "e").exists()
+    assert code == 2 and is_first_line("evaluate", out) and err.count("\n") == 1 and not (here / "e").exists()
     assert "export=onnx: onnxruntime cannot be imported" in err and 'pip install "oneshot[export]"' in err

@@ -1,14 +1,17 @@
-"""scripts/latency.py as a user types it."""
+"""`oneshot latency` as a user types it."""
 
 import json
 
 import pytest
 import torch
+from helpers.commands import is_first_line
 from helpers.support import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
+from oneshot.cli.conf import choices
 from oneshot.cost import LatencyTable
 from oneshot.spaces import DARTSCells
 
@@ -53,12 +56,12 @@ def test_default_files_and_multirun(run, tmp_path):
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     (tmp_path / "there.json").write_text("kept")
     code, out, err = run("latency", *TINY, *arguments)
-    assert (code, out) == (2, "")
+    assert code == 2 and is_first_line("latency", out)
     assert err.startswith("error: ") and message in err and len(err.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["there.json"] and (tmp_path / "there.json").read_text() == "kept"
 
 
-@pytest.mark.parametrize("name", ["latency", "multiply_accumulates", "parameters"])
+@pytest.mark.parametrize("name", choices("cost"))
 def test_configured_costs(run, tmp_path, name):
     assert run("latency", *TINY, "out=t.json")[0] == 0
     GlobalHydra.instance().clear()
@@ -70,6 +73,7 @@ def test_configured_costs(run, tmp_path, name):
     assert 1 < loss.item() < 100
 
 
-def test_no_cost_is_null():
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        assert compose("search", ["cost=none"]).cost is None
+@pytest.mark.parametrize("words", [[], ["cost=none"], ["cost=null"]])
+def test_no_cost_is_null(run, words):
+    code, out, _ = run("search", *words, "--cfg", "job")
+    assert code == 0 and OmegaConf.create(out).cost is None

@@ -9,7 +9,6 @@ from helpers.support import TINY
 from helpers.wandb_file import Offline
 
 from oneshot.cli import loggers
-from oneshot.cli.commands import search
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""scripts/report.py as a user types it, over runs that the other scripts made."""
+"""`oneshot report` as a user types it, over runs that the other commands made."""
 
 import json
 import shutil
@@ -15,8 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from oneshot.cli import launch
-from oneshot.cli.commands import baseline, report
+from oneshot.cli.arguments import quoted
 from oneshot.spaces import NASBench201
 
 TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
@@ -37,8 +36,8 @@ def made(tmp_path_factory):
         *(("retrain", [*TINY, f"seed={seed}", f"architecture=S/{seed}", f"out=T/{seed}"]) for seed in (0, 1)),
         ("retrain", [*TINY, "architecture=random", "out=T/random"]),
         ("evaluate", ["run=T/0", "batches=[1,2]", "repeats=2", "export=[torch]", "out=E"]),
-        (baseline, one_shot),
-        (baseline, tabular),
+        ("baseline", one_shot),
+        ("baseline", tabular),
     ]
     run_all(folder, jobs)
     return folder
@@ -65,7 +64,7 @@ def table_rows(text, heading):
 def page(made, tmp_path_factory):
     """The report of all of them."""
     folder = tmp_path_factory.mktemp("page")
-    run_all(folder, [("report", [str(made), "out=page", "title='A <b> & |'"])])
+    run_all(folder, [("report", [str(made), "out=page", "title=A <b> & |"])])
     return folder / "page"
 
 
@@ -201,7 +200,7 @@ def test_groups_by_a_setting(run, made, tmp_path):
 
 
 def test_a_comparison_is_its_runs(run, tmp_path):
-    """scripts/compare.py leaves a run of its own above those that it started."""
+    """`oneshot compare` leaves a run of its own above those that it started."""
     settings = {"architects": ["random"], "retrain_settings": []}
     leave(tmp_path / "all", settings, {"jobs": 1})
     code, _, err = run("report", "all", "out=page")
@@ -214,7 +213,7 @@ def test_a_comparison_is_its_runs(run, tmp_path):
 
 
 BAD = [
-    ([], "no runs: python scripts/report.py RUN"),
+    ([], "no runs: oneshot report RUN"),
     (["nowhere"], "nowhere: there is no such folder"),
     (["empty"], "empty: holds no run"),
     (["failed"], "none of 1 runs has finished with something to show; failed: failed, ValueError: why"),
@@ -256,20 +255,10 @@ def test_folders_of_any_name(run, tmp_path, name):
 @example(["\\${", "${", "\\\\${a}'", "'", "\\", "\\'"])
 def test_any_path_reaches_the_script_as_it_is(paths):
     """Through the two grammars that a value goes through: Hydra's, then OmegaConf's."""
-    override = OverridesParser.create().parse_override(f"runs=[{','.join(map(launch.quoted, paths))}]")
+    override = OverridesParser.create().parse_override(f"runs=[{','.join(map(quoted, paths))}]")
     assert list(OmegaConf.create({"runs": override.value()}).runs) == paths
-
-
-def test_what_is_a_run_and_what_a_setting(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "lr=0.1").mkdir()
-    (tmp_path / "out=x").mkdir()
-    words = ["a/b", "lr=0.1", "out=x", "group_by=[a,b]", "c/d=e", "lr=0.2", "--config-dir", "conf", "--help", "+x=1"]
-    assert report.with_runs(words, ("out", "group_by")) == [
-        "out=x", "group_by=[a,b]", "c/d=e", "lr=0.2", "--config-dir", "conf", "--help", "+x=1", "runs=['a/b','lr=0.1']",
-    ]  # fmt: skip
 
 
 def test_help_names_the_runs(run):
     code, out, _ = run("report", "--help")
-    assert code == 0 and "usage  python scripts/report.py RUN [RUN ...]" in out and "group_by=" in out
+    assert code == 0 and "usage  oneshot report RUN [RUN ...]" in out and "group_by=" in out

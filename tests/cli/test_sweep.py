@@ -1,4 +1,4 @@
-"""scripts/sweep.py as a user types it: stopped, continued, with jobs that fail and jobs that are stopped early."""
+"""`oneshot sweep` as a user types it: stopped, continued, with jobs that fail and jobs that are stopped early."""
 
 import io
 import json
@@ -12,10 +12,8 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import yaml
-from helpers.support import ROOT
-from hydra.core.global_hydra import GlobalHydra
+from helpers.commands import call
 
-from oneshot.cli.commands import sweep
 from oneshot.cli.sweep.suggestions import STORAGE
 
 TINY = "experiment=digits architect=uniform space.cells=3 space.channels=4 space.nodes=2 data.train_size=128".split()
@@ -52,7 +50,7 @@ def stopped(tmp_path_factory):
     """A sweep that SIGTERM has ended in the middle of its first job."""
     folder = tmp_path_factory.mktemp("sweep")
     write(folder)
-    command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *ARGUMENTS]
+    command = [sys.executable, "-m", "oneshot", "sweep", *ARGUMENTS]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, **pipes) as process:
         deadline = time.monotonic() + 120
@@ -76,12 +74,8 @@ def ended(stopped, tmp_path_factory):
     said, complained = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["sweep.py", *ARGUMENTS])
         patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no job may ask for it
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as end:
-            sweep.main()
-    assert end.value.code == 1
+        assert call("sweep", *ARGUMENTS) == 1
     return folder, said.getvalue(), complained.getvalue()
 
 
@@ -160,7 +154,7 @@ def test_bayes_by_an_executor(run, tmp_path):
     """
     rates = {"epochs": {"value": 1}, "weights.optimizer.lr": {"values": [0.1, 0.05, -1.0]}}
     write(tmp_path, method="bayes", parameters=rates, metric={"name": "valid/accuracy"})
-    arguments = [*ARGUMENTS, "runs=2", "seed=1", "executor=inline", "settings=['log_every=2']"]
+    arguments = [*ARGUMENTS, "runs=2", "seed=1", "+executor._target_=oneshot.executors.Inline", "settings=['log_every=2']"]
     code, out, err = run("sweep", *arguments)
     assert (code, err) == (0, "") and len(re.findall("finished, valid/accuracy", out)) == 2
     assert "job 1: refused: " in out and out.count("job 1 of 2: ") == 2
@@ -194,7 +188,7 @@ BAD = [
     (["sweep.yaml", "jobs=0"], "jobs=0"),
     (["sweep.yaml", "runs=0"], "runs=0"),
     (["sweep.yaml", "settings=7"], "settings=7"),
-    (["sweep.yaml", "settings=['epohcs=1']"], "scripts/search.py: Could not override 'epohcs'"),
+    (["sweep.yaml", "settings=['epohcs=1']"], "oneshot search: unknown setting 'epohcs'"),
     (["sweep.yaml", "settings=['data=digit']"], "unknown choice for data 'digit'; did you mean 'digits'?"),
     (["sweep.yaml", "executor=rya"], "unknown choice for executor 'rya'"),
     (["sweep.yaml", "job=2"], "unknown setting 'job'; did you mean 'jobs'?"),

@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-import turns
+from helpers.scripts import script
 
 BUSY = """
 import time
@@ -16,13 +16,28 @@ print(time.time())
 """
 
 
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """scripts/turns.py in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    turns = script("turns")
+
+    def called(*words):
+        monkeypatch.setattr(sys, "argv", ["turns.py", *words])
+        with pytest.raises(SystemExit) as end:
+            turns.main()
+        return end.value.code, *capsys.readouterr()
+
+    return called
+
+
 def test_each_is_timed_in_its_turns_alone(run, tmp_path):
     """Two that compute for 1.5 s each and take turns: each counts its own seconds and not those of the other."""
     (tmp_path / "busy.py").write_text(BUSY)
     line = f"{sys.executable} busy.py"
     start = time.time()
     (tmp_path / "commands.txt").write_text(f"# two\n{line}\n\n{line}\n")
-    code, _, err = run(turns, "commands=commands.txt", "slice=1", "out=turns")
+    code, _, err = run("commands.txt", "--slice", "1", "--out", "turns")
     both = time.time() - start
     assert (code, err) == (0, "")
     rows = json.loads((tmp_path / "turns" / "result.json").read_text())
@@ -34,22 +49,23 @@ def test_each_is_timed_in_its_turns_alone(run, tmp_path):
 
 def test_a_command_that_fails_is_shown_and_the_others_go_on(run, tmp_path):
     (tmp_path / "commands.txt").write_text("false\ntrue\n")
-    code, _, err = run(turns, "commands=commands.txt", "slice=1", "out=turns")
+    code, _, err = run("commands.txt", "--slice", "1", "--out", "turns")
     assert (code, err) == (1, "")
     assert [row["code"] for row in json.loads((tmp_path / "turns" / "result.json").read_text())] == [1, 0]
 
 
 @pytest.mark.parametrize(
-    ("lines", "arguments", "text"),
+    ("lines", "words", "text"),
     [
-        ("true", ["slice=0"], "slice=0"),
-        ("", [], "holds no command"),
-        ("nothing-of-this-name", ["out=turns"], "nothing-of-this-name: cannot be started"),
-        ("'", [], "a line cannot be split"),
-        ("true", ["commands=absent.txt"], "absent.txt: cannot be read"),
+        ("true", ["commands.txt", "--slice", "0"], "--slice=0: must be a whole number, from 1 to 3600"),
+        ("true", ["commands.txt", "--slice", "many"], "argument --slice: invalid int value: 'many'"),
+        ("", ["commands.txt"], "holds no command"),
+        ("'", ["commands.txt"], "a line cannot be split"),
+        ("true", ["absent.txt"], "absent.txt: cannot be read"),
+        ("nothing-of-this-name", ["commands.txt"], "nothing-of-this-name: cannot be started"),
     ],
 )
-def test_bad_input(run, tmp_path, lines, arguments, text):
+def test_bad_input(run, tmp_path, lines, words, text):
     (tmp_path / "commands.txt").write_text(lines + "\n")
-    code, _, err = run(turns, "commands=commands.txt", *arguments)
-    assert code == 2 and text in err and err.count("\n") == 1
+    code, out, err = run(*words, "--out", "turns")
+    assert (code, out) == (2, "") and text in err.splitlines()[-1] and "Traceback" not in err

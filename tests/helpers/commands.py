@@ -10,6 +10,7 @@ from unittest import mock
 from hydra.core.global_hydra import GlobalHydra
 
 from oneshot.cli import main
+from oneshot.cli.conf import spoken
 
 
 def call(command: str, *words: str) -> int | str | None:
@@ -32,3 +33,8 @@ def run_all(folder: Path, jobs: Iterable[tuple[str, Sequence[str]]]) -> None:
         for command, words in jobs:
             code: Any = call(command, *words)
             assert code == 0, (command, words, code)
+
+
+def is_first_line(command: str, out: str) -> bool:
+    """Whether this is all that a command prints before it refuses its settings: nothing, or the line of what it does."""
+    return not out or (out.startswith(f"{spoken(command)}: ") and out.count("\n") == 1)
