@@ -9,9 +9,9 @@ from torch import nn
 
 from ..errors import InputError, unknown
 from ..runs.folder import CONFIG, latest, read_result, read_settings
+from ..training import NETWORK
 from . import job
 from .check import PRECISIONS
-from .commands.retrain import NETWORK
 from .conf import CONF
 from .folders import held
 from .supernets import load

@@ -199,7 +199,7 @@ class Benchmark:
         """A weight step, edges one by one against edges grouped."""
         if "execution" not in self.config.space:
             return
-        steps, optimizer = [], make(inside("search").weights.optimizer)
+        steps, optimizer = [], make(inside("search", []).weights.optimizer)
         for plan in ("edges", "grouped"):
             torch.manual_seed(self.config.seed)
             net = self.ours(self.space_with(execution=plan).supernet().to(self.device))
@@ -222,7 +222,7 @@ class Benchmark:
 
     def single_path(self) -> Iterator[Figure]:
         """A weight step of drawn paths against steps of their discrete networks."""
-        supernet, optimizer = self.ours(self.supernet()), make(inside("search").weights.optimizer)
+        supernet, optimizer = self.ours(self.supernet()), make(inside("search", []).weights.optimizer)
         path_optimizer, times = optimizer(supernet.parameters()), []
         for n in range(self.config.rounds):
             found = self.space.sample(random.Random(n))

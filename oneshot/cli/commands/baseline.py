@@ -20,6 +20,7 @@ from ...baseline import Baseline, Budget, check_needs
 from ...cost import network_cost
 from ...errors import InputError
 from ...estimators import LoggedEstimator, Priced, Tabular
+from ...executors import Inline
 from ...fitting.progress import QueryBar
 from ...runs.folder import Run
 from ...statistics import pareto
@@ -46,7 +47,7 @@ def main(config: DictConfig) -> None:
     strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
     cost = make(config.cost, space=space) if config.cost else None
     check_needs(strategy, known_scores(config, config.estimator))
-    executor = make(config.executor)
+    executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
     path = run_folder(config, "baseline")
     parts = EstimatorFactory(config, space, data, path)

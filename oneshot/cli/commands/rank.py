@@ -16,6 +16,7 @@ from ...architecture import Architecture, Query
 from ...cost import network_cost
 from ...errors import InputError, check_integer, unknown
 from ...estimators import LoggedEstimator
+from ...executors import Inline
 from ...fitting.progress import QueryBar
 from ...spaces import SearchSpace
 from ...statistics import rank_agreement
@@ -46,7 +47,7 @@ def main(config: DictConfig) -> None:
     data = make(config.data)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     architectures = drawn(space, config.architectures, config.seed)
-    executor = make(config.executor)
+    executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
     path = run_folder(config, "rank")
     parts = EstimatorFactory(config, space, data, path)
