@@ -1,3 +1,84 @@
-"""oneshot: differentiable one-shot neural architecture search."""
+"""oneshot: differentiable one-shot neural architecture search.
 
-__version__ = "0.1.0"
+The names below are the public interface. Each is imported when it is first used, so `import oneshot` takes
+milliseconds and needs neither torch nor Lightning.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies
+    from .architecture import Architecture, Choice, Gates, Query
+    from .baseline import Baseline, Budget
+    from .errors import InputError
+    from .retrain import Retrain
+    from .schedule import Schedule
+    from .search import Search
+    from .selection import BestOf, by_scores
+    from .training import fit
+
+__version__ = "0.2.0.dev0"
+
+__all__ = [
+    "Architecture",
+    "Baseline",
+    "BestOf",
+    "Budget",
+    "Choice",
+    "Gates",
+    "InputError",
+    "Query",
+    "Retrain",
+    "Schedule",
+    "Search",
+    "__version__",
+    "architects",
+    "by_scores",
+    "cost",
+    "data",
+    "estimators",
+    "executors",
+    "fit",
+    "plots",
+    "report",
+    "spaces",
+    "strategies",
+]
+
+_HOME = {  # of each name that is not a module
+    "Architecture": "architecture",
+    "Baseline": "baseline",
+    "BestOf": "selection",
+    "Budget": "baseline",
+    "Choice": "architecture",
+    "Gates": "architecture",
+    "InputError": "errors",
+    "Query": "architecture",
+    "Retrain": "retrain",
+    "Schedule": "schedule",
+    "Search": "search",
+    "by_scores": "selection",
+    "fit": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a module of the package, when it is first used."""
+    if name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    elif name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    else:
+        try:
+            value = import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":  # a package that it needs is missing
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

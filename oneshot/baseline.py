@@ -1,4 +1,4 @@
-"""Runs a strategy against an estimator inside a budget."""
+"""A baseline: a search without gradients, inside a budget."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -13,9 +13,14 @@ from .strategies.base import Strategy
 
 @dataclass(frozen=True)
 class Budget:
-    """queries: asks, each counts, whether it was answered before or not. seconds: of asking, scoring and telling.
+    """How long a baseline may search. With both limits, the first that is used up ends it.
 
-    One of them may be None; with both, the first that is used up ends the run. Raises InputError for 0 or nothing.
+    Args:
+        queries: Architectures that are asked for. Each ask counts, even if the answer is known. None for no limit.
+        seconds: Seconds of asking, scoring and telling. None for no limit.
+
+    Raises:
+        InputError: If both are None, or one is 0 or less.
     """
 
     queries: int | None = None
@@ -31,15 +36,22 @@ class Budget:
 
 
 class Baseline:
-    """A search without gradients: `run` asks the strategy, scores what it asks for, and tells it.
+    """A search without gradients. It asks a strategy, scores what the strategy asks for, and tells it the scores.
 
-    answers: the estimator; where it has a log, the strategy is first brought back to the log's end. batch:
-    architectures that are asked for before their scores are told. record: called with a row a query: step, fidelity,
-    score (where it did not fail) and best, which is the anytime curve.
-    The best architecture is the one with the highest score at the highest fidelity seen, the first where equal.
-    Afterwards: `best`, its query, and `best_score`; `rows`; `incumbents`, the best after each query.
-    Raises InputError for numbers out of range, for a metric that the estimator does not give, and where no query could
-    be scored.
+    The best architecture is the one with the highest score at the highest fidelity seen, and of equal ones the first.
+    After `run` these attributes are there: `best`, the best query, and `best_score`; `rows`, one a query;
+    `incumbents`, the best architecture after each query.
+
+    Args:
+        strategy: Proposes architectures.
+        answers: The estimator with its log. If the log has queries, the strategy is first brought back to its end.
+        budget: When the search ends.
+        batch: Architectures that are asked for before their scores are told.
+        record: Called with a row for each query: `step`, `fidelity`, `score` (unless it failed) and `best`. The last
+            one over the steps is the anytime curve.
+
+    Raises:
+        InputError: If `batch` is out of range.
     """
 
     def __init__(
@@ -59,14 +71,23 @@ class Baseline:
 
     @property
     def total(self) -> float:
-        """The budget in its own unit: queries, or seconds where they alone count."""
+        """The budget in its own unit: queries, or seconds if they alone are limited."""
         return self.budget.queries or self.budget.seconds or 0.0
 
     @property
     def done(self) -> float:
+        """What is used up of the budget, in its own unit."""
         return len(self.rows) if self.budget.queries else self.answers.elapsed
 
     def run(self) -> Architecture:
+        """Spend the budget.
+
+        Returns:
+            The best architecture.
+
+        Raises:
+            InputError: If no query could be scored, or the strategy needs a score that the estimator does not give.
+        """
         while not self._spent():
             left = math.inf if self.budget.queries is None else self.budget.queries - len(self.rows)
             queries = [self.strategy.ask() for _ in range(int(min(self.batch, left)))]
@@ -102,7 +123,15 @@ class Baseline:
 
 
 def check_needs(strategy: Strategy, scores: Collection[str]) -> None:
-    """Raise InputError that names the first score the strategy needs and these lack."""
+    """Check that an estimator gives what a strategy needs.
+
+    Args:
+        strategy: Names its metric and the scores it needs.
+        scores: The names of the scores that the estimator gives.
+
+    Raises:
+        InputError: If one is missing; the message names the first.
+    """
     if strategy.metric == "cost":
         raise InputError("metric=cost: a metric is maximized; reward pays for the cost, strategy=nsga2 minimizes it")
     for name in strategy.needs:

@@ -1,6 +1,7 @@
 """The retraining: a LightningModule that trains one discrete network from scratch and tests it once."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,31 +9,52 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .architects.base import Criterion, OptimizerFactory, check_optimizer
+from .architects.base import Criterion, OptimizerFactory, check_optimizer, evaluating
+from .architecture import Architecture
 from .data import ImageData, TrainAndTest
 from .distributed.sharing import share
 from .draws import seed_of
-from .errors import check_range
+from .errors import InputError, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
 from .fitting.metrics import Means, accuracy, check_forward, clip
-from .spaces.base import set_drop_path
+from .spaces.base import SearchSpace, set_drop_path
+
+WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
 
 class Retrain(Fit):
-    """Train `network` on all training images under a pytorch_lightning Trainer of max_epochs, then test it.
+    """Train a network on all training images under a `pytorch_lightning.Trainer` of `max_epochs`, then test it once.
 
-    As published for DARTS: SGD, the rate on a cosine to minimum_learning_rate over the epochs, drop path rising
-    linearly to `drop_path`, auxiliary logits (where the network has that head) weighted by
-    auxiliary_weight. criterion: label smoothing is its own affair. gradient_clip, log_every, record, rows,
-    compile: as in Search. Afterwards: `test_accuracy`, measured once, with running statistics.
+    As published for DARTS: SGD, a learning rate on a cosine over the epochs, drop path rising linearly, and an
+    auxiliary head where the network has one. The test is made once, after the last epoch, with running statistics.
+    After the fit `test_accuracy` is there.
+
+    Args:
+        network: forward(x) -> logits (batch, classes); with an auxiliary head, in training mode, a pair of logits.
+        data: Gives the training images and the test images.
+        optimizer: Makes the optimizer of the weights. Default: SGD as published for DARTS.
+        minimum_learning_rate: Its learning rate falls on a cosine to this over the epochs.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: cross-entropy with label smoothing 0.1.
+        drop_path: Probability that a path of a cell is dropped; rises from 0 towards this over the epochs.
+        auxiliary_weight: Weight of the auxiliary head's loss.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
+        log_every: Updates between two rows.
+        seed: Seed of batches and draws.
+        record: Called with each row, a dict of numbers.
+        compile: Whether `torch.compile` compiles the cells.
+        space: The space that `network` was made by. `oneshot.fit` draws the cells of `architecture` with it.
+        architecture: What `network` was made of.
+
+    Raises:
+        InputError: If a setting is out of range, or network, data and criterion do not fit together.
     """
 
     def __init__(
         self,
         network: nn.Module,
         data: ImageData | TrainAndTest,
-        optimizer: OptimizerFactory = lambda w: SGD(w, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        optimizer: OptimizerFactory = WEIGHT_OPTIMIZER,
         minimum_learning_rate: float = 0.0,
         criterion: Criterion | None = None,
         drop_path: float = 0.2,
@@ -42,6 +64,8 @@ class Retrain(Fit):
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
         compile: bool = False,
+        space: SearchSpace | None = None,
+        architecture: Architecture | None = None,
     ) -> None:
         super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
@@ -49,8 +73,11 @@ class Retrain(Fit):
         check_range("drop_path", drop_path, 0.0, 0.95)
         check_range("auxiliary_weight", auxiliary_weight, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
+        if (space is None) != (architecture is None):
+            raise InputError("space and architecture: must be given together, or none of them")
+        self.space, self.architecture = space, architecture
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.part, self.test = data.train(), data.test()  # bad test images end it here, not behind the last epoch
+        self.part, self.test = data.train(), data.test()  # bad test images end it here, not after the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.criterion = criterion or nn.CrossEntropyLoss(label_smoothing=0.1)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
@@ -60,24 +87,30 @@ class Retrain(Fit):
         accelerate(self.network, compile, cuda_graph=False)
 
     def updates_of(self, epochs: int) -> int:
+        """Return the number of updates of so many epochs."""
         return epochs * self.part.batches
 
     def remaining(self) -> Iterator[int]:
+        """Yield the numbers of the updates that are left of the current epoch."""
         return iter(range(self.done, self.updates_of(self.ended + 1)))
 
     def configure_optimizers(self) -> Any:
+        """Make the optimizer of the weights with its cosine."""
         optimizer = self.optimizer(self.network.parameters())
         cosine = CosineAnnealingLR(optimizer, T_max=self.epochs, eta_min=self.minimum_learning_rate)
         return [optimizer], [cosine]
 
     def setup(self, stage: str) -> None:
+        """Move the training images to the training device."""
         share(self.network, self.part.batch_size)
         self.part.to(self.device)
 
     def on_train_epoch_start(self) -> None:
+        """Set the drop path of this epoch."""
         set_drop_path(self.network, self.drop_path * self.ended / self.epochs)
 
     def training_step(self, step: int, _: int) -> None:
+        """Take one update."""
         torch.manual_seed(seed_of(self.seed, "retrain", step))
         x, y = self.part.batch(self.seed, step)
         output = self.network(x)
@@ -98,13 +131,12 @@ class Retrain(Fit):
 
     @torch.no_grad()
     def on_train_end(self) -> None:
+        """Test the network once, with running statistics, and write the last row."""
         self.test.to(self.device)
         means = Means()
-        self.network.eval()
-        with self.trainer.precision_plugin.forward_context():
+        with evaluating(self.network), self.trainer.precision_plugin.forward_context():
             for x, y in self.test.passes():
                 means.add("test_accuracy", accuracy(self.network(x), y), len(y))
-        self.network.train()
         result = means.read()
         self.test_accuracy = result["test_accuracy"]
         self.write({"epoch": self.epochs, "step": self.total, **result})

@@ -1,96 +1,62 @@
 """The search: one LightningModule that alternates weight steps and architecture steps, for every architect."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from .architects.base import Architect, Criterion, OptimizerFactory, Step, check_optimizer
+from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
 from .data import ImageData
 from .distributed.sharing import share
 from .draws import seed_of
-from .errors import InputError, check_boolean, check_integer, check_range
-from .estimators.base import Estimator
+from .errors import InputError, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import accuracy, check_forward
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
+from .schedule import Schedule, Step, Update
+from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
 
-Selection = Callable[[SearchSpace, Architect, Estimator], Architecture]
+__all__ = ["Schedule", "Search", "Update", "by_scores"]
 
-
-def by_scores(space: SearchSpace, architect: Architect, estimator: Estimator) -> Architecture:
-    """The space's discretization of the architect's scores (DARTS, SNAS, ProxylessNAS)."""
-    return space.discretize(architect.scores())
-
-
-class Update(NamedTuple):
-    """One optimizer step. index: updates before it; weight, architecture: batches taken so far from each part."""
-
-    kind: str  # "weight", "architecture" or "joint"
-    index: int  # type: ignore[assignment]
-    weight: int
-    architecture: int
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the two kinds of steps alternate: a cycle is architecture_steps, then weight_steps.
-
-    An architect without parameters has no architecture steps, whatever is given here.
-    warmup_epochs: epochs of weight steps alone, before the first cycle. joint: one backward pass on the
-    training batch moves weights and architecture parameters in every step behind the warm-up (SNAS).
-    An epoch is one pass over the weight part, whatever the number of architecture steps.
-    """
-
-    warmup_epochs: int = 0
-    weight_steps: int = 1
-    architecture_steps: int = 1
-    joint: bool = False
-
-    def __post_init__(self) -> None:
-        check_integer("schedule.warmup_epochs", self.warmup_epochs, 0)
-        check_integer("schedule.weight_steps", self.weight_steps, 1)
-        check_integer("schedule.architecture_steps", self.architecture_steps, 0)
-        check_boolean("schedule.joint", self.joint)
-
-    def architecture_updates(self, weight: int, batches: int) -> int:
-        """Architecture steps done when `weight` weight steps are, at `batches` weight steps an epoch."""
-        cycles = math.ceil(max(0, weight - self.warmup_epochs * batches) / self.weight_steps)
-        return 0 if self.joint else cycles * self.architecture_steps
-
-    def total(self, epochs: int, batches: int) -> int:
-        """Updates of a whole search."""
-        return epochs * batches + self.architecture_updates(epochs * batches, batches)
-
-    def epoch(self, epoch: int, batches: int) -> Iterator[Update]:
-        """The updates of one epoch: a function of its number, so a search resumes anywhere."""
-        warm = epoch < self.warmup_epochs
-        for weight in range(epoch * batches, (epoch + 1) * batches):
-            first = self.architecture_updates(weight, batches)
-            last = self.architecture_updates(weight + 1, batches)
-            for done in range(first, last):
-                yield Update("architecture", weight + done, weight, done)
-            yield Update("joint" if self.joint and not warm else "weight", weight + last, weight, last)
+WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
 
 class Search(Fit):
-    """Search an architecture in `space` with `architect`, under a pytorch_lightning Trainer of max_epochs.
+    """Search an architecture in a space with an architect, under a `pytorch_lightning.Trainer` of `max_epochs`.
 
-    data: gives the weight part and the architecture part. optimizer: of the supernet's weights; its rate
-    falls on a cosine to minimum_learning_rate over the epochs. criterion: of weight steps and of the
-    reported losses. gradient_clip: largest norm of the weights' gradient, 0 for none. log_every, record: see
-    oneshot.fitting.base. compile, cuda_graph: see oneshot.fitting.acceleration.
-    Afterwards: `found`, `valid_accuracy` (the supernet under the architect's gates, on the architecture
-    part) and `found_accuracy` (the same weights, gates of the found architecture alone).
+    The weights of the supernet start from torch's global generator (`torch.manual_seed` before this is made). After
+    the fit these attributes are there: `found`, the architecture; `valid_accuracy`, of the supernet under the
+    architect's gates, on the architecture part; `found_accuracy`, of the same weights under the gates of the found
+    architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's probabilities at the start and
+    after each epoch.
+
+    Args:
+        space: What can be found.
+        architect: Owns and moves the architecture parameters.
+        data: Gives the weight part and the architecture part.
+        schedule: How weight steps and architecture steps alternate. None: the architect's published one.
+        optimizer: Makes the optimizer of the supernet's weights. Default: SGD as published for DARTS.
+        minimum_learning_rate: Its learning rate falls on a cosine to this over the epochs.
+        criterion: Loss of weight steps and of the reported losses: (logits, y) -> scalar.
+        selection: Which architecture is kept at the end. None: the architect's published one, with this `seed`.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
+        log_every: Updates between two rows.
+        seed: Seed of batches and draws.
+        record: Called with each row, a dict of numbers.
+        compile: Whether `torch.compile` compiles the cells.
+        cuda_graph: Whether the supernet's steps are replayed as CUDA graphs.
+
+    Raises:
+        InputError: If a setting is out of range, or space, data and criterion do not fit together.
     """
 
     def __init__(
@@ -99,10 +65,10 @@ class Search(Fit):
         architect: Architect,
         data: ImageData,
         schedule: Schedule | None = None,
-        optimizer: OptimizerFactory = lambda w: SGD(w, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        optimizer: OptimizerFactory = WEIGHT_OPTIMIZER,
         minimum_learning_rate: float = 0.001,
         criterion: Criterion = functional.cross_entropy,
-        selection: Selection = by_scores,
+        selection: Selection | None = None,
         gradient_clip: float = 5.0,
         log_every: int = 10,
         seed: int = 0,
@@ -114,12 +80,13 @@ class Search(Fit):
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
-        self.space, self.architect, self.schedule = space, architect, schedule or Schedule()
+        self.space, self.architect, self.schedule = space, architect, schedule or architect.schedule
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
-        self.criterion, self.selection, self.gradient_clip = criterion, selection, gradient_clip
+        self.criterion, self.gradient_clip = criterion, gradient_clip
+        self.selection = selection or _published_selection(architect, seed)
         self.weight_part, self.architecture_part = data.split()
         x, y = self.weight_part.first()
         check_forward(lambda: criterion(self.supernet(x, Gates(architect.scores())), y))
@@ -128,14 +95,20 @@ class Search(Fit):
         self.found: Architecture
 
     def updates_of(self, epochs: int) -> int:
+        """Return the number of updates of so many epochs."""
         return self.schedule.total(epochs, self.weight_part.batches)
 
     def remaining(self) -> Iterator[Update]:
+        """Yield the updates that are left of the current epoch."""
         updates = self.schedule.epoch(self.ended, self.weight_part.batches)
         return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
-        """Raise InputError when a search of so many epochs would not move the architect at all."""
+        """Check that a search of so many epochs moves the architect.
+
+        Raises:
+            InputError: If the architect learns, but would never take a step.
+        """
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
@@ -150,6 +123,7 @@ class Search(Fit):
         )
 
     def configure_optimizers(self) -> Any:
+        """Make the optimizer of the weights with its cosine, and that of the architect if it learns."""
         weights = self.optimizer(self.supernet.parameters())
         optimizers = [weights]
         if self.architect.optimizer is not None and _learns(self.architect):
@@ -158,21 +132,25 @@ class Search(Fit):
         return optimizers, [cosine]
 
     def setup(self, stage: str) -> None:
+        """Check the search and move its images to the training device."""
         self.check(self.epochs)
         share(self.supernet, self.weight_part.batch_size)
         self.weight_part.to(self.device)
         self.architecture_part.to(self.device)
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps besides weights and rows: the scores of each epoch's end."""
         return {"scores": self.scores}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
         self.scores = state["scores"]
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
 
     def on_train_start(self) -> None:
+        """Prepare the updates; a search that starts writes its first row."""
         super().on_train_start()
         optimizers: Any = self.optimizers()
         counting = {o.optimizer: o for o in (optimizers if isinstance(optimizers, list) else [optimizers])}
@@ -194,6 +172,7 @@ class Search(Fit):
         self.write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
 
     def training_step(self, update: Update, _: int) -> None:
+        """Take one update."""
         torch.manual_seed(seed_of(self.seed, "step", update.index))
         step = Step(self.seed, update.index, self.total)
         train = self.weight_part.batch(self.seed, update.weight)
@@ -211,6 +190,7 @@ class Search(Fit):
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
 
     def end_epoch(self) -> None:
+        """Measure the supernet on the architecture part and write a row."""
         self._keep_scores()
         step = Step(self.seed, self.done - 1, self.total)
         valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
@@ -220,11 +200,19 @@ class Search(Fit):
         self.write({**row, "entropy": float(self.architect.entropy())})
 
     def on_train_end(self) -> None:
+        """Select the architecture that was found and measure it inside the supernet."""
         self.found = self.selection(self.space, self.architect, self.estimate)
         self.found_accuracy = self.estimate([Query(self.found)])[0]["accuracy"]
 
     def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
-        """Accuracy and loss of architectures with the supernet's weights, on the architecture part."""
+        """Score architectures with the supernet's weights, on the architecture part.
+
+        Args:
+            queries: The architectures.
+
+        Returns:
+            `accuracy` and `loss` of each query.
+        """
         scores: list[Mapping[str, float]] = []
         for query in queries:
             gates = one_path(self.space, query.architecture, self.device)
@@ -232,7 +220,14 @@ class Search(Fit):
         return scores
 
     def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
-        """Mean loss and accuracy over the architecture part, without augmentation; gates: batch number -> gates."""
+        """Measure the supernet on the architecture part, without augmentation.
+
+        Args:
+            gates: The gates of each batch, by its number from 0.
+
+        Returns:
+            The mean `loss` and `accuracy`.
+        """
         with self.trainer.precision_plugin.forward_context():
             return evaluate(self.supernet, self.criterion, self.architecture_part.passes(), gates)
 
@@ -242,3 +237,9 @@ class Search(Fit):
 
 def _learns(architect: Architect) -> bool:
     return next(architect.parameters(), None) is not None
+
+
+def _published_selection(architect: Architect, seed: int) -> Selection:
+    """The architect's own selection; its draws depend on the seed of the search."""
+    selection = type(architect).selection  # of the class: on the instance a function would become a method
+    return replace(selection, seed=seed) if isinstance(selection, BestOf) else selection

@@ -1,23 +1,62 @@
-"""How a search ends: which architecture it keeps, when the scores alone do not say."""
+"""Which architecture a search keeps at its end."""
 
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from .architects.base import Architect, Step
 from .architecture import Architecture, Query
 from .errors import check_integer
-from .estimators.base import Estimator
-from .spaces.base import SearchSpace
+from .schedule import Step
+
+if TYPE_CHECKING:  # an architect names its published selection, so this module is below the architects
+    from .architects.base import Architect
+    from .estimators.base import Estimator
+    from .spaces.base import SearchSpace
+
+
+class Selection(Protocol):
+    """A function that decides which architecture a search keeps."""
+
+    def __call__(self, space: "SearchSpace", architect: "Architect", estimator: "Estimator", /) -> Architecture:
+        """Return the architecture to keep.
+
+        Args:
+            space: The space of the search.
+            architect: The architect at the end of the search.
+            estimator: Scores architectures with the weights of the supernet.
+        """
+
+
+def by_scores(space: "SearchSpace", architect: "Architect", estimator: "Estimator") -> Architecture:
+    """Keep what the space's discretization makes of the architect's scores (DARTS, SNAS, ProxylessNAS).
+
+    Args:
+        space: The space of the search.
+        architect: The architect at the end of the search.
+        estimator: Not used; every selection is called with it.
+
+    Returns:
+        The discretized architecture.
+    """
+    return space.discretize(architect.scores())
 
 
 @dataclass(frozen=True)
 class BestOf:
-    """The most accurate of `samples` drawn architectures, each scored once; the first drawn one where equal.
+    """Keep the most accurate of several drawn architectures.
 
-    Drawn from the architect where its gates are one path (ENAS, Uniform), else uniformly from the space (path
-    dropout). seed: of the draws. Raises InputError for anything out of range.
+    The architectures are drawn from the architect where its gates are one path (ENAS, Uniform). Otherwise they are
+    drawn uniformly from the space (path dropout). Each different one is scored once. Of equal ones the first drawn
+    wins.
+
+    Args:
+        samples: Number of draws.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     samples: int = 100
@@ -28,7 +67,14 @@ class BestOf:
         check_integer("selection.seed", self.seed, 0)
 
     @torch.no_grad()
-    def __call__(self, space: SearchSpace, architect: Architect, estimator: Estimator) -> Architecture:
+    def __call__(self, space: "SearchSpace", architect: "Architect", estimator: "Estimator") -> Architecture:
+        """Draw the architectures, score them and return the best one.
+
+        Args:
+            space: The space of the search.
+            architect: The architect at the end of the search.
+            estimator: Gives the accuracy of each query.
+        """
         drawn: dict[Architecture, None] = {}  # in the order of their draws
         for n in range(1, self.samples + 1):
             step = Step(self.seed, 0, 1, draw=n)

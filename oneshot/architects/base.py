@@ -3,15 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
-from .. import draws
 from ..architecture import Gates
 from ..errors import InputError
+from ..schedule import Schedule, Step
+from ..selection import Selection, by_scores
 from ..spaces.base import SearchSpace
 
 Examples = tuple[Tensor, Tensor]  # x for the supernet, y for the criterion
@@ -20,38 +22,32 @@ Cost = Callable[[Tensor, Tensor], Tensor]  # (loss, probabilities or gates) -> l
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-class Step(NamedTuple):
-    """Which step of a search this is. Every random draw of an architect is a function of it.
-
-    index: updates before this one, weight and architecture steps alike. total: of the whole search.
-    draw: 0 for the update itself; an evaluation that wants several draws at one step counts up.
-    """
-
-    seed: int
-    index: int  # type: ignore[assignment]
-    total: int
-    draw: int = 0
-
-    def generator(self, stream: str) -> torch.Generator:
-        """A generator on the host for one named draw of this step."""
-        return draws.generator(self.seed, f"{stream}/{self.draw}", self.index)
-
-
 class Architect(nn.Module, ABC):
-    """Owns the architecture parameters of a space; its `parameters()` and the supernet's are disjoint.
+    """Owns the architecture parameters of a space and moves them. Its parameters and the supernet's are disjoint.
 
-    space: gives choices, mask and `allowed`. criterion: (logits, y) -> scalar. optimizer: makes the
-    optimizer of the architecture parameters, None for a method without any. cost: adds what the network costs.
-    differentiates_twice: whether `loss` takes second derivatives of the supernet, which compiled code has not.
+    A method names its published schedule and selection as class attributes. `Search` takes them where it is not
+    given others.
+
+    Args:
+        space: Gives choices, mask and `allowed`.
+        optimizer: Makes the optimizer of the architecture parameters; None for a method without parameters.
+        criterion: Loss of a batch: (logits, y) -> scalar.
+        cost: Adds what the network costs to a loss; None adds nothing.
+
+    Raises:
+        InputError: If the optimizer refuses its settings.
     """
 
-    differentiates_twice = False
+    schedule: ClassVar[Schedule] = Schedule()
+    selection: ClassVar[Selection] = staticmethod(by_scores)
+
+    differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
 
     def __init__(
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory | None,
-        criterion: Criterion,
+        criterion: Criterion = functional.cross_entropy,
         cost: Cost | None = None,
     ) -> None:
         super().__init__()
@@ -63,33 +59,52 @@ class Architect(nn.Module, ABC):
 
     @abstractmethod
     def gates(self, step: Step) -> Gates:
-        """The gates of a weight step."""
+        """Return the gates of a weight step.
+
+        Args:
+            step: The place of the step; every random draw is a function of it.
+
+        Returns:
+            Gates with weights (choices, candidates).
+        """
 
     @abstractmethod
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
-        """The scalar whose gradient moves the architecture parameters.
+        """Return the scalar whose gradient moves the architecture parameters.
 
-        train: the batch of the next weight step; valid: a batch of the architecture part. The search has
-        frozen the supernet's weights, except in a joint schedule, where train and valid are one batch and
-        this one loss moves both. Nothing else may be left changed: weights, buffers, optimizer state.
+        The search has frozen the supernet's weights, except in a joint schedule. There train and valid are one
+        batch, and this one loss moves both weights and architecture. Nothing else may be left changed: weights,
+        buffers, optimizer state.
+
+        Args:
+            supernet: forward(x, gates) -> logits (batch, classes).
+            train: x and y of the next weight step.
+            valid: x and y of the architecture part.
+            weight_optimizer: The optimizer of the supernet's weights; second-order DARTS looks one step ahead.
+            step: The place of the step.
         """
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """Probabilities (choices, candidates), zero outside the mask: what a space discretizes."""
+        """Return probabilities (choices, candidates), zero outside the mask. A space discretizes them."""
 
     def after_step(self) -> None:
-        """Called behind each step of the architecture optimizer. Does nothing unless a method needs it."""
+        """Called after each step of the architecture optimizer. Does nothing unless a method needs it."""
 
     def penalized(self, loss: Tensor, probabilities: Tensor) -> Tensor:
-        """The loss with the cost expected under these probabilities (choices, candidates), if there is a cost."""
+        """Return the loss with its cost, if there is a cost.
+
+        Args:
+            loss: Scalar.
+            probabilities: (choices, candidates); the cost is the one expected under them.
+        """
         return loss if self.cost is None else self.cost(loss, probabilities)
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Mean entropy of the choices' scores, normalized: 1 uniform, 0 decided or nothing to decide."""
+        """Return the mean normalized entropy of the scores: 1 is uniform, 0 is decided or nothing to decide."""
         p = self.scores()
         sizes = self.mask.sum(1)
         entropy = -(p * torch.where(p > 0, p, 1).log()).sum(1)
@@ -98,7 +113,15 @@ class Architect(nn.Module, ABC):
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:
-    """Raise InputError when the optimizer refuses its own settings."""
+    """Check that an optimizer accepts its own settings.
+
+    Args:
+        name: Name of the setting, for the message.
+        optimizer: Makes an optimizer from parameters.
+
+    Raises:
+        InputError: If it does not.
+    """
     try:
         optimizer([nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError) as error:
@@ -106,18 +129,23 @@ def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the candidates of each choice: zeros where a choice has fewer."""
+    """Return the softmax over the candidates of each choice, with zeros where a choice has fewer candidates.
+
+    Args:
+        logits: (choices, candidates).
+        mask: (choices, candidates) of bool, true for the candidates that exist.
+    """
     return torch.softmax(logits.masked_fill(~mask, -torch.inf), dim=1)
 
 
 def trains(supernet: nn.Module) -> bool:
-    """Whether the weights want a gradient, so that the loss must give one: in a joint schedule."""
+    """Return whether the weights need a gradient from the architect's loss, as in a joint schedule."""
     return any(w.requires_grad for w in supernet.parameters())
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each submodule has the mode that it had."""
+    """Put a module into eval mode inside the context; afterwards each submodule has its old mode again."""
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
@@ -129,7 +157,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """No gradient for these parameters inside: a forward then keeps nothing that only they would need."""
+    """Turn off the gradients of a module's parameters inside the context, which saves their memory."""
     changed = [p for p in module.parameters() if p.requires_grad]
     for p in changed:
         p.requires_grad_(False)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.func import functional_call
+from torch.nn import functional
 from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Optimizer
 
@@ -17,31 +19,49 @@ from ..spaces.base import SearchSpace
 from .base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, masked_softmax
 
 HESSIANS = ("finite_difference", "exact")
+ADAM: OptimizerFactory = partial(torch.optim.Adam, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)  # as published
 
 
 class DARTS(Architect):
-    """Gates are softmax(alpha); alpha descends L_valid at the weights w (order 1) or at w' one step ahead (order 2).
+    """DARTS. Gates are softmax(alpha); alpha descends the validation loss by gradient descent.
 
-    w' = w - xi * u with u = momentum * buffer + grad_w L_train(w, alpha) + decay * w: xi, momentum, buffer and
-    decay are the weight optimizer's. As in the paper u is not clipped, although the search clips the gradients of
-    its weight steps. A cost belongs to L_valid alone. In a joint schedule the weights get the gradient of L_train.
+    Order 1 takes L_valid at the weights w. Order 2 takes it at w', one training step ahead:
+    w' = w - xi * u with u = momentum * buffer + grad_w L_train(w, alpha) + decay * w. The values of xi, momentum,
+    buffer and decay are those of the weight optimizer. As in the paper u is not clipped, although the search clips
+    the gradients of its weight steps. A cost is added to L_valid alone. In a joint schedule the weights get the
+    gradient of L_train.
 
-    hessian: how order 2 multiplies the mixed derivative of L_train with grad_w' L_valid. "finite_difference":
-    equation 8, between w+ and w- at a distance of `epsilon` (the paper's 0.01) from w. "exact": autograd through
-    the virtual step, at more memory. They agree where L_train is smooth in w. ReLU and max pools have kinks
-    between w+ and w-: at initialization (this cell space, 3 cells of 4 or 16 channels, 7 random draws) the cosine
-    of the two products was -0.01 to 0.52, that of the two gradients of alpha 0.86 to 0.98.
-    The passes of order 2 run without autocast and TF32, which would drown a difference of close gradients.
-    alpha starts at 1e-3 * N(0, 1), from the global generator, as in the authors' code.
-    Raises InputError for anything out of range, and in a step of order 2 unless the weight optimizer is
-    torch.optim.SGD without dampening, nesterov and maximize.
+    Order 2 multiplies the mixed derivative of L_train with grad_w' L_valid in one of two ways. "finite_difference" is
+    equation 8, between w+ and w- at a distance of `epsilon` from w. "exact" is autograd through the virtual step,
+    which needs more memory. They agree where L_train is smooth in w. ReLU and max pools have kinks between w+ and w-:
+    at initialization (DARTS cells, 3 cells of 4 or 16 channels, 7 random draws) the cosine of the two products was
+    -0.01 to 0.52, and that of the two gradients of alpha 0.86 to 0.98. The passes of order 2 run without autocast and
+    TF32, because a small difference of two gradients would drown in their rounding errors.
+
+    alpha starts at 1e-3 * N(0, 1) from the global generator, as in the authors' code.
+
+    Args:
+        space: The space that is searched.
+        optimizer: Makes the optimizer of the architecture parameters. Default: Adam as published.
+        criterion: Loss of a batch: (logits, y) -> scalar.
+        cost: Adds what the network costs to L_valid; None adds nothing.
+        order: 1 or 2.
+        hessian: `"finite_difference"` or `"exact"`, for order 2.
+        epsilon: Distance of w+ and w- from w, above 0; 0.01 in the paper.
+
+    Raises:
+        InputError: If a setting is out of range. A step of order 2 raises it unless the weight optimizer is
+            `torch.optim.SGD` without dampening, nesterov and maximize.
+
+    Reference:
+        Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, arXiv:1806.09055.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        optimizer: OptimizerFactory,
-        criterion: Criterion,
+        optimizer: OptimizerFactory = ADAM,
+        criterion: Criterion = functional.cross_entropy,
         cost: Cost | None = None,
         order: int = 1,
         hessian: str = "finite_difference",
@@ -57,11 +77,13 @@ class DARTS(Architect):
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
 
     def gates(self, step: Step) -> Gates:
+        """Return softmax(alpha), with all candidates."""
         return Gates(self.scores())
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
+        """Return L_valid at w (order 1) or at w' (order 2)."""
         if self.order == 2:
             with full_precision(self.alpha.device.type):
                 return self._second_order(supernet, train, valid, sgd_steps(weight_optimizer))
@@ -70,6 +92,7 @@ class DARTS(Architect):
         return self.penalized(self.criterion(supernet(x, gates), y), gates.weight)
 
     def scores(self) -> Tensor:
+        """Return softmax(alpha), (choices, candidates)."""
         return masked_softmax(self.alpha, self.mask)
 
     def _second_order(
@@ -114,7 +137,14 @@ class DARTS(Architect):
 
 
 class SGDStep(NamedTuple):
-    """What SGD does to one weight w with gradient g. buffer: 0 before its first step."""
+    """The next step of SGD for one weight.
+
+    Args:
+        xi: Learning rate.
+        momentum: Share of the buffer that is kept.
+        decay: Weight decay.
+        buffer: Momentum buffer; 0 before the first step.
+    """
 
     xi: float
     momentum: float
@@ -122,12 +152,17 @@ class SGDStep(NamedTuple):
     buffer: Tensor | float
 
     def __call__(self, w: Tensor, g: Tensor) -> Tensor:
+        """Return the weight after a step from w with gradient g."""
         u = self.momentum * self.buffer + g + self.decay * w
         return w - self.xi * u
 
 
 def sgd_steps(optimizer: Optimizer) -> dict[Tensor, SGDStep]:
-    """What its next step does to each weight. Raises InputError when that is not a step of plain SGD."""
+    """Return what the optimizer's next step does to each weight.
+
+    Raises:
+        InputError: If it is not a step of plain SGD.
+    """
     steps = {}
     for group in optimizer.param_groups:
         settings = [name for name in ("dampening", "nesterov", "maximize") if group.get(name)]
@@ -143,14 +178,14 @@ def sgd_steps(optimizer: Optimizer) -> dict[Tensor, SGDStep]:
 
 
 def with_gradients(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """The same value; backward gives those of the tensors that need one these gradients."""
+    """Return the same value; its backward pass gives these gradients to the tensors that need one."""
     zeros = (((t - t.detach()) * g.detach()).sum() for t, g in zip(tensors, gradients, strict=True) if t.requires_grad)
     return value.detach() + sum(zeros)
 
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Neither autocast nor the reduced-precision products of fp32 tensors (TF32, and bfloat16 on a CPU) inside."""
+    """Turn off autocast and reduced-precision products of fp32 tensors (TF32, and bfloat16 on a CPU) inside."""
     torch_backends: Any = torch.backends
     on_cuda = [torch_backends.cuda.matmul, torch_backends.cudnn.conv]
     backends = [*on_cuda, torch_backends.mkldnn.matmul, torch_backends.mkldnn.conv]

@@ -1,46 +1,72 @@
 """ENAS: Efficient Neural Architecture Search via Parameter Sharing (Pham et al., arXiv:1802.03268)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from .. import draws
 from ..architecture import Architecture, Gates
 from ..errors import Diverged, check_integer, check_range
+from ..schedule import Schedule
+from ..selection import BestOf
 from ..spaces.base import SearchSpace
 from .base import Architect, Cost, Criterion, Examples, OptimizerFactory, Step, evaluating, trains
 
 Decisions = tuple[int, ...]
+ADAM: OptimizerFactory = partial(torch.optim.Adam, lr=3.5e-4)  # as published
 
 
 class ENAS(Architect):
-    """An LSTM controller decides one choice after the other; REINFORCE moves it by the supernet's accuracy.
+    """ENAS. An LSTM controller decides one choice after the other; REINFORCE moves it by the supernet's accuracy.
 
-    At each choice the LSTM reads the embedding of the last decision (a learned start vector first); pi is the
-    softmax of tanh_constant * tanh(logits / temperature) over `allowed`, so every sample is valid. Reward of a
-    sample a: accuracy on the validation batch with the supernet in eval mode - entropy_weight * log pi(a). The
-    cost enters as 1 - cost(1 - accuracy, one-hot). Loss: -(reward - baseline) * log pi(a).
+    At each choice the LSTM reads the embedding of the last decision (a learned start vector first). pi is the softmax
+    of tanh_constant * tanh(logits / temperature) over `allowed`, so every sample is valid. The reward of a sample a is
+    the accuracy on the validation batch, with the supernet in eval mode, minus entropy_weight * log pi(a). The cost
+    enters as 1 - cost(1 - accuracy, one-hot). The loss is -(reward - baseline) * log pi(a). In a joint schedule the
+    training batch gives the reward, and the weights descend the sample's criterion.
 
-    Defaults are the paper's: temperature 5, tanh constant 2.5, 100 hidden units, parameters from U(-0.1, 0.1) of
-    the global generator. Here differs: entropy_weight is 1e-3 (paper 0.1, authors' code 1e-4: the entropy of 28
-    choices is 50 nats, which at 0.1 outweigh any accuracy, and at 1e-4 a short search decides too early) and
-    baseline_decay 0.9 (authors' code 0.99), as phases here have tens of steps and not thousands; the bonus is
-    -log pi(a), as the code's sum of entropies along one sample has a biased gradient; choices have embeddings
-    and outputs of their own, as their candidates may differ; the baseline, 0 at first, becomes the first reward.
-    In a joint schedule the training batch gives the reward, and the weights descend the sample's criterion.
+    The paper takes one epoch of weight steps, then 2,000 steps of the controller, in turn, and the best of the
+    controller's samples at the end. The schedule here has shorter phases in the same order. From the paper are
+    temperature 5, tanh constant 2.5, 100 hidden units, and parameters from U(-0.1, 0.1) of the global generator.
 
-    temperature, tanh_constant: above 0. entropy_weight: accuracy a nat. baseline_decay: in [0, 1], what the moving
-    average keeps in a step. samples: architectures a step. hidden: units of the LSTM. marginal_samples:
-    sampled prefixes that `scores` averages over. Raises InputError for anything out of range.
+    Where this differs: entropy_weight is 1e-3 (paper 0.1, authors' code 1e-4). The entropy of 28 choices is 50 nats:
+    at 0.1 they outweigh any accuracy, and at 1e-4 a short search decides too early. baseline_decay is 0.9 (authors'
+    code 0.99), as phases here have tens of steps and not thousands. The bonus is -log pi(a), because the code's sum of
+    entropies along one sample has a biased gradient. Choices have embeddings and outputs of their own, as their
+    candidates may differ. The baseline is 0 at first and becomes the first reward.
+
+    Args:
+        space: The space that is searched.
+        optimizer: Makes the optimizer of the controller. Default: Adam as published.
+        criterion: Loss of a batch: (logits, y) -> scalar.
+        cost: Lowers the reward by what the network costs; None changes nothing.
+        temperature: Divides the controller's logits; above 0.
+        tanh_constant: Largest logit, after a tanh; above 0.
+        entropy_weight: Accuracy that one nat of -log pi is worth; at least 0.
+        baseline_decay: Share of the moving average of the reward that a step keeps, in [0, 1].
+        samples: Architectures of a controller step.
+        hidden: Units of the LSTM.
+        marginal_samples: Sampled prefixes that `scores` averages over.
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        Pham, Guan, Zoph, Le and Dean, Efficient Neural Architecture Search via Parameter Sharing, arXiv:1802.03268.
     """
+
+    schedule = Schedule(warmup_epochs=1, weight_steps=50, architecture_steps=25)
+    selection = BestOf(30)
 
     def __init__(
         self,
         space: SearchSpace,
-        optimizer: OptimizerFactory,
-        criterion: Criterion,
+        optimizer: OptimizerFactory = ADAM,
+        criterion: Criterion = functional.cross_entropy,
         cost: Cost | None = None,
         temperature: float = 5.0,
         tanh_constant: float = 2.5,
@@ -74,11 +100,13 @@ class ENAS(Architect):
         self.reward: Tensor | None = None  # mean of the last loss, for after_step
 
     def gates(self, step: Step) -> Gates:
+        """Return the gates of one architecture that the controller draws."""
         return self._gates(self._draw(1, step.generator("enas"))[0][0])
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
+        """Return the REINFORCE loss of drawn architectures."""
         samples = self._draw(self.samples, step.generator("enas"))[0]
         log_pi = self.log_probability(samples)
         with torch.no_grad(), evaluating(supernet):
@@ -92,7 +120,7 @@ class ENAS(Architect):
         return loss
 
     def after_step(self) -> None:
-        """The baseline moves to the last rewards; it lives on over phases, epochs and checkpoints."""
+        """Move the baseline towards the last rewards. It lives on over phases, epochs and checkpoints."""
         if self.reward is not None:
             last = torch.where(self.rewarded, self.baseline, self.reward)
             self.baseline.copy_(self.baseline_decay * last + (1 - self.baseline_decay) * self.reward)
@@ -101,12 +129,15 @@ class ENAS(Architect):
 
     @torch.no_grad()
     def scores(self) -> Tensor:
-        """Marginals: the mean of pi(choice | prefix) over prefixes drawn with a fixed generator."""
+        """Return the marginals: the mean of pi(choice | prefix) over prefixes that a fixed generator draws."""
         probabilities = self._draw(self.marginal_samples, draws.generator(0, "enas/marginals", 0))[1]
         return probabilities.mean(0).to(self.mask.device)
 
     def log_probability(self, samples: Sequence[Decisions]) -> Tensor:
-        """log pi of each sample, (samples,), with its gradient. Outside autocast, as a product of many factors."""
+        """Return log pi of each sample, (samples,), with its gradient.
+
+        It is computed outside autocast, as it is a product of many factors.
+        """
         choices, candidates = self.space.shape
         device = self.bias.device
         decided = torch.tensor(samples)

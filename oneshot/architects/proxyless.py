@@ -1,9 +1,11 @@
 """ProxylessNAS: direct search on the target task and hardware (Cai, Zhu and Han, arXiv:1812.00332)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from ..architecture import Gates
@@ -22,38 +24,59 @@ from .base import (
 )
 
 VARIANTS = ("gradient", "reinforce")
+ADAM: OptimizerFactory = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.999), weight_decay=0.0)  # as published
 
 
 class Pair(NamedTuple):
-    """Two candidates a choice. indices, logits: (choices, 2) on alpha's device, logits as they were when drawn."""
+    """Two candidates of each choice.
+
+    Args:
+        indices: (choices, 2), on alpha's device.
+        logits: (choices, 2), as they were when the candidates were drawn.
+    """
 
     indices: Tensor
     logits: Tensor
 
 
 class ProxylessNAS(Architect):
-    """Weight steps run one path drawn by p = softmax(alpha); architecture steps run two, or reward one.
+    """ProxylessNAS. Weight steps run one path, drawn by p = softmax(alpha); architecture steps run two, or reward one.
 
-    gradient (section 3.2): two candidates a choice are drawn by p without replacement; p renormalized over
-    them is q; one of them is active, by q. The gates onehot + q - stopgrad(q) give
-    dL/dalpha_i = sum_j dL/dg_j q_j (delta_ij - q_i); the cost is the one expected under q. `after_step`
-    shifts both logits so that the other candidates keep their probabilities. That holds only if nothing else
-    moves alpha: Adam's first beta must be 0 (with momentum, logits that were not drawn go on moving) and so
-    must its weight decay.
-    reinforce (section 3.3.2): one path is drawn by p; loss = -(R - b) log p, with one sample a step. R = 1 - the
-    penalized error rate, so accuracy minus an additive cost, of the supernet in evaluation mode; b: moving
-    average of R with baseline_decay, a plain mean at first; the paper leaves b open. In a joint schedule the weights
-    descend the criterion of that path.
-    Other differences: draws are by Gumbel noise (the same distribution, also at p = 0 in floating point); alpha
-    starts at 1e-3 * N(0, 1), as in the authors' code; the cost needs no log (their code has one as an option).
-    Raises InputError for another variant and for baseline_decay outside [0, 1].
+    Variant "gradient" (section 3.2): two candidates a choice are drawn by p without replacement, and p renormalized
+    over them is q. One of them is active, drawn by q. The gates onehot + q - stopgrad(q) give
+    dL/dalpha_i = sum_j dL/dg_j q_j (delta_ij - q_i). The cost is the one expected under q. `after_step` shifts both
+    logits so that the other candidates keep their probabilities. That holds only if nothing else moves alpha: Adam's
+    first beta must be 0 (with momentum, logits that were not drawn go on moving), and so must its weight decay.
+
+    Variant "reinforce" (section 3.3.2): one path is drawn by p, and the loss is -(R - b) log p, with one sample a step.
+    R is 1 - the penalized error rate (accuracy minus an additive cost) of the supernet in evaluation mode. b is a
+    moving average of R with baseline_decay, and a plain mean at first; the paper leaves b open. In a joint schedule the
+    weights descend the criterion of that path.
+
+    Other differences: draws are by Gumbel noise, which has the same distribution, also at p = 0 in floating point.
+    alpha starts at 1e-3 * N(0, 1), as in the authors' code. The cost needs no log (their code has one as an option).
+
+    Args:
+        space: The space that is searched.
+        optimizer: Makes the optimizer of the architecture parameters. Default: Adam as published.
+        criterion: Loss of a batch: (logits, y) -> scalar.
+        cost: Adds what the network costs to the loss; None adds nothing.
+        variant: `"gradient"` or `"reinforce"`.
+        baseline_decay: Share of the moving average of the reward that a step keeps, in [0, 1]; for "reinforce".
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        Cai, Zhu and Han, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware,
+        arXiv:1812.00332.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        optimizer: OptimizerFactory,
-        criterion: Criterion,
+        optimizer: OptimizerFactory = ADAM,
+        criterion: Criterion = functional.cross_entropy,
         cost: Cost | None = None,
         variant: str = "gradient",
         baseline_decay: float = 0.95,
@@ -72,11 +95,13 @@ class ProxylessNAS(Architect):
         self.reward: Tensor | None = None
 
     def gates(self, step: Step) -> Gates:
+        """Return the gates of one path that is drawn by p."""
         return self._one_path(_draw(self._host_logits(), step.generator("proxyless/path"), 1))
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
+        """Return the loss under two drawn paths, or the REINFORCE loss of one."""
         x, y = valid
         if self.variant == "reinforce":
             path = _draw(self._host_logits(), step.generator("proxyless/reward"), 1)
@@ -89,11 +114,12 @@ class ProxylessNAS(Architect):
         return self.penalized(self.criterion(supernet(x, gates), y), q)
 
     def scores(self) -> Tensor:
+        """Return p = softmax(alpha), (choices, candidates)."""
         return masked_softmax(self.alpha, self.mask)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Gradient: put the two logits back to their old common mass. Reinforce: move the baseline."""
+        """Give the two drawn logits their old common mass ("gradient"), or move the baseline ("reinforce")."""
         if self.drawn is not None:
             indices, before = self.drawn
             top = before.amax(dim=1, keepdim=True)

@@ -11,12 +11,21 @@ from ..errors import InputError, check_boolean, check_integer
 
 
 class Augmentation:
-    """Random crop after zero padding, horizontal flip, normalization, cutout: in the published order.
+    """Random crop after zero padding, horizontal flip, normalization and cutout, in the published order.
 
-    mean, std: of each channel, for images scaled to [0, 1]. pad: pixels on each side before the crop, so
-    a shift by at most `pad`. flip: with probability 1/2. cutout: side of the square, in pixels, that
-    becomes the mean colour; its centre is uniform over the image, so part of it may lie outside (DeVries
-    and Taylor, arXiv:1708.04552). 0 turns pad and cutout off.
+    Args:
+        mean: Mean of each channel, for images scaled to [0, 1].
+        std: Standard deviation of each channel, above 0, for images scaled to [0, 1].
+        pad: Pixels added on each side before the crop, so that images shift by at most so many pixels; 0 for none.
+        flip: Whether images are mirrored left to right with probability 1/2.
+        cutout: Side of the square, in pixels, that becomes the mean colour; 0 for none. Its centre is uniform over
+            the image, so part of it may lie outside.
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv:1708.04552.
     """
 
     def __init__(
@@ -33,7 +42,14 @@ class Augmentation:
         self.pad, self.flip, self.cutout = pad, flip, cutout
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raise InputError unless images of this shape (height, width, channels) can be augmented so."""
+        """Check that images of this shape can be augmented with these settings.
+
+        Args:
+            shape: (height, width, channels).
+
+        Raises:
+            InputError: If they cannot.
+        """
         if shape[2] != len(self.mean):
             raise InputError(f"images have {shape[2]} channels, data.augmentation.mean has {len(self.mean)} numbers")
         for name, value in (("pad", self.pad), ("cutout", self.cutout)):
@@ -43,14 +59,29 @@ class Augmentation:
                 )
 
     def plain(self, images: Tensor) -> Tensor:
-        """uint8 (batch, height, width, channels) -> float (batch, channels, height, width), channels last."""
+        """Normalize images, without random transforms.
+
+        Args:
+            images: uint8 (batch, height, width, channels).
+
+        Returns:
+            float (batch, channels, height, width), in channels-last memory format.
+        """
         self.check(images.shape[1:])
         if self.mean.device != images.device:
             self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
         return ((images.to(torch.get_default_dtype()) - self.mean) / self.std).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
-        """As `plain`, with the random transforms. `draws` is on the host: all devices see the same batch."""
+        """Normalize images, with the random transforms.
+
+        Args:
+            images: uint8 (batch, height, width, channels).
+            draws: Generator on the host, so that all devices see the same batch.
+
+        Returns:
+            float (batch, channels, height, width), in channels-last memory format.
+        """
         n, height, width = images.shape[:3]
         device = images.device
 

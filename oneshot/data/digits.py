@@ -16,10 +16,23 @@ def digits(
     architecture_fraction: float = 0.5,
     train_size: int = 0,
 ) -> ImageData:
-    """A stratified fifth is held out for the test, the same for every seed. Grey levels 0-16 become 0-255.
+    """Return scikit-learn's handwritten digits: 1,797 grey images of 8x8 pixels in 10 classes.
 
-    Arguments as of ImageData; the default augmentation is a shift by at most one pixel.
-    Source: UCI optical recognition of handwritten digits (Alpaydin and Kaynak, 1998; CC BY 4.0).
+    A stratified fifth is held out for the test, the same for every seed. Grey levels 0-16 become 0-255. Nothing is
+    downloaded.
+
+    Args:
+        batch_size: Images of a step.
+        augmentation: Of training batches. None: a shift by at most one pixel.
+        architecture_fraction: Share of the training images that moves the architecture.
+        train_size: Use a stratified subset of so many training images; 0 for all.
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (CC BY
+        4.0).
     """
 
     def part(test: bool) -> LabelledImages:

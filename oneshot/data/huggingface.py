@@ -30,13 +30,25 @@ def huggingface(
     grey: bool = False,
     test_split: str = "",
 ) -> ImageData:
-    """The data set's split train, and its split test where `test_split` names no other.
+    """Return any image classification set of Hugging Face `datasets`.
 
-    source: a hub name or a folder in a layout that `datasets` reads (parquet, or one folder a class).
-    batch_size, augmentation, architecture_fraction, train_size: as of ImageData.
-    image_column, label_column: found by their types where empty. image_size: resize to this many pixels
-    a side; 0 keeps the size, which must then be the same for all. grey: one channel instead of three.
-    Raises InputError when the folder is missing or empty, or a split or column is not there.
+    It is trained on the split `train` and tested on the split `test`, or on `validation` if there is no `test`.
+
+    Args:
+        source: A name on the hub, or a folder in a layout that `datasets` reads (parquet, or one folder a class).
+        batch_size: Images of a step.
+        augmentation: Of training batches.
+        architecture_fraction: Share of the training images that moves the architecture.
+        train_size: Use a stratified subset of so many training images; 0 for all.
+        image_column: Column of the images; empty: found by its type.
+        label_column: Column of the labels; empty: found by its type.
+        image_size: Resize to this many pixels a side. 0 keeps the size, which must then be the same for all images.
+        grey: Whether images have one channel instead of three.
+        test_split: Name of the test split; empty: as said above.
+
+    Raises:
+        InputError: If the folder is missing or empty, a split or a column is not there, an image cannot be decoded, or
+            a setting is out of range.
     """
     check_integer("data.image_size", image_size, 0, 4096)
     check_boolean("data.grey", grey)

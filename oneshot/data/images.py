@@ -16,24 +16,41 @@ SPLIT_SEED = 0  # the parts do not depend on a run's seed, so that methods and s
 
 
 class Batch(NamedTuple):
-    """x: inputs, for images float (batch, channels, height, width); y: int64 classes (batch,)."""
+    """One batch.
+
+    Args:
+        x: Inputs; for images float (batch, channels, height, width).
+        y: Classes, int64 (batch,).
+    """
 
     x: Tensor
     y: Tensor
 
 
 class LabelledImages(NamedTuple):
-    """images: uint8 (n, height, width, channels); labels: int64 (n,)."""
+    """Decoded images with their labels.
+
+    Args:
+        images: uint8 (n, height, width, channels).
+        labels: int64 (n,).
+    """
 
     images: Tensor
     labels: Tensor
 
     def take(self, indices: Tensor) -> "LabelledImages":
+        """Return some of the images, by their indices or by a mask."""
         return LabelledImages(self.images[indices], self.labels[indices])
 
 
 class Splits(NamedTuple):
-    """A data set before it is decoded: class names, and one call a split."""
+    """A data set before it is decoded.
+
+    Args:
+        classes: Names of the classes.
+        train: Decodes the training images.
+        test: Decodes the test images.
+    """
 
     classes: tuple[str, ...]
     train: Callable[[], LabelledImages]
@@ -43,8 +60,17 @@ class Splits(NamedTuple):
 class Part:
     """One part of a data set. A training batch is a pure function of (seed, stream, step).
 
-    Each pass over the part is a permutation of its own; the last images of a pass that do not fill a
-    batch are left out of that pass.
+    Each pass over the part is a permutation of its own. The last images of a pass that do not fill a batch are left
+    out of that pass.
+
+    Args:
+        name: Name of the part: its stream of draws, and what messages call it.
+        data: Its images.
+        batch_size: Images of a training batch.
+        augmentation: Of training batches.
+
+    Raises:
+        InputError: If the part is empty or smaller than a batch.
     """
 
     def __init__(self, name: str, data: LabelledImages, batch_size: int, augmentation: Augmentation) -> None:
@@ -58,15 +84,21 @@ class Part:
         self._order: tuple[tuple[int, int], Tensor] | None = None
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.data.labels)
 
     @property
     def batches(self) -> int:
-        """Full batches in one pass."""
+        """Number of full batches of one pass."""
         return len(self) // self.batch_size
 
     def batch(self, seed: int, step: int) -> Batch:
-        """Training batch number `step`, augmented. No host wait: the draws are made on the host and copied."""
+        """Return an augmented training batch. There is no host wait: draws are made on the host and copied.
+
+        Args:
+            seed: Seed of the run.
+            step: Number of the batch, from 0.
+        """
         epoch, position = divmod(step, self.batches)
         device = self.data.labels.device
         if self._order is None or self._order[0] != (seed, epoch):
@@ -77,15 +109,18 @@ class Part:
         return Batch(self.augmentation(images, generator(seed, f"{self.name}/augmentation", step)), labels)
 
     def first(self) -> Batch:
-        """Two images without augmentation, to try things on."""
+        """Return two images without augmentation, to try things on."""
         images, labels = self.data.take(torch.arange(2, device=self.data.labels.device))
         return Batch(self.augmentation.plain(images), labels)
 
     def passes(self, batch_size: int = 512) -> Iterator[Batch]:
-        """Every image once, without augmentation, for evaluation; batches of nearly one size, at most this.
+        """Yield every image once, without augmentation, for evaluation.
 
-        In a fixed random order: a supernet's batch norm has no other statistics than the batch's, and data
-        sets often come sorted by class.
+        The order is random and fixed: a supernet's batch norm has no other statistics than the batch's, and data sets
+        often come sorted by class.
+
+        Args:
+            batch_size: Largest size of a batch; all have nearly one size.
         """
         order = torch.randperm(len(self), generator=generator(SPLIT_SEED, f"{self.name}/passes", 0))
         for chosen in order.to(self.data.labels.device).tensor_split(-(-len(self) // batch_size)):
@@ -93,44 +128,67 @@ class Part:
             yield Batch(self.augmentation.plain(images), labels)
 
     def sample(self, size: int) -> "Part":
-        """So many images of this part, every class its share, the same ones for every seed. It shares the device."""
+        """Return a part with some of the images, the same ones for every seed, on the same device.
+
+        Args:
+            size: Number of images; every class gives its share.
+        """
         chosen = stratified(self.data.labels.cpu(), size).nonzero().squeeze(1).to(self.data.labels.device)
         return Part(self.name, self.data.take(chosen), min(self.batch_size, size), self.augmentation)
 
     def resized(self, side: int) -> "Part":
-        """The same images with this many pixels a side, bilinear with antialiasing."""
+        """Return a part with the same images in another size, bilinear with antialiasing.
+
+        Args:
+            side: Pixels a side.
+        """
         images = self.data.images.permute(0, 3, 1, 2).float()
         images = functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
         pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         return Part(self.name, LabelledImages(pixels, self.data.labels), self.batch_size, self.augmentation)
 
     def to(self, device: torch.device) -> None:
-        """Move the images once; batches are then made on that device."""
+        """Move the images to a device; batches are then made there."""
         self.data = LabelledImages(*(tensor.to(device) for tensor in self.data))
         self._order = None
 
 
 class TrainAndTest(NamedTuple):
-    """Two parts that stand for a data set: one to train on, one to measure on."""
+    """Two parts in place of a data set, for `Retrain`.
+
+    Args:
+        training: What is trained on.
+        testing: What is measured on.
+    """
 
     training: Part
     testing: Part
 
     def train(self) -> Part:
+        """Return the part to train on."""
         return self.training
 
     def test(self) -> Part:
+        """Return the part to measure on."""
         return self.testing
 
 
 class ImageData:
-    """A data set in parts: weight and architecture part for a search, all of train and test for a retraining.
+    """A data set in parts: weight and architecture part for a search, training and test images for a retraining.
 
-    batch_size: images a step. augmentation: of training batches. architecture_fraction: of the training
-    images, the share that moves the architecture. train_size: take a stratified subset of this many
-    training images, 0 for all. The split is stratified and the same for every seed. Parts are decoded
-    when first asked for: a search never reads the test images.
-    Raises InputError for sizes out of range, labels outside the classes and batches larger than a part.
+    The split is stratified and the same for every seed. Parts are decoded when they are first used, so a search never
+    reads the test images. `classes` is the number of classes.
+
+    Args:
+        splits: The data set before it is decoded.
+        batch_size: Images of a step.
+        augmentation: Of training batches.
+        architecture_fraction: Share of the training images that moves the architecture, above 0 and at most 0.95.
+        train_size: Use a stratified subset of so many training images; 0 for all.
+
+    Raises:
+        InputError: If a size is out of range. The parts raise it for labels outside the classes and for batches larger
+            than a part.
     """
 
     def __init__(
@@ -159,7 +217,7 @@ class ImageData:
         return channels, height, width
 
     def split(self) -> tuple[Part, Part]:
-        """The weight part and the architecture part of the training images."""
+        """Return the weight part and the architecture part of the training images."""
         train = self._training_images()
         second = stratified(train.labels, round(self.architecture_fraction * len(train.labels)))
         return (
@@ -168,11 +226,11 @@ class ImageData:
         )
 
     def train(self) -> Part:
-        """All training images, for a retraining."""
+        """Return all training images, for a retraining."""
         return Part("train", self._training_images(), self.batch_size, self.augmentation)
 
     def test(self) -> Part:
-        """The test images: for a retraining's last line and for nothing else."""
+        """Return the test images. Only the end of a retraining reads them."""
         test = check_labels("test", self.splits.test(), self.splits.classes)
         if test.images.shape[1:] != self._training_images().images.shape[1:]:
             shapes = ("x".join(map(str, data.images.shape[1:])) for data in (test, self._training_images()))
@@ -192,7 +250,16 @@ class ImageData:
 
 
 def check_labels(split: str, data: LabelledImages, classes: Sequence[str]) -> LabelledImages:
-    """Return `data`. Raises InputError that names the first label outside the classes, and its image."""
+    """Return `data` if all its labels are classes.
+
+    Args:
+        split: Name of the split, for the message.
+        data: The images.
+        classes: Names of the classes.
+
+    Raises:
+        InputError: If a label is outside the classes; the message names the first and its image.
+    """
     wrong = ((data.labels < 0) | (data.labels >= len(classes))).nonzero()
     if len(wrong):
         i = int(wrong[0])
@@ -204,7 +271,14 @@ def check_labels(split: str, data: LabelledImages, classes: Sequence[str]) -> La
 
 
 def stratified(labels: Tensor, size: int) -> Tensor:
-    """A mask (n,) that takes `size` of n, from every class its share, rounded by largest remainder."""
+    """Return a mask (n,) of bool that takes `size` of n examples, from every class its share.
+
+    Shares are rounded by largest remainder. The mask is a function of the labels alone.
+
+    Args:
+        labels: int64 (n,).
+        size: Number of examples to take.
+    """
     order = torch.randperm(len(labels), generator=generator(SPLIT_SEED, "stratified", 0))
     counts = torch.bincount(labels)
     exact = [int(c) * size / max(1, len(labels)) for c in counts]

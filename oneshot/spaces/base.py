@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import networkx as nx
 import torch
@@ -14,85 +14,132 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, fingerprint, from_json, read_text, to_json
 from ..distributed.collectives import for_each_example
-from ..errors import InputError
+from ..errors import InputError, check_integer
 
 NONE = "none"
 UNIFORM_TRIES = 100_000
+ImageShape = tuple[int, int, int]
+
+
+@runtime_checkable
+class Images(Protocol):
+    """A data set as a space sees it."""
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """(channels, height, width) of an image."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
 
 
 class SearchSpace(ABC):
     """A set of architectures: its choices, the rule that makes them valid, its supernet and its networks.
 
-    Sizes of the network (cells, channels, image shape, classes) are arguments of a concrete space and do
-    not enter its fingerprint. The members of a group are consecutive in `choices`.
+    Sizes of the network (cells, channels, image shape, classes) are arguments of a concrete space and do not enter
+    its fingerprint. A subclass sets these attributes: `name`; `choices`, where the members of a group are consecutive;
+    `settings`, sizes for the reader of an architecture file; `concatenated`, the nodes that a cell's output
+    concatenates, for pictures.
     """
 
     name: str
     choices: tuple[Choice, ...]
-    settings: dict[str, Any]  # sizes, for the reader of an architecture file
-    concatenated: tuple[str, ...] = ()  # the nodes whose concatenation is a cell's output, for the graph view
+    settings: dict[str, Any]
+    concatenated: tuple[str, ...] = ()
 
     @abstractmethod
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
-        """The candidates that choice number len(prefix) may take after these decisions; never empty."""
+        """Return the candidates that the next choice may take.
+
+        Args:
+            prefix: The decisions of the choices before it.
+
+        Returns:
+            Indices of candidates; never empty.
+        """
 
     @abstractmethod
     def supernet(self) -> nn.Module:
-        """A new supernet: forward(x, gates) -> logits (batch, classes). Weights from the global generator."""
+        """Return a new supernet: forward(x, gates) -> logits (batch, classes). Weights from the global generator."""
 
     @abstractmethod
     def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> nn.Module:
-        """The discrete network: forward(x) -> logits (batch, classes), with nothing unused in it.
+        """Return the discrete network: forward(x) -> logits (batch, classes), with nothing unused in it.
 
-        Built to be trained from scratch; there, with an auxiliary head, forward in training mode returns
-        (logits, auxiliary logits). With `inherit`, a supernet of this space: its weights and its kind of
-        batch norm, no auxiliary head, so that it computes what the supernet does with one-hot gates.
+        It is built to be trained from scratch. With an auxiliary head, forward in training mode returns
+        (logits, auxiliary logits).
+
+        Args:
+            architecture: An architecture of this space.
+            inherit: A supernet of this space. The network then has its weights and its kind of batch norm and no
+                auxiliary head, so that it computes what the supernet computes with one-hot gates.
+
+        Raises:
+            InputError: If the architecture is of another space.
         """
 
     @abstractmethod
     def discretize(self, scores: Tensor) -> Architecture:
-        """The space's own rule from probabilities (choices, candidates) to an architecture."""
+        """Turn probabilities into an architecture, by the space's own rule.
+
+        Args:
+            scores: Probabilities (choices, candidates).
+        """
 
     def used(self, architecture: Architecture) -> Architecture:
-        """The same network, written without what it leaves out; a space that leaves something out overrides this."""
+        """Return the same network without decisions that have no effect. A space with such decisions overrides this."""
         return architecture
 
     def notation(self, architecture: Architecture) -> str:
-        """One line in the field's notation. A space that has a published one overrides this."""
+        """Return one line in the field's notation. A space that has a published one overrides this."""
         return "|".join(c.candidates[i] for c, i in zip(self.choices, architecture.decisions, strict=True))
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
-        """Every place of a candidate in the networks: choice, candidate, module, its input's image shape.
+        """Yield every place of a candidate in the networks. The cost of the candidates is computed from this.
 
-        A candidate whose choice is shared by several cells comes once a cell; one that is zero does not come.
-        What candidates cost follows from this; a space that gives no places has no cost to search by.
+        A candidate whose choice is shared by several cells comes once a cell. One that is zero does not come.
+
+        Yields:
+            Index of the choice, index of the candidate, module, and its input's shape (channels, height, width).
+
+        Raises:
+            InputError: If the space does not give the places, so that a search cannot have a cost.
         """
         raise InputError(f"space {self.name!r} does not say where its candidates stand, so they have no cost")
 
     @cached_property
     def fingerprint(self) -> str:
+        """Name and hash of the choices; sizes of the network do not enter."""
         return fingerprint(self.name, self.choices)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """(choices, candidates): the shape of gates and scores; the largest number of candidates counts."""
+        """Shape of gates and scores: (choices, candidates), with the largest number of candidates of a choice."""
         return len(self.choices), max(len(c.candidates) for c in self.choices)
 
     @cached_property
     def mask(self) -> Tensor:
-        """(choices, candidates) of bool: which entries of gates and scores are candidates."""
+        """Which entries of gates and scores are candidates: (choices, candidates) of bool."""
         width = torch.arange(self.shape[1])
         return torch.stack([width < len(c.candidates) for c in self.choices])
 
     def is_valid(self, decisions: Sequence[int]) -> bool:
-        """Whether every decision is allowed after the ones before it."""
+        """Return whether every decision is allowed after the ones before it."""
         decisions = tuple(decisions)
         if len(decisions) != len(self.choices):
             return False
         return all(d in self.allowed(decisions[:i]) for i, d in enumerate(decisions))
 
     def architecture(self, decisions: Sequence[int]) -> Architecture:
-        """The architecture with these decisions. Raises InputError that names the first one not allowed."""
+        """Return the architecture with these decisions.
+
+        Args:
+            decisions: The index of a candidate for each choice.
+
+        Raises:
+            InputError: If they are too many, too few or not allowed; the message names the first one.
+        """
         decisions = tuple(decisions)
         if len(decisions) != len(self.choices):
             raise InputError(f"decisions: {len(decisions)} given; the space has {len(self.choices)} choices")
@@ -105,10 +152,13 @@ class SearchSpace(ABC):
         return Architecture(self.fingerprint, decisions)
 
     def sample(self, rng: random.Random) -> Architecture:
-        """A random architecture, uniform over the valid ones (drawn and rejected group by group).
+        """Return a random architecture, uniform over the valid ones.
 
-        Choosing uniformly among `allowed` one choice after the other would favour early edges. Where a
-        group accepts fewer than one draw in 100,000, that is the fallback.
+        Decisions are drawn and rejected group by group. Choosing uniformly among `allowed`, one choice after the
+        other, would favour early edges. It is the fallback where a group accepts fewer than one draw in 100,000.
+
+        Args:
+            rng: Source of the draws.
         """
         decisions: tuple[int, ...] = ()
         for _, members in groupby(self.choices, key=lambda choice: choice.group):
@@ -149,7 +199,15 @@ class SearchSpace(ABC):
         return pairs
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """A random neighbour: one choice changed, or two of one group where one alone is not allowed."""
+        """Return a random neighbour: one choice changed, or two of one group where one alone is not allowed.
+
+        Args:
+            architecture: An architecture of this space.
+            rng: Source of the draws.
+
+        Raises:
+            InputError: If the space has a single architecture.
+        """
         moves = [(i, k) for i, c in enumerate(self.choices) for k in range(len(c.candidates))]
         moves = [(i, k) for i, k in moves if k != architecture.decisions[i]]
         rng.shuffle(moves)
@@ -160,7 +218,7 @@ class SearchSpace(ABC):
         raise InputError(f"space {self.name!r} has a single architecture: nothing to mutate")
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Every architecture that `mutate` can return, once."""
+        """Yield every architecture that `mutate` can return, once."""
         seen = {architecture.decisions}
         for i, choice in enumerate(self.choices):
             for k in range(len(choice.candidates)):
@@ -172,13 +230,13 @@ class SearchSpace(ABC):
                         yield Architecture(self.fingerprint, decisions)
 
     def one_hot(self, architecture: Architecture) -> Tensor:
-        """(choices, candidates): 1 where the architecture decides so, else 0."""
+        """Return the architecture as a table (choices, candidates): 1 for what was decided, else 0."""
         encoding = torch.zeros(self.shape)
         encoding[torch.arange(len(self.choices)), torch.tensor(architecture.decisions)] = 1
         return encoding
 
     def graphs(self, architecture: Architecture) -> dict[str, nx.DiGraph]:
-        """One graph a cell; edges carry `operation` and are absent where it is none."""
+        """Return one graph a cell, by its name. Edges carry `operation` and are absent where it is none."""
         graphs: dict[str, nx.DiGraph] = {}
         for choice, decision in zip(self.choices, architecture.decisions, strict=True):
             cell, edge = choice.name.split("/")
@@ -192,11 +250,18 @@ class SearchSpace(ABC):
         return graphs
 
     def to_json(self, architecture: Architecture) -> str:
-        """The text of the architecture's file."""
+        """Return the text of the architecture's file."""
         return to_json(architecture, self.choices, self.settings, self.notation(architecture))
 
     def load(self, path: Path) -> Architecture:
-        """Read an architecture file. Raises InputError that names the field when it does not fit this space."""
+        """Read an architecture file.
+
+        Args:
+            path: The file.
+
+        Raises:
+            InputError: If it does not fit this space; the message names the field.
+        """
         architecture = from_json(read_text(path), self.fingerprint, self.choices, str(path))
         try:
             return self.architecture(architecture.decisions)
@@ -204,8 +269,44 @@ class SearchSpace(ABC):
             raise InputError(f"{path}: field 'decisions': {error}") from None
 
 
-def check_halves(space: str, image_shape: tuple[int, int, int]) -> None:
-    """Raise InputError unless height and width can be halved twice."""
+def images_of(image_shape: ImageShape | Images, classes: int | None) -> tuple[ImageShape, int]:
+    """Return image shape and number of classes, as a space's constructor takes them.
+
+    Args:
+        image_shape: A data set with `image_shape` and `classes`, or (channels, height, width).
+        classes: Number of classes; None with a data set.
+
+    Raises:
+        InputError: If one is missing, given twice or out of range.
+    """
+    if isinstance(image_shape, list | tuple):
+        if classes is None:
+            raise InputError("classes: must be given with an image shape; a data set takes the place of both")
+    elif not isinstance(image_shape, Images):
+        raise InputError(f"image_shape={image_shape!r:.80}: must be a data set or (channels, height, width)")
+    elif classes is not None:
+        raise InputError(f"classes={classes}: must not be given with a data set, which has {image_shape.classes}")
+    else:
+        classes, image_shape = image_shape.classes, image_shape.image_shape
+    if len(image_shape) != 3:
+        raise InputError(f"image_shape={image_shape!r:.80}: must be a data set or (channels, height, width)")
+    for name, value in zip(("channels", "height", "width"), image_shape, strict=True):
+        check_integer(f"image_shape: {name}", value, 1)
+    check_integer("classes", classes, 2)
+    channels, height, width = image_shape
+    return (channels, height, width), classes
+
+
+def check_halves(space: str, image_shape: ImageShape) -> None:
+    """Check that height and width can be halved twice.
+
+    Args:
+        space: Name of the space, for the message.
+        image_shape: (channels, height, width).
+
+    Raises:
+        InputError: If they cannot.
+    """
     channels, height, width = image_shape
     if height % 4 or width % 4 or min(height, width) < 4:
         raise InputError(
@@ -215,9 +316,12 @@ def check_halves(space: str, image_shape: tuple[int, int, int]) -> None:
 
 
 class DropPath(nn.Module):
-    """Zero whole samples of a branch in training, and scale the others by 1 / (1 - rate), which is scheduled.
+    """Drop path: in training, whole samples of a branch become zero, and the others are divided by 1 - rate.
 
-    The rate is a tensor, so that code compiled for one rate serves all.
+    The rate is 0 until `set_drop_path`. It is a tensor, so that code compiled for one rate serves all.
+
+    Reference:
+        Larsson, Maire and Shakhnarovich, FractalNet: Ultra-Deep Neural Networks without Residuals, arXiv:1605.07648.
     """
 
     def __init__(self) -> None:
@@ -227,6 +331,7 @@ class DropPath(nn.Module):
         self.rate: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (batch, channels, height, width), with samples dropped in training."""
         if not self.training or not self.drops:
             return x
         draws = for_each_example(lambda number: torch.rand(number, 1, 1, 1, device=x.device), x.shape[0])
@@ -235,7 +340,12 @@ class DropPath(nn.Module):
 
 
 def set_drop_path(network: nn.Module, rate: float) -> None:
-    """Give every drop path of a network this rate."""
+    """Give every drop path of a network this rate.
+
+    Args:
+        network: Any module.
+        rate: Probability that a path is dropped, below 1.
+    """
     for module in network.modules():
         if isinstance(module, DropPath):
             module.drops = rate > 0

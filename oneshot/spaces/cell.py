@@ -1,4 +1,4 @@
-"""The inside of a cell as a graph: nodes sum what their edges compute. In a supernet edges mix candidates."""
+"""The inside of a cell as a graph. Nodes sum what their edges compute; in a supernet, edges mix candidates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
@@ -18,7 +18,13 @@ SMALL = 2**16  # numbers in a state, up to which calls cost more than copies on 
 
 
 class Edge(NamedTuple):
-    """From state `source` to state `target`, with this stride. A cell's input states come first."""
+    """An edge of a cell. The cell's input states have the first numbers.
+
+    Args:
+        source: Number of the state that it leaves.
+        target: Number of the state that it enters.
+        stride: 1 or 2.
+    """
 
     source: int
     target: int
@@ -26,7 +32,18 @@ class Edge(NamedTuple):
 
 
 def built(name: str, operations: Mapping[str, Operation], channels: int, stride: int, affine: bool) -> nn.Module:
-    """The module of an operation. Raises InputError where the user's function fails or gives something else."""
+    """Return the module of an operation.
+
+    Args:
+        name: Name of the operation.
+        operations: Operations by name.
+        channels: Channels of input and output.
+        stride: 1 or 2.
+        affine: Whether batch norms have parameters and running statistics.
+
+    Raises:
+        InputError: If the user's function fails or gives something else.
+    """
     try:
         module = operations[name](channels, stride, affine)
     except InputError:
@@ -39,15 +56,23 @@ def built(name: str, operations: Mapping[str, Operation], channels: int, stride:
 
 
 class MixedCell(nn.Module):
-    """Every candidate on every edge, mixed by the gates. Keys of the state: edges.<edge>.<candidate>.
+    """A cell with every candidate on every edge, mixed by the gates. Keys of its state: edges.<edge>.<candidate>.
 
-    edges: grouped by target, targets ascending. candidates: names; none is zero and has no module.
+    It gives the numbers of a loop over edges and candidates with less work. The edges that leave a state share its ReLU
+    and the candidates without parameters (a pool and its batch norm). The batch norm at a branch's end multiplies by
+    the gate. With execution "grouped" the branches of one candidate on all edges that leave a state run at once, with
+    concatenated weights: fewer and larger calls, at the price of copies. With "edges" they run one by one. "auto" is
+    grouped on accelerators, and on the CPU where a state has at most 2^16 numbers.
 
-    The numbers of a loop over edges and candidates, with less work: the edges that leave a state share its ReLU and
-    the candidates without parameters (a pool and its batch norm); the batch norm at a branch's end multiplies by
-    the gate. Execution `grouped`: the branches of one candidate on all edges that leave a state run at once, their
-    weights concatenated, which is fewer and larger calls at the price of copies. `edges`: one by one. `auto`: grouped
-    on accelerators, and on the CPU where a state has at most 2^16 numbers.
+    Args:
+        edges: Grouped by target, targets ascending.
+        candidates: Names; none is zero and has no module.
+        operations: Operations by name.
+        channels: Channels of every state.
+        execution: `"auto"`, `"grouped"` or `"edges"`.
+
+    Raises:
+        InputError: If an operation cannot be built.
     """
 
     region = True  # compiled as one
@@ -76,9 +101,11 @@ class MixedCell(nn.Module):
             self.leaving.setdefault((edge.source, edge.stride), []).append(i)
 
     def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
-        """inputs: the cell's input states, (batch, channels, height, width) each; gates: a row an edge.
+        """Return the states of all nodes, inputs included.
 
-        Returns the states of all nodes, inputs included.
+        Args:
+            inputs: The cell's input states, (batch, channels, height, width) each.
+            gates: Gates with one row an edge.
         """
         states, sums = list(inputs), Sums()
         gate = self._by_channel(gates, inputs[0])
@@ -164,10 +191,19 @@ class MixedCell(nn.Module):
 
 
 class DiscreteCell(nn.Module):
-    """The kept operation of each edge that has one; drop path on each that is not an identity.
+    """A cell with the kept operation of each edge, and drop path on each operation that is not an identity.
 
-    names: for each edge its operation, none where the edge is absent. A node without edges is zero, and like the state
-    before it in shape.
+    A node without edges is zero and has the shape of the state before it.
+
+    Args:
+        edges: Grouped by target, targets ascending.
+        names: The operation of each edge; none where the edge is absent.
+        operations: Operations by name.
+        channels: Channels of every state.
+        affine: Whether batch norms have parameters and running statistics.
+
+    Raises:
+        InputError: If an operation cannot be built.
     """
 
     region = True
@@ -190,7 +226,11 @@ class DiscreteCell(nn.Module):
         self.drop_path = DropPath()
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """inputs: the cell's input states. Returns the states of all nodes, inputs included."""
+        """Return the states of all nodes, inputs included.
+
+        Args:
+            inputs: The cell's input states, (batch, channels, height, width) each.
+        """
         states = list(inputs)
         for target in range(len(inputs), self.last + 1):
             terms = [self._edge(i, edge, name, states) for i, edge, name in self.plan if edge.target == target]

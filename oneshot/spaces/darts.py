@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_boolean, check_integer, unknown
-from .base import NONE, SearchSpace, check_halves
+from .base import NONE, Images, ImageShape, SearchSpace, check_halves, images_of
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
@@ -34,7 +34,15 @@ STEM = 3  # the stem has this many times the channels of the first cell
 
 
 class CellPlan(NamedTuple):
-    """Channels of the outputs of the cell two before and one before, channels of this cell, and where it reduces."""
+    """The sizes of one cell.
+
+    Args:
+        before: Channels of the output of the cell two before.
+        last: Channels of the output of the cell before.
+        channels: Channels of this cell's nodes.
+        reduces: Whether this is a reduction cell.
+        after_reduction: Whether the cell before is one.
+    """
 
     before: int
     last: int
@@ -44,23 +52,33 @@ class CellPlan(NamedTuple):
 
 
 class DARTSCells(SearchSpace):
-    """Normal and reduction cells of `nodes` nodes; cells at 1/3 and 2/3 of the depth are reduction cells.
+    """The DARTS space: normal and reduction cells; the cells at 1/3 and 2/3 of the depth are reduction cells.
 
-    image_shape: (channels, height, width); height and width divisible by 4, for the two reductions.
-    classes: number of logits. cells: at least 3. channels: of the first cell, doubled by each reduction.
-    candidates: names from OPERATIONS or `operations`, and none, which means that the edge is absent.
-    operations: operations of the user's own, by name: (channels, stride, affine) -> module.
-    auxiliary: whether `network` has the published auxiliary head after the second reduction.
-    execution: how a supernet's cell is computed, auto, grouped or edges; the numbers are the same.
-    Raises InputError for anything out of range.
+    Args:
+        image_shape: A data set with `image_shape` and `classes`, or the shape (channels, height, width). Height and
+            width must be divisible by 4, for the two reductions.
+        classes: Number of logits; not given with a data set.
+        cells: Number of cells, at least 3; 8 in the paper's search and 20 in its retraining.
+        channels: Channels of the first cell, doubled by each reduction; 16 in the paper's search, 36 in its retraining.
+        nodes: Nodes of a cell; 4 in the paper.
+        candidates: Names from `OPERATIONS` or `operations`, and none, which means that the edge is absent.
+        operations: Operations of your own, by name: (channels, stride, affine) -> module.
+        auxiliary: Whether `network` has the published auxiliary head after the second reduction.
+        execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, arXiv:1806.09055, section 2.1.
     """
 
     name = "darts"
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        classes: int,
+        image_shape: ImageShape | Images,
+        classes: int | None = None,
         cells: int = 8,
         channels: int = 16,
         nodes: int = 4,
@@ -72,10 +90,10 @@ class DARTSCells(SearchSpace):
         check_integer("space.cells", cells, 3, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
-        check_integer("classes", classes, 2)
         check_boolean("space.auxiliary", auxiliary)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
+        image_shape, classes = images_of(image_shape, classes)
         check_halves(self.name, image_shape)
         self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = image_shape, classes
@@ -92,7 +110,7 @@ class DARTSCells(SearchSpace):
         self.settings = {"cells": cells, "channels": channels, "nodes": nodes, "candidates": self.candidates}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
-        """Exactly two edges of a node are not none."""
+        """Return the candidates of the next edge. Exactly two edges of a node are not none."""
         source, target = self._ends[len(prefix) % len(self._ends)]
         none = self.candidates.index(NONE)
         kept = sum(decision != none for decision in prefix[len(prefix) - source :])
@@ -103,9 +121,11 @@ class DARTSCells(SearchSpace):
         return others if left == KEPT - kept else tuple(range(len(self.candidates)))
 
     def supernet(self) -> "Supernet":
+        """Return a new supernet: forward(x, gates) -> logits (batch, classes)."""
         return Supernet(self)
 
     def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> "Network":
+        """Return the discrete network of an architecture; see `SearchSpace.network`."""
         if architecture.space != self.fingerprint:
             raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
         network = Network(self, architecture, affine=inherit is None)
@@ -115,10 +135,16 @@ class DARTSCells(SearchSpace):
         return network
 
     def discretize(self, scores: Tensor) -> Architecture:
-        """Of each node keep the two edges whose strongest operation other than none is most probable.
+        """Keep the two edges of each node that have the most probable operation other than none.
 
-        Probabilities are compared, not logits: an edge that gives much to none counts less. Ties go to the
-        earlier edge and candidate. Source: DARTS, section 2.4.
+        Probabilities are compared, not logits, so an edge that gives much to none counts less. Of equal ones the
+        earlier edge and the earlier candidate win. Source: DARTS, section 2.4.
+
+        Args:
+            scores: Probabilities (choices, candidates).
+
+        Raises:
+            InputError: If a score is not finite.
         """
         none = self.candidates.index(NONE)
         table = scores.detach().double().cpu().clone()
@@ -136,7 +162,7 @@ class DARTSCells(SearchSpace):
         return self.architecture(decisions)
 
     def notation(self, architecture: Architecture) -> str:
-        """The genotype as published: (operation, source) pairs, two a node."""
+        """Return the genotype as published: (operation, source) pairs, two a node."""
         parts = []
         for c, cell in enumerate(("normal", "reduce")):
             rows = architecture.decisions[c * len(self._ends) : (c + 1) * len(self._ends)]
@@ -146,6 +172,7 @@ class DARTSCells(SearchSpace):
         return f"Genotype({', '.join(parts)})"
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
+        """Yield every place of a candidate in the networks; see `SearchSpace.operations`."""
         height, width = self.image_shape[1:]
         for plan in self.plans():
             first = len(self.choices) // 2 if plan.reduces else 0
@@ -158,11 +185,15 @@ class DARTSCells(SearchSpace):
             height, width = (height // 2, width // 2) if plan.reduces else (height, width)
 
     def edges(self, reduces: bool) -> tuple[Edge, ...]:
-        """The edges of a cell. In a reduction cell those from the two inputs have stride 2."""
+        """Return the edges of a cell. In a reduction cell those from the two inputs have stride 2.
+
+        Args:
+            reduces: Whether it is a reduction cell.
+        """
         return tuple(Edge(s, t, 2 if reduces and s < 2 else 1) for t in range(2, self.nodes + 2) for s in range(t))
 
     def plans(self) -> list[CellPlan]:
-        """The cells from first to last."""
+        """Return the sizes of the cells, from first to last."""
         plans = []
         before, last, channels = STEM * self.channels, STEM * self.channels, self.channels
         reduced = False
@@ -209,7 +240,12 @@ class _Inputs(nn.Module):
 
 
 class SupernetCell(nn.Module):
-    """A cell with every candidate on every edge."""
+    """A cell of the supernet, with every candidate on every edge.
+
+    Args:
+        space: Gives edges and candidates.
+        plan: The sizes of the cell.
+    """
 
     def __init__(self, space: DARTSCells, plan: CellPlan) -> None:
         super().__init__()
@@ -220,12 +256,22 @@ class SupernetCell(nn.Module):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:
-        """s0, s1: outputs of the two cells before; gates: the rows of this kind of cell."""
+        """Return the concatenated nodes, (batch, nodes * channels, height, width).
+
+        Args:
+            s0: Output of the cell two before.
+            s1: Output of the cell before.
+            gates: The rows of this kind of cell.
+        """
         return torch.cat(self.graph(self.inputs(s0, s1), gates)[2:], dim=1)
 
 
 class Supernet(nn.Module):
-    """All architectures of the space in one set of weights. Cells of one kind share their gates."""
+    """All architectures of the space in one set of weights. Cells of one kind share their gates.
+
+    Args:
+        space: Gives the sizes.
+    """
 
     def __init__(self, space: DARTSCells) -> None:
         super().__init__()
@@ -236,7 +282,12 @@ class Supernet(nn.Module):
         self.edges = len(space.choices) // 2
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """x: images (batch, channels, height, width). Returns logits (batch, classes)."""
+        """Return logits (batch, classes).
+
+        Args:
+            x: Images (batch, channels, height, width).
+            gates: The gates of both kinds of cells, the normal cell first.
+        """
         normal, reduce = gates.rows(slice(self.edges)), gates.rows(slice(self.edges, None))
         s0 = s1 = self.stem(x)
         for cell in self.cells:
@@ -245,7 +296,14 @@ class Supernet(nn.Module):
 
 
 class NetworkCell(nn.Module):
-    """A cell with the kept edges only, and without the convolution of an input that no edge uses."""
+    """A cell of a network, with the kept edges only, and without the convolution of an input that no edge uses.
+
+    Args:
+        space: Gives edges and operations.
+        plan: The sizes of the cell.
+        names: The operation of each edge.
+        affine: Whether batch norms have parameters and running statistics.
+    """
 
     def __init__(self, space: DARTSCells, plan: CellPlan, names: list[str], affine: bool) -> None:
         super().__init__()
@@ -255,11 +313,18 @@ class NetworkCell(nn.Module):
         self.graph = DiscreteCell(edges, names, space.factories, plan.channels, affine)
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        """Return the concatenated nodes for the outputs of the cell two before and of the cell before."""
         return torch.cat(self.graph(self.inputs(s0, s1))[2:], dim=1)
 
 
 class AuxiliaryHead(nn.Module):
-    """The published second classifier on the features after the second reduction (8x8 on CIFAR-10)."""
+    """The published second classifier on the features after the second reduction (8x8 on CIFAR-10).
+
+    Args:
+        channels: Channels of the features.
+        size: Height and width of the features, in pixels.
+        classes: Number of logits.
+    """
 
     def __init__(self, channels: int, size: int, classes: int) -> None:
         super().__init__()
@@ -277,11 +342,18 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, classes) for features (batch, channels, height, width)."""
         return self.classifier(self.features(x).flatten(1))
 
 
 class Network(nn.Module):
-    """One architecture as a network of its own."""
+    """One architecture as a network of its own.
+
+    Args:
+        space: Gives the sizes.
+        architecture: What the cells are.
+        affine: Whether batch norms have parameters and running statistics.
+    """
 
     def __init__(self, space: DARTSCells, architecture: Architecture, affine: bool) -> None:
         super().__init__()
@@ -300,7 +372,11 @@ class Network(nn.Module):
             self.auxiliary = AuxiliaryHead(channels, min(space.image_shape[1:]) // 4, space.classes)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """x: images. Returns logits (batch, classes); in training with an auxiliary head, both heads' logits."""
+        """Return logits (batch, classes); in training mode with an auxiliary head, the logits of both heads.
+
+        Args:
+            x: Images (batch, channels, height, width).
+        """
         auxiliary = None
         s0 = s1 = self.stem(x)
         for i, cell in enumerate(self.cells):

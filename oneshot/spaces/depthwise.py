@@ -1,4 +1,4 @@
-"""Depthwise convolution: the same numbers as nn.Conv2d, through the kernels that are fast on the CPU.
+"""Depthwise convolution with the numbers of nn.Conv2d, through the kernels that are fast on the CPU.
 
 Measured with torch 2.13 (oneDNN) in channels-last format: the gradient of a kernel wider than 3 and both gradients of
 a dilated one run 6 to 40 times slower than those of a 3x3. So columns of a weight's gradient are taken three
@@ -15,21 +15,34 @@ COLUMNS = 3  # of a kernel's gradient, at once
 
 
 class Depthwise(nn.Conv2d):
-    """Depthwise convolution with an odd kernel, same padding and no bias; on the CPU without vmap and forward mode."""
+    """Depthwise convolution with same padding and no bias. On the CPU it has neither vmap nor forward mode.
+
+    Args:
+        channels: Channels of input and output.
+        kernel: Side of the kernel, odd, in pixels.
+        stride: 1 or 2.
+        dilation: 1 or 2.
+    """
 
     def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
         padding = dilation * (kernel - 1) // 2
         super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x (batch, channels, height, width)."""
         if torch.compiler.is_exporting():  # other runtimes have kernels of their own
             return super().forward(x)
         return self.several([self.weight], x)
 
     def several(self, weights: list[Tensor], x: Tensor) -> Tensor:
-        """Convolutions with the weights of several such modules: (batch, modules * channels, height, width).
+        """Convolve with the weights of several such modules at once.
 
-        x: (batch, channels, height, width), the input of all, or (batch, modules * channels, height, width).
+        Args:
+            weights: The weight of each module.
+            x: (batch, channels, height, width), the input of all, or (batch, modules * channels, height, width).
+
+        Returns:
+            (batch, modules * channels, height, width).
         """
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         stride, dilation = self.stride[0], self.dilation[0]

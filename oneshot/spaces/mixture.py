@@ -19,8 +19,18 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 class Branch:
     """A candidate on an edge, taken apart: maybe a ReLU, layers, maybe a batch norm that can carry the gate.
 
-    kind: equal for candidates of one structure, which may run at once. shared: a pool and the like, the same tensor
-    for all of one kind. Only an nn.Sequential is taken apart, and not one with hooks: they would be passed by.
+    Only an `nn.Sequential` is taken apart, and not one with hooks, which would be skipped.
+
+    Args:
+        module: The candidate.
+        children: Its parts when it was taken apart.
+        hooks: The hooks of all its modules, by kind.
+        hooked: Whether there was a hook when it was taken apart.
+        kind: Equal for candidates of one structure, which may run at once.
+        relu: Whether it begins with a ReLU that others can share.
+        layers: The layers between ReLU and batch norm.
+        norm: The batch norm at its end, without parameters; None if there is none.
+        shared: Whether it has no parameters (a pool), so that all of one kind give the same tensor.
     """
 
     module: nn.Module
@@ -35,6 +45,7 @@ class Branch:
 
     @staticmethod
     def of(module: nn.Module) -> "Branch":
+        """Take a candidate apart."""
         modules = list(module.modules())
         hooks = tuple(getattr(m, name) for m in modules for name in HOOKS)
         parts = tuple(module._modules.values())
@@ -54,7 +65,7 @@ class Branch:
         return replace(whole, kind=kind, relu=relu, layers=tuple(layers[relu:]), norm=norm)
 
     def current(self, module: nn.Module) -> "Branch":
-        """This branch, or a new one where the module is another, has other parts, or hooks came or went."""
+        """Return this branch, or a new one if the module is another, has other parts, or hooks came or went."""
         same = module is self.module and tuple(module._modules.values()) == self.children
         return self if same and any(self.hooks) == self.hooked else Branch.of(module)
 
@@ -73,7 +84,15 @@ def _writes(layer: nn.Module) -> bool:
 
 
 def outputs(branches: Sequence[Branch], x: Tensor) -> Tensor:
-    """The layers of branches of one kind, all on x: (batch, branches * channels, height, width)."""
+    """Compute the layers of branches of one kind, all on the same input.
+
+    Args:
+        branches: The branches.
+        x: (batch, channels, height, width).
+
+    Returns:
+        (batch, branches * channels, height, width).
+    """
     columns = list(zip(*(branch.layers for branch in branches), strict=True))
     known = 0  # layers that can run for all branches at once
     joint = True  # x is still the input of all
@@ -108,9 +127,13 @@ def _run(layers: Sequence[nn.Module], x: Tensor, copy: bool) -> Tensor:
 
 
 def normalized(y: Tensor, norm: nn.BatchNorm2d, gate: Tensor | None) -> Tensor:
-    """Batch norm by the batch's own statistics, times the gate of each channel.
+    """Return the batch norm by the batch's own statistics, times the gate of each channel.
 
-    gate: contiguous, because torch 2.13's channels-last backward on the CPU reads it without its strides.
+    Args:
+        y: (batch, channels, height, width).
+        norm: Gives epsilon.
+        gate: (channels,) or None. It must be contiguous, because torch 2.13's channels-last backward on the CPU reads
+            it without its strides.
     """
     assert gate is None or gate.is_contiguous()
     return functional.batch_norm(y, None, None, gate, None, True, 0.0, norm.eps)
@@ -130,9 +153,9 @@ def _plain_norm(module: nn.Module) -> bool:
 
 
 class Sums:
-    """The nodes' sums while they are taken, by the targets of the edges that ran together.
+    """The sums of the nodes while they grow, by the targets of the edges that ran together.
 
-    A single target's sum is taken in place, in the storage of its first term.
+    The sum of a single target is taken in place, in the storage of its first term.
     """
 
     def __init__(self) -> None:
@@ -140,7 +163,12 @@ class Sums:
         self.parts: dict[tuple[int, ...], tuple[Tensor, ...]] = {}
 
     def add(self, targets: tuple[int, ...], y: Tensor) -> None:
-        """y: (batch, targets * channels, height, width), of which nothing else is left."""
+        """Add a term.
+
+        Args:
+            targets: The nodes that it enters.
+            y: (batch, targets * channels, height, width). Nothing else may use it, as it is written to.
+        """
         before = self.sums.get(targets)
         if before is None:
             self.sums[targets] = y
@@ -149,7 +177,13 @@ class Sums:
             self.sums[targets] = before.add_(y) if in_place else before + y
 
     def add_product(self, targets: tuple[int, ...], y: Tensor, gate: Tensor) -> None:
-        """y: the channels of all targets, or the same ones for each; gate: for each target and channel."""
+        """Add the product of a term with its gate.
+
+        Args:
+            targets: The nodes that it enters.
+            y: (batch, targets * channels, height, width), or with the same channels for each target.
+            gate: (targets * channels,).
+        """
         gate = gate.to(y.dtype)
         if len(targets) > 1:
             by_target = y.permute(0, 2, 3, 1).unflatten(3, (-1, len(gate) // len(targets)))
@@ -161,7 +195,7 @@ class Sums:
             self.add(targets, y * gate.view(-1, 1, 1))
 
     def of(self, target: int) -> Tensor | None:
-        """The sum at a node, None where nothing was added. All terms of sums that it is part of have been added."""
+        """Return the sum at a node, or None if nothing was added. All terms of the node must have been added."""
         terms = []
         for targets, y in self.sums.items():
             if target in targets and targets not in self.parts:
@@ -173,7 +207,7 @@ class Sums:
 
 
 def total(terms: Sequence[Tensor]) -> Tensor:
-    """The sum of tensors."""
+    """Return the sum of tensors, of at least one."""
     result = terms[0]
     for term in terms[1:]:
         result = result + term

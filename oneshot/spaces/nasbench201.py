@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_integer, unknown
-from .base import NONE, SearchSpace, check_halves
+from .base import NONE, Images, ImageShape, SearchSpace, check_halves, images_of
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
 
@@ -21,12 +21,16 @@ STAGES = 3
 
 
 def convolution(kernel: int) -> Operation:
-    """ReLU, convolution, batch norm."""
+    """Return the operation of ReLU, convolution and batch norm.
+
+    Args:
+        kernel: Side of the kernel, in pixels.
+    """
     return lambda channels, stride, affine: relu_conv_norm(channels, channels, affine, kernel, stride)
 
 
 def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """As published, without a batch norm behind it, in a supernet too."""
+    """Return a 3x3 average pool. As published no batch norm follows it, in a supernet too."""
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 
@@ -40,12 +44,25 @@ CANDIDATES = (NONE, *OPERATIONS)
 
 
 class NASBench201(SearchSpace):
-    """Three stages of `cells` cells; a residual block between two stages halves the image and doubles the channels.
+    """The NAS-Bench-201 space: three stages of cells, with 6 edges a cell and 5 candidates an edge.
 
-    image_shape: (channels, height, width), height and width divisible by 4. classes: number of logits. cells: a stage,
-    5 in the paper. channels: of the first stage, 16 in the paper. execution: how a supernet's cell is
-    computed, auto, grouped or edges; the numbers are the same. The benchmark's accuracies are those of its own
-    training; networks here have the same layers. Raises InputError for anything out of range.
+    A residual block between two stages halves the image and doubles the channels. Networks have the layers of the
+    benchmark; the accuracies in its tables are those of its own training.
+
+    Args:
+        image_shape: A data set with `image_shape` and `classes`, or the shape (channels, height, width). Height and
+            width must be divisible by 4.
+        classes: Number of logits; not given with a data set.
+        cells: Cells of a stage; 5 in the paper.
+        channels: Channels of the first stage; 16 in the paper.
+        execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
+
+    Raises:
+        InputError: If a setting is out of range.
+
+    Reference:
+        Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search,
+        arXiv:2001.00326.
     """
 
     name = "nasbench201"
@@ -53,15 +70,15 @@ class NASBench201(SearchSpace):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        classes: int,
+        image_shape: ImageShape | Images,
+        classes: int | None = None,
         cells: int = 5,
         channels: int = 16,
         execution: str = "auto",
     ) -> None:
         check_integer("space.cells", cells, 1, 1000)
         check_integer("space.channels", channels, 1, 4096)
-        check_integer("classes", classes, 2)
+        image_shape, classes = images_of(image_shape, classes)
         check_halves(self.name, image_shape)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
@@ -70,14 +87,17 @@ class NASBench201(SearchSpace):
         self.settings = {"cells": cells, "channels": channels}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """Return all candidates: every combination is an architecture."""
         return tuple(range(len(CANDIDATES)))
 
     def supernet(self) -> nn.Module:
+        """Return a new supernet: forward(x, gates) -> logits (batch, classes)."""
         return Skeleton(
             self, lambda channels: MixedCell(EDGES, CANDIDATES, OPERATIONS, channels, self.execution), False
         )
 
     def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> nn.Module:
+        """Return the discrete network of an architecture; see `SearchSpace.network`."""
         if architecture.space != self.fingerprint:
             raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
         names = [CANDIDATES[k] for k in self.used(architecture).decisions]
@@ -89,13 +109,13 @@ class NASBench201(SearchSpace):
         return network
 
     def discretize(self, scores: Tensor) -> Architecture:
-        """The most probable candidate of each edge, `none` included; ties go to the earlier candidate."""
+        """Return the most probable candidate of each edge, `none` included. Of equal ones the earlier one wins."""
         if not bool(scores.isfinite().all()):
             raise InputError("scores are not finite: there is nothing to discretize")
         return self.architecture(scores.argmax(dim=1).tolist())
 
     def used(self, architecture: Architecture) -> Architecture:
-        """The same network: none also on the edges from which nothing leads to the output."""
+        """Return the same network with `none` also on the edges that do not lead to the output."""
         edges = list(zip(EDGES, architecture.decisions, strict=True))
         leads = {NODES - 1}
         for edge, k in reversed(edges):
@@ -105,7 +125,7 @@ class NASBench201(SearchSpace):
         return Architecture(architecture.space, kept)
 
     def notation(self, architecture: Architecture) -> str:
-        """As in the benchmark: |operation~source|...| for each node, joined by +."""
+        """Return the notation of the benchmark: |operation~source|...| for each node, joined by +."""
         names = [CANDIDATES[k] for k in architecture.decisions]
         nodes = []
         for target in range(1, NODES):
@@ -114,7 +134,11 @@ class NASBench201(SearchSpace):
         return "+".join(nodes)
 
     def from_notation(self, text: str) -> Architecture:
-        """The inverse of `notation`. Raises InputError for anything else."""
+        """Return the architecture of a text in the benchmark's notation.
+
+        Raises:
+            InputError: If the text is no such notation.
+        """
         found = [(name, int(source)) for name, source in re.findall(r"\|([a-z0-9_]{1,20})~([0-9])(?=\|)", text)]
         decisions = [CANDIDATES.index(name) for name, _ in found if name in CANDIDATES]
         if len(decisions) == len(EDGES):
@@ -127,6 +151,7 @@ class NASBench201(SearchSpace):
         )
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
+        """Yield every place of a candidate in the networks; see `SearchSpace.operations`."""
         _, height, width = self.image_shape
         for stage in range(STAGES):
             channels = self.channels << stage
@@ -139,9 +164,12 @@ class NASBench201(SearchSpace):
 
 
 class Skeleton(nn.Module):
-    """Stem, three stages of cells with residual blocks between them, batch norm, ReLU, mean, linear classifier.
+    """The network around the cells: stem, three stages with residual blocks between them, linear classifier.
 
-    cell: channels -> module with forward([x], *gates) -> states, the last of which is its output.
+    Args:
+        space: Gives the sizes.
+        cell: Makes a cell from its channels: forward([x], *gates) -> states, and the last state is its output.
+        affine: Whether batch norms have parameters and running statistics, as in a network and not in a supernet.
     """
 
     def __init__(self, space: NASBench201, cell: Callable[[int], nn.Module], affine: bool) -> None:
@@ -158,7 +186,12 @@ class Skeleton(nn.Module):
         self.classifier = nn.Linear(channels, space.classes)
 
     def forward(self, x: Tensor, *gates: Gates) -> Tensor:
-        """x: images (batch, channels, height, width); gates: of a supernet. Returns logits (batch, classes)."""
+        """Return logits (batch, classes).
+
+        Args:
+            x: Images (batch, channels, height, width).
+            gates: The gates, for a supernet alone.
+        """
         x = self.stem(x)
         for block in self.blocks:
             x = block(x) if isinstance(block, Reduction) else block([x], *gates)[-1]
@@ -166,7 +199,13 @@ class Skeleton(nn.Module):
 
 
 class Reduction(nn.Module):
-    """The residual block of the benchmark: two 3x3 convolutions, the first of stride 2, beside pool and 1x1."""
+    """The residual block of the benchmark: two 3x3 convolutions, the first of stride 2, beside a pool with a 1x1.
+
+    Args:
+        inputs: Channels that enter.
+        outputs: Channels that leave.
+        affine: As in `Skeleton`.
+    """
 
     def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
         super().__init__()
@@ -176,4 +215,5 @@ class Reduction(nn.Module):
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, outputs, height / 2, width / 2) for x (batch, inputs, height, width)."""
         return self.shortcut(x) + self.residual(x)

@@ -18,18 +18,37 @@ Operation = Callable[[int, int, bool], nn.Module]
 
 
 def batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
-    """Batch norm of a network (affine, running statistics) or of a supernet (neither)."""
+    """Return the batch norm of a network (affine, with running statistics) or of a supernet (neither).
+
+    Args:
+        channels: Channels of the input.
+        affine: Whether it is of a network.
+    """
     return nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
 
 
 def relu_conv_norm(inputs: int, outputs: int, affine: bool, kernel: int = 1, stride: int = 1) -> nn.Module:
-    """ReLU, convolution, batch norm."""
+    """Return ReLU, convolution and batch norm.
+
+    Args:
+        inputs: Channels that enter.
+        outputs: Channels that leave.
+        affine: As in `batch_norm`.
+        kernel: Side of the kernel, odd, in pixels.
+        stride: Of the convolution.
+    """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, batch_norm(outputs, affine))
 
 
 class FactorizedReduce(nn.Sequential):
-    """Halve height and width: two pointwise convolutions of stride 2, one of them shifted by one pixel."""
+    """Halve height and width by two pointwise convolutions of stride 2, one of them shifted by one pixel.
+
+    Args:
+        inputs: Channels that enter.
+        outputs: Channels that leave.
+        affine: As in `batch_norm`.
+    """
 
     def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
         super().__init__(nn.ReLU(), _Halves(inputs, outputs), batch_norm(outputs, affine))
@@ -41,12 +60,17 @@ class StridedPointwise(nn.Conv2d):
     With fewer than 8 input channels in channels-last, the weight gradient of oneDNN 3.12 (torch 2.13) writes past the
     end of a buffer on CPUs that have AVX2 and not AVX-512. There the pixels are picked first, which gives the same
     numbers.
+
+    Args:
+        inputs: Channels that enter.
+        outputs: Channels that leave.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1, stride=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, outputs, height / 2, width / 2), rounded up, for x (batch, inputs, height, width)."""
         if x.device.type == "cpu" and self.in_channels < 8:
             return functional.conv2d(x[:, :, ::2, ::2], self.weight)
         return super().forward(x)
@@ -63,10 +87,12 @@ class _Halves(nn.Module):
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    """Return a 3x3 max pool; in a supernet, batch norm follows."""
     return _pool(nn.MaxPool2d(3, stride, padding=1), channels, affine)
 
 
 def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    """Return a 3x3 average pool that leaves out the padding; in a supernet, batch norm follows."""
     return _pool(nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels, affine)
 
 
@@ -76,6 +102,7 @@ def _pool(pool: nn.Module, channels: int, affine: bool) -> nn.Module:
 
 
 def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
+    """Return the identity, or with stride 2 a `FactorizedReduce`."""
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
 
 
@@ -85,7 +112,11 @@ def _relu_depthwise_pointwise(channels: int, kernel: int, stride: int, dilation:
 
 
 def separable(kernel: int) -> Operation:
-    """Depthwise-separable convolution, applied twice; the second one has stride 1."""
+    """Return the operation of a depthwise-separable convolution, applied twice. The second one has stride 1.
+
+    Args:
+        kernel: Side of the kernel, in pixels.
+    """
 
     def build(channels: int, stride: int, affine: bool) -> nn.Module:
         first = _relu_depthwise_pointwise(channels, kernel, stride, 1, affine)
@@ -96,7 +127,11 @@ def separable(kernel: int) -> Operation:
 
 
 def dilated(kernel: int) -> Operation:
-    """Depthwise-separable convolution with dilation 2, applied once."""
+    """Return the operation of a depthwise-separable convolution with dilation 2, applied once.
+
+    Args:
+        kernel: Side of the kernel, in pixels.
+    """
 
     def build(channels: int, stride: int, affine: bool) -> nn.Module:
         return nn.Sequential(*_relu_depthwise_pointwise(channels, kernel, stride, 2, affine))
