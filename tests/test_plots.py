@@ -1,6 +1,10 @@
 """Figures show every value they are given, and nothing in a drawn cell covers anything else."""
 
+import math
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from itertools import combinations
 from xml.etree import ElementTree
@@ -12,10 +16,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from oneshot import plots
 from oneshot.architecture import Choice
+from oneshot.errors import InputError
+from oneshot.plots.figure import short
 from oneshot.spaces.darts import DARTSCells
 from oneshot.statistics import Band
 
@@ -131,12 +138,27 @@ def test_heat_maps_show_the_scores() -> None:
         (mark,) = axes.lines
         assert mark.get_ydata()[0] == scores[-1, i].argmax()
     assert panels[0].get_title() == "$c_{k-2}$ \N{RIGHTWARDS ARROW} 0"
-    assert {"normal cell", "reduce cell"} <= {text.get_text() for text in figure.texts}
+    assert {"normal cell", "reduction cell"} <= {text.get_text() for text in figure.texts}
     labelled = [i for i, axes in enumerate(panels) if any(t.get_text() for t in axes.get_yticklabels())]
     assert labelled == [0, 7, 14, 21]
     assert [t.get_text() for t in panels[7].get_yticklabels()] == list(choices[0].candidates)
     assert [t.get_text() for t in panels[7].get_xticklabels()] == ["5", "11", "16"]
     assert bar.get_ylabel() == "probability"
+
+
+def test_heat_maps_mark_what_was_chosen() -> None:
+    """The edges of the found cell, and not the most probable candidates of all edges."""
+    space = DARTSCells((3, 32, 32), 10, nodes=2)
+    found = space.sample(random.Random(0))
+    scores = np.random.default_rng(0).dirichlet(np.ones(8), size=(3, len(space.choices)))
+    figure = plots.heat_maps(scores.tolist(), space.choices, chosen=found.decisions)
+    *panels, _ = figure.axes
+    assert [axes.lines[0].get_ydata()[0] for axes in panels] == list(found.decisions)
+    absent = [space.choices[0].candidates[decision] == "none" for decision in found.decisions]
+    assert True in absent and False in absent
+    assert [axes.title.get_color() != "black" for axes in panels] == absent
+    assert [axes.lines[0].get_markerfacecolor() == "none" for axes in panels] == absent
+    assert any("in the found architecture; grey title: edge left out" in text.get_text() for text in figure.texts)
 
 
 def test_heat_map_panels_stay_apart() -> None:
@@ -165,15 +187,18 @@ def test_curves_hold_the_rows() -> None:
     ]
     figure = plots.curves(rows, title="search")
     panels = {axes.get_ylabel(): axes for axes in figure.axes}
-    assert list(panels) == ["loss", "accuracy", "entropy"]
+    assert list(panels) == ["loss", "accuracy, %", "normalized entropy"]
     lines = {(kind, line.get_label()): line for kind, axes in panels.items() for line in axes.lines}
-    assert lines["loss", "weight"].get_xydata().tolist() == [[10, 2.0], [20, 1.5], [30, 1.0]]
-    assert lines["loss", "valid"].get_xydata().tolist() == [[20, 1.7], [30, 1.2]]
-    assert lines["accuracy", "weight"].get_xydata().tolist() == [[10, 0.3]]
-    assert lines["accuracy", "valid"].get_xydata().tolist() == [[20, 0.4], [30, 0.6]]
-    assert lines["entropy", "entropy"].get_xydata().tolist() == [[20, 2.0], [30, 1.5]]
+    assert lines["loss", "training, weights"].get_xydata().tolist() == [[10, 2.0], [20, 1.5], [30, 1.0]]
+    assert lines["loss", "validation"].get_xydata().tolist() == [[20, 1.7], [30, 1.2]]
+    assert lines["accuracy, %", "training, weights"].get_xydata().tolist() == [[10, 0.3]]
+    assert lines["accuracy, %", "validation"].get_xydata().tolist() == [[20, 0.4], [30, 0.6]]
+    assert lines["normalized entropy", "entropy"].get_xydata().tolist() == [[20, 2.0], [30, 1.5]]
     assert len(lines) == 5
-    assert all(label.get_text().endswith("%") for label in panels["accuracy"].get_yticklabels())
+    FigureCanvasAgg(figure).draw()
+    shown = {label.get_position()[1]: label.get_text() for label in panels["accuracy, %"].get_yticklabels()}
+    assert shown and all(text == f"{100 * share:g}" for share, text in shown.items())
+    assert panels["normalized entropy"].get_xlabel() == "training steps"
 
 
 def test_legends_stand_beside_the_curves_and_nothing_is_cut_off() -> None:
@@ -194,7 +219,7 @@ def test_one_test_accuracy_is_a_dashed_line() -> None:
     (axes,) = figure.axes
     (line,) = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert line.get_ydata() == [0.7432, 0.7432]
-    assert "test 74.32%" in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "test 74.32 %" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 @pytest.mark.parametrize("rows", [[], [{"epoch": 1, "step": 10}]])
@@ -202,16 +227,33 @@ def test_no_metrics(rows: list[dict[str, float]]) -> None:
     assert [text.get_text() for text in plots.curves(rows).texts] == ["no metrics"]
 
 
-def test_save_writes_both_files_and_the_same_bytes_twice(tmp_path) -> None:
+def test_save_writes_three_files_and_the_same_bytes_twice(tmp_path) -> None:
     graphs = darts_graphs(0)
     written = [plots.save(plots.cells(graphs), tmp_path / name) for name in ("cells.v1", "cells.v2")]
-    assert [path.name for path in written[0]] == ["cells.v1.png", "cells.v1.svg"]
+    assert [path.name for path in written[0]] == ["cells.v1.png", "cells.v1.svg", "cells.v1.pdf"]
     assert sorted(tmp_path.iterdir()) == sorted(written[0] + written[1])
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
-    assert written[0][0].read_bytes().startswith(b"\x89PNG")
-    svg = written[0][1].read_text()
-    assert ">dil_conv_3x3</text>" in svg and "<dc:date>" not in svg
+    png, svg, pdf = (path.read_bytes() for path in written[0])
+    assert png.startswith(b"\x89PNG") and pdf.startswith(b"%PDF-")
+    assert b">dil_conv_3x3</text>" in svg and b"<dc:date>" not in svg
+    assert b"Date" not in pdf and b"/FontFile2" in pdf  # letters stay letters
+
+
+def test_another_process_writes_the_same_bytes(tmp_path) -> None:
+    """Whatever order its sets have: hashes of texts differ between processes."""
+    code = (
+        "import pathlib; from oneshot import plots\n"
+        "rows = [{'step': 1, 'weight_loss': 2.0, 'valid_accuracy': 0.5}, {'step': 2, 'weight_loss': 1.0}]\n"
+        "plots.save(plots.curves(rows), pathlib.Path(folder, 'curves'))"
+    )
+    (tmp_path / "other").mkdir()
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    other = f"folder = {str(tmp_path / 'other')!r}\n{code}"
+    subprocess.run([sys.executable, "-c", other], check=True, env=environment, timeout=240)
+    exec(code, {"folder": tmp_path})
+    for kind in ("png", "svg", "pdf"):
+        assert (tmp_path / f"curves.{kind}").read_bytes() == (tmp_path / "other" / f"curves.{kind}").read_bytes()
 
 
 def test_save_leaves_no_half_file(tmp_path) -> None:
@@ -219,7 +261,7 @@ def test_save_leaves_no_half_file(tmp_path) -> None:
     first = plots.save(figure, tmp_path / "curves")
     before = [path.read_bytes() for path in first]
     assert [path.read_bytes() for path in plots.save(figure, tmp_path / "curves")] == before
-    assert sorted(tmp_path.iterdir()) == first
+    assert sorted(tmp_path.iterdir()) == sorted(first)
 
 
 def test_comparison_draws_every_value_and_leaves_what_was_not_measured_empty():
@@ -237,6 +279,115 @@ def test_comparison_draws_every_value_and_leaves_what_was_not_measured_empty():
     assert dots == [[(98.0, 99.0, 97.0), (97.5,)], [(10.0, 12.0, 11.0)]]
     means = [line.get_xdata()[0] for line in accuracy.lines if line.get_marker() == "|" and len(line.get_xdata()) == 1]
     assert 98.0 in means
+
+
+def test_intervals_end_where_the_quantity_does() -> None:
+    """Two seeds near 100 % have an interval of more than that."""
+    figure = plots.comparison({"test accuracy, %": {"a": [99.0, 99.9]}, "search, s": {"a": [1.0, 90.0]}})
+    for axes, least, most in zip(figure.axes, (0, 0), (100, math.inf), strict=True):
+        ends = [x for line in axes.collections[0].get_segments() for x, _ in line]
+        assert least <= min(ends) and max(ends) <= most
+    assert figure.axes[0].get_xlim()[1] < 101
+
+
+def test_numbers_on_axes() -> None:
+    assert [short(x) for x in (0, 0.25, 1500, 180_000, 1_250_000, 3e9)] == ["0", "0.25", "1,500", "180k", "1.25M", "3G"]
+    figure = plots.comparison({"parameters": {"a": [180_000.0, 120_000.0]}})
+    FigureCanvasAgg(figure).draw()
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "200k" in shown and all(text == "0" or text.endswith("k") for text in shown)
+    figure = plots.front([(50.0, 1e6), (60.0, 3e6)], [0, 1], ("validation accuracy, %", "cost, parameters"))
+    FigureCanvasAgg(figure).draw()
+    assert "1.5M" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("cost, parameters", "validation accuracy, %")
+
+
+def regrets(count: int) -> dict[str, list[list[float]]]:
+    rng = np.random.default_rng(0)
+    return {f"strategy_{n}": np.minimum.accumulate(rng.exponential(5, (3, 40)), 1).tolist() for n in range(count)}
+
+
+@pytest.mark.parametrize("width", ["screen", "paper"])
+@pytest.mark.parametrize("count", [4, 13])
+def test_many_lines_have_names_and_no_bands(width: str, count: int) -> None:
+    with plots.width(width):
+        figure = plots.anytime(regrets(count), "validation regret, percentage points", logarithmic=True)
+    (axes,) = figure.axes
+    assert len(axes.collections) == (count if count <= 5 else 0) and figure.legends == [] and axes.get_legend() is None
+    assert sorted(text.get_text() for text in axes.texts) == sorted(regrets(count))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in combinations([box.padded(-1) for box in boxes], 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 for box in boxes)
+    shown = [label.get_text() for label in axes.get_yticklabels() if label.get_text()]
+    assert len(shown) >= 3 and not any("$" in text for text in shown)
+
+
+def test_a_band_ends_where_the_quantity_does() -> None:
+    figure = plots.anytime({"a": [[99.0, 99.9], [90.0, 99.8]], "b": [[1.0, 2.0]]}, "accuracy, %")
+    (band,) = figure.axes[0].collections
+    assert band.get_paths()[0].vertices[:, 1].max() <= 100
+    wide = Band([1, 2], [99.0, 99.5], [5.0, 200.0])
+    figure = plots.bands({"updates": {"a": wide}}, ["a"], "accuracy, %", largest=100.0)
+    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() >= 0 and heights.max() <= 100
+
+
+def every_figure() -> dict[str, Figure]:
+    space = DARTSCells((3, 32, 32), 10, nodes=4)
+    found = space.sample(random.Random(0))
+    scores = [[[1 / 8] * 8] * 28] * 2
+    band, values = (
+        Band([1, 2], [1.0, 2.0], [0.1, 0.1]),
+        {"search, s": {"darts": [1.0, 2.0]}, "parameters": {"darts": [5.0]}},
+    )
+    rows = [{"step": 1, "weight_loss": 1.0, "valid_accuracy": 0.5, "entropy": 1.0}, {"step": 2, "test_accuracy": 0.5}]
+    points = [(50.0, 1e5), (60.0, 2e5)]
+    return {
+        "cells": plots.cells(space.graphs(found)),
+        "heat_maps": plots.heat_maps(scores, space.choices, chosen=found.decisions),
+        "curves": plots.curves(rows, title="a search"),
+        "comparison": plots.comparison(values),
+        "bars": plots.bars({"a long name of a measurement": 1.0, "b": 2.0}, "reference / ours"),
+        "anytime": plots.anytime(regrets(3), "regret, percentage points", logarithmic=True),
+        "ranking": plots.ranking(points, ("by table, %", "by supernet, %"), "tau 0.5"),
+        "front": plots.front(points, [0, 1], ("accuracy, %", "cost, parameters")),
+        "confusion": plots.confusion(np.eye(10, dtype=int).tolist(), [f"class {c}" for c in range(10)]),
+        "bands": plots.bands({"updates": {"a": band}, "search time, s": {"a": band}}, ["a"], "entropy"),
+        "fronts": plots.fronts({"a": points}, points, ["a"], ("accuracy, %", "cost, parameters")),
+        "spent": plots.spent(values, ["darts"]),
+        "message": plots.cells({}),
+    }
+
+
+def test_every_figure_fits_a_papers_column() -> None:
+    with plots.width("paper"):
+        figures = every_figure()
+    assert {name for name in plots.__all__ if name not in ("save", "vector", "width")} < set(figures)
+    for name, figure in figures.items():
+        assert figure.get_figwidth() == pytest.approx(3.4), name
+        assert figure.get_figheight() < 9.5, name
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        drawn = [text for text in texts if text.get_window_extent(canvas.get_renderer()).width > 0]
+        assert min(text.get_size() for text in drawn) >= 5, name
+        for axes in figure.axes:
+            box = axes.get_tightbbox(canvas.get_renderer())
+            assert figure.bbox.x0 <= box.x0 + 1 and box.x1 <= figure.bbox.x1 + 1, name
+    assert every_figure()["curves"].get_figwidth() > 5
+    with pytest.raises(InputError, match="unknown width 'wide'"), plots.width("wide"):
+        pass
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_overlaps_in_cells_on_paper(seed: int) -> None:
+    graphs = darts_graphs(seed)
+    with plots.width("paper"):
+        check_cells(plots.cells(graphs), graphs)
+        dense = {"cell": dense_graph([random.Random(seed).choice(NB201) for _ in range(6)])}
+        check_cells(plots.cells(dense), dense)
 
 
 def test_confusion_shows_every_count_and_class():

@@ -1,9 +1,9 @@
-"""Figures as pure functions of data."""
+"""Figures as pure functions of data; `save` writes one, `width` makes it fit a paper's column."""
 
 from .cells import cells
 from .comparison import anytime, bars, comparison, front, ranking
 from .confusion import confusion
-from .figure import save, vector
+from .figure import save, vector, width
 from .groups import bands, fronts, spent
 from .progress import curves, heat_maps
 
@@ -22,4 +22,5 @@ __all__ = [
     "save",
     "spent",
     "vector",
+    "width",
 ]

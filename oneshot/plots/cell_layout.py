@@ -25,7 +25,8 @@ Link = tuple[Stop, Stop]
 class Layout(NamedTuple):
     """A drawn cell in inches: the stops of each edge, its label's stop, and where stops and columns are.
 
-    size: (width, height) of a stop's box. columns: (left, right) of each column.
+    All pairs are (along, across) the direction of the edges. size: of a stop's box. columns: where each starts and ends
+    along that direction. down: whether the edges run from top to bottom, in place of left to right.
     """
 
     routes: dict[Edge, list[Stop]]
@@ -33,9 +34,23 @@ class Layout(NamedTuple):
     place: dict[Stop, tuple[float, float]]
     size: dict[Stop, tuple[float, float]]
     columns: list[tuple[float, float]]
+    down: bool = False
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Width and height of the cell's panel in inches, margins included."""
+        across = max(at + self.size[stop][1] / 2 for stop, (_, at) in self.place.items()) + 2 * MARGIN
+        along = self.columns[-1][1] + MARGIN
+        return (across, along) if self.down else (along, across)
+
+    def point(self, along: float, across: float) -> tuple[float, float]:
+        """x and y in the panel, from its lower left corner."""
+        if self.down:
+            return self.extent[0] - MARGIN - across, self.extent[1] - along
+        return along, across + MARGIN
 
 
-def cell_layout(graph: nx.DiGraph) -> Layout:
+def cell_layout(graph: nx.DiGraph, down: bool = False) -> Layout:
     """Layers by longest path, few crossings, then places: the method of Sugiyama et al. (1981)."""
     routes, labels = _routes(graph)
     links = [link for route in routes.values() for link in pairwise(route)]
@@ -45,26 +60,30 @@ def cell_layout(graph: nx.DiGraph) -> Layout:
         source, target, _ = stop
         if source == target:
             lines = max(graph.in_degree(source), graph.out_degree(source))
-            size[stop] = (max(0.36, text_width(shown(source), FONT + 2) + 0.18), max(0.36, LINE * (lines + 1)))
+            width = max(0.36, text_width(shown(source), FONT + 2) + 0.18)
+            side = max(width if down else 0.36, LINE * (lines + 1))
+            size[stop] = (0.36 if down else width, side)
         elif labels.get((source, target)) == stop:
-            size[stop] = (text_width(graph.edges[source, target]["operation"], FONT) + 0.16, 0.32)
+            label = text_width(graph.edges[source, target]["operation"], FONT) + 0.16
+            size[stop] = (0.24, label + 0.06) if down else (label, 0.32)
         else:
             size[stop] = (0.0, 0.18)
     height = _heights(columns, links, size)
     spans, right = [], MARGIN - ARROW
     for c, column in enumerate(columns):
         steepest = max((abs(height[a] - height[b]) for a, b in links if b[2] == c), default=0.0)
-        left = right + (min(max(0.25, 0.4 * steepest), 0.8) if c else 0.0)
+        bend = min(max(0.2, 0.15 * steepest), 0.35) if down else min(max(0.25, 0.4 * steepest), 0.8)
+        left = right + (bend if c else 0.0)
         right = left + max(size[stop][0] for stop in column) + (2 * ARROW if c % 2 == 0 else 0)
         spans.append((left, right))
     place = {stop: (sum(spans[stop[2]]) / 2, y) for stop, y in height.items()}
-    return Layout(routes, labels, place, size, spans)
+    return Layout(routes, labels, place, size, spans, down)
 
 
 def _routes(graph: nx.DiGraph) -> tuple[dict[Edge, list[Stop]], dict[Edge, Stop]]:
     """The stops of every edge (and of every node alone, as an edge to itself), and those that take its label.
 
-    Nodes stand in even columns, labels in odd ones. Edges with the fewest odd columns take theirs first.
+    Nodes are in even columns, labels in odd ones. Edges with the fewest odd columns take theirs first.
     """
     rank: dict[str, int] = {}
     for node in nx.topological_sort(graph):
@@ -122,7 +141,7 @@ def _heights(columns: Sequence[Sequence[Stop]], links: Sequence[Link], size: Map
             gaps = [(size[a][1] + size[b][1]) / 2 + 0.06 for a, b in pairwise(column)]
             offset = np.cumsum([0.0, *gaps])
             wanted = [fmean([y[b] for b in beside[a] or [a]], weights[a]) for a in column]
-            y |= dict(zip(column, _rising(np.array(wanted) - offset) + offset, strict=True))
+            y |= dict(zip(column, rising(np.array(wanted) - offset) + offset, strict=True))
     low = min(y[stop] - size[stop][1] / 2 for stop in y)
     return {stop: float(value - low) for stop, value in y.items()}
 
@@ -135,7 +154,7 @@ def _beside(links: Sequence[Link]) -> dict[Stop, list[Stop]]:
     return beside
 
 
-def _rising(values: np.ndarray) -> list[float]:
+def rising(values: np.ndarray) -> list[float]:
     """The nearest non-decreasing sequence in least squares (pool adjacent violators)."""
     pools: list[tuple[float, int]] = []
     for value in values:
@@ -145,12 +164,6 @@ def _rising(values: np.ndarray) -> list[float]:
             mean, count = (mean * count + last * number) / (count + number), count + number
         pools.append((mean, count))
     return [mean for mean, count in pools for _ in range(count)]
-
-
-def extent(layout: Layout) -> tuple[float, float]:
-    """Width and height of a cell's panel in inches, margins included."""
-    top = max(y + layout.size[stop][1] / 2 for stop, (_, y) in layout.place.items())
-    return layout.columns[-1][1] + MARGIN, top + 2 * MARGIN
 
 
 def shown(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
+from typing import Any
 
 import networkx as nx
 from matplotlib.axes import Axes
@@ -10,65 +11,79 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 from matplotlib.patheffects import withStroke
 
-from .cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, extent, shown, text_width
-from .figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, heading, says
+from .cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, shown, text_width
+from .figure import BLUE, GREEN, GREY, ORANGE, PURPLE, heading, message, page
 
+HEADING = 0.32  # inches
 KINDS = {"conv": BLUE, "pool": ORANGE, "skip": GREEN, "identity": GREEN}  # others are purple
 
 
 def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
-    """The found cells, one panel a cell, drawn from left to right.
+    """Draw the found cells, one panel a cell: from left to right on a screen, from top to bottom on paper.
 
-    graphs: acyclic, by cell name; edges carry `operation`, "" for a concatenation (`SearchSpace.graphs`).
-    Every edge's label has a place of its own in a column between nodes, and lines run level through columns
-    and cross between them only, so that nothing covers a label or a node.
+    Every edge's label has a place of its own in a column between nodes. Lines run level through columns and cross
+    between them only, so that nothing covers a label or a node.
+
+    Args:
+        graphs: Acyclic graphs by cell name, as `SearchSpace.graphs` gives them. Edges carry `operation`, which is ""
+            for a concatenation.
+        title: Above the cells.
+
+    Returns:
+        The figure. Its letters have 9 points on a screen and at most 7 on paper.
     """
-    layouts = {name: cell_layout(graph) for name, graph in graphs.items() if len(graph)}
+    width = page().width
+    layouts = {name: cell_layout(graph, down=width is not None) for name, graph in graphs.items() if len(graph)}
     if not layouts:
-        return says("no cells")
-    sizes = {name: extent(layout) for name, layout in layouts.items()}
+        return message("no cells")
+    sizes = {name: layout.extent for name, layout in layouts.items()}
     top = HEADING if title else 0.0
     headings = [1.3 * text_width(text, FONT + 3) + 2 * MARGIN for text in (title, *map(heading, layouts)) if text]
-    width = max([w for w, _ in sizes.values()] + headings)
-    height = top + sum(h + HEADING for _, h in sizes.values())
-    figure = Figure(figsize=(width, height))
+    wide = max([w for w, _ in sizes.values()] + headings)
+    scale = 1.0 if width is None else min(page().font / FONT, width / wide)
+    wide = wide if width is None else width / scale
+    tall = top + sum(h + HEADING for _, h in sizes.values())
+    figure = Figure(figsize=(wide * scale, tall * scale))
+    look: Any = {"weight": "bold", "va": "center"}
     if title:
-        figure.text(MARGIN / width, 1 - HEADING / 2 / height, title, size=FONT + 3, weight="bold", va="center")
-    bottom = height - top
+        figure.text(MARGIN / wide, 1 - HEADING / 2 / tall, title.replace("$", r"\$"), size=(FONT + 3) * scale, **look)
+    bottom = tall - top
     for name, layout in layouts.items():
         w, h = sizes[name]
         bottom -= h + HEADING
-        axes = figure.add_axes((0, bottom / height, w / width, h / height), xlim=(0, w), ylim=(0, h))
+        left = 0.0 if width is None else (wide - w) / 2
+        axes = figure.add_axes((left / wide, bottom / tall, w / wide, h / tall), xlim=(0, w), ylim=(0, h))
         axes.set_axis_off()
-        axes.text(MARGIN, h + HEADING / 2, heading(name), size=FONT + 2, weight="bold", va="center")
-        _draw_cell(axes, graphs[name], layout)
+        axes.text(MARGIN - left, h + HEADING / 2, heading(name), size=(FONT + 2) * scale, **look)
+        _draw_cell(axes, graphs[name], layout, scale)
     return figure
 
 
-def _draw_cell(axes: Axes, graph: nx.DiGraph, layout: Layout) -> None:
-    """axes: in inches from the lower left corner."""
+def _draw_cell(axes: Axes, graph: nx.DiGraph, layout: Layout, scale: float) -> None:
+    """axes: in inches from the lower left corner, before they are scaled."""
     ends = _ends(layout)
     for (s, t), route in layout.routes.items():
-        x, y = layout.place[route[0]]
         if s == t:
-            fill = _fill(graph, s)
-            _draw_node(axes, s, (x, y + MARGIN), layout.size[route[0]], fill)
+            along, across = layout.size[route[0]]
+            size = (across, along) if layout.down else (along, across)
+            _draw_node(axes, s, layout.point(*layout.place[route[0]]), size, _fill(graph, s), scale)
             continue
         operation = graph.edges[s, t]["operation"]
         colour = _colour(operation)
         path = _curve(layout, route, *ends[s, t])
         width, head, level = (1.5, 9, 2) if operation else (0.8, 6, 1)
-        arrow = FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=head, zorder=level)
-        arrow.set(color=colour, linewidth=width, path_effects=[withStroke(linewidth=4, foreground="white")])
+        arrow = FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=head * scale, zorder=level)
+        halo = withStroke(linewidth=4 * scale, foreground="white")
+        arrow.set(color=colour, linewidth=width * scale, path_effects=[halo])
         axes.add_patch(arrow)
         if operation:
-            x, y = layout.place[layout.labels[s, t]]
-            box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
+            x, y = layout.point(*layout.place[layout.labels[s, t]])
+            box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 0.8 * scale}
             axes.text(
                 x,
-                y + MARGIN,
+                y,
                 operation,
-                size=FONT,
+                size=FONT * scale,
                 color=colour,
                 bbox=box,
                 ha="center",
@@ -79,7 +94,7 @@ def _draw_cell(axes: Axes, graph: nx.DiGraph, layout: Layout) -> None:
 
 
 def _ends(layout: Layout) -> dict[Edge, tuple[float, float]]:
-    """Where, above the middle of its source and target, each edge leaves and arrives, in the lines' order."""
+    """How far from the middle of its source and of its target each edge leaves and arrives, in the lines' order."""
     shift: dict[Edge, list[float]] = {edge: [0.0, 0.0] for edge in layout.routes}
     for end, neighbour in ((0, 1), (1, -2)):
         edges = sorted((e for e in layout.routes if e[0] != e[1]), key=lambda e: e[end])
@@ -94,33 +109,35 @@ def _curve(layout: Layout, route: Sequence[Stop], leaves: float, arrives: float)
     """Level through the columns, an S between them."""
     points = []
     for i, stop in enumerate(route):
-        x, y = layout.place[stop]
+        x, y = layout.place[stop]  # along, across
         left, right = layout.columns[stop[2]]
         if i == 0:
             left, y = x + layout.size[stop][0] / 2, y + leaves
         elif i == len(route) - 1:
             right, y = x - layout.size[stop][0] / 2, y + arrives
-        points += [(left, y + MARGIN), (right, y + MARGIN)]
+        points += [(left, y), (right, y)]
     vertices, codes = [points[0]], [Curve.MOVETO]
     for (a, b), (x, y) in pairwise(points):
         vertices += [((a + x) / 2, b), ((a + x) / 2, y), (x, y)]
         codes += [Curve.CURVE4] * 3
-    return Curve(vertices, codes)
+    return Curve([layout.point(*vertex) for vertex in vertices], codes)
 
 
 def _fill(graph: nx.DiGraph, node: str) -> str:
-    """Inputs are yellow, nodes grey; a numbered node that no edge enters is no input but empty: white."""
+    """Inputs are yellow, nodes grey. A numbered node that no edge enters is empty: white."""
     if graph.in_degree(node):
         return "#E6E6E6"
     return "white" if node.isdigit() and node != next(iter(graph)) else "#FFF2CC"
 
 
-def _draw_node(axes: Axes, name: str, at: tuple[float, float], size: tuple[float, float], fill: str) -> None:
+def _draw_node(
+    axes: Axes, name: str, at: tuple[float, float], size: tuple[float, float], fill: str, scale: float
+) -> None:
     corner = (at[0] - size[0] / 2, at[1] - size[1] / 2)
-    box = FancyBboxPatch(corner, *size, "round,pad=0,rounding_size=0.08", facecolor=fill, linewidth=0.9, zorder=3)
-    box.set(edgecolor="black", linestyle="--" if fill == "white" else "-")
+    box = FancyBboxPatch(corner, *size, "round,pad=0,rounding_size=0.08", facecolor=fill, zorder=3)
+    box.set(edgecolor="black", linestyle="--" if fill == "white" else "-", linewidth=0.9 * scale)
     axes.add_patch(box)
-    axes.text(*at, shown(name), size=FONT + 2, ha="center", va="center_baseline", zorder=4)
+    axes.text(*at, shown(name), size=(FONT + 2) * scale, ha="center", va="center_baseline", zorder=4)
 
 
 def _colour(operation: str) -> str:

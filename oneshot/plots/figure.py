@@ -1,49 +1,197 @@
-"""What all figures share: colours, sizes, and how they are saved.
+"""What all figures share: their width, colours, numbers on axes, and how they are saved.
 
 Figures are made without pyplot: nothing global changes and no display is needed.
 """
 
 import io
+import math
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from .cell_layout import FONT
+from ..errors import unknown
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#007A5A", "#AA4499", "#999999"
-SMALL = 7.0  # points
-HEADING = 0.32  # inches
+PALE = "#E6E6E6"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#8C564B")
+LINES = ("-", "--", ":")
+MOST_BANDS = 5  # lines of one panel that have their intervals drawn: more of them hide each other
 
 
-def says(text: str) -> Figure:
+class Page(NamedTuple):
+    """The sizes of a figure. width: in inches, None where the content decides; the others in points."""
+
+    width: float | None
+    font: float
+    small: float
+    line: float
+    longest: int  # characters of a label
+
+
+PAGES = {"screen": Page(None, 9.0, 7.0, 1.5, 48), "paper": Page(3.4, 7.0, 6.0, 1.0, 32)}
+_page: ContextVar[Page] = ContextVar("page", default=PAGES["screen"])
+
+
+@contextmanager
+def width(name: str) -> Iterator[None]:
+    """Make all figures inside the `with` block for a screen or for a paper.
+
+    `with plots.width("paper"): figure = plots.curves(rows)` gives a figure for one column of a paper: 3.4 inches wide,
+    letters of 7 points (6 for details). What is side by side on a screen is then one below the other.
+    Without this block a figure is made for the screen.
+
+    Args:
+        name: `screen` or `paper`.
+
+    Raises:
+        InputError: For another name.
+    """
+    if name not in PAGES:
+        raise unknown("width", name, tuple(PAGES))
+    token = _page.set(PAGES[name])
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def page() -> Page:
+    """The sizes that figures have here."""
+    return _page.get()
+
+
+def message(text: str) -> Figure:
     """A figure that holds nothing but a message."""
-    figure = Figure(figsize=(4, 1.5))
-    figure.text(0.5, 0.5, text, ha="center", va="center", size=FONT + 3, color=GREY)
+    figure = Figure(figsize=(page().width or 4, 1.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center", size=page().font + 3, color=GREY)
     return figure
 
 
 def heading(cell: str) -> str:
     """What a cell is called above its picture."""
-    return cell if cell in ("", "cell") else f"{cell} cell"
+    return cell if cell in ("", "cell") else f"{'reduction' if cell == 'reduce' else cell} cell"
+
+
+def plain(name: str, longest: int | None = None) -> str:
+    """A label without mathematics, not too long: its middle is left out."""
+    longest = longest or page().longest
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    head = longest // 3
+    short = shown if len(shown) <= longest else f"{shown[:head]}...{shown[head + 3 - longest :]}"
+    return short.replace("$", r"\$")
+
+
+def panels(count: int, size: tuple[float, float], more: tuple[float, float] = (0.0, 0.0)) -> tuple[Figure, list[Axes]]:
+    """A figure with panels: side by side on a screen, one below the other on paper.
+
+    size: of a panel on a screen, in inches; on paper its height is three quarters of that. more: what is added once.
+    """
+    (wide, tall), width = size, page().width
+    if width is None:
+        figure = Figure(figsize=(wide * count + more[0], tall + more[1]), layout="constrained")
+        return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+    figure = Figure(figsize=(width, 0.75 * (tall * count + more[1])), layout="constrained")
+    return figure, list(figure.subplots(count, 1, sharey=True, squeeze=False)[:, 0])
+
+
+def style_axes(axes: Axes, x: str, y: str = "", grid: Any = "both") -> None:
+    """Labels, letters of the page's size, pale lines, and no frame at the top and at the right."""
+    axes.set_xlabel(x, size=page().font)
+    axes.set_ylabel(y, size=page().font)
+    axes.tick_params(labelsize=page().font - 1)
+    axes.grid(axis=grid, color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def short(value: float) -> str:
+    """A number for an axis: 0.5, 1,500, 180k, 1.25M, 3G."""
+    for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:.6g}{letter}"
+    return f"{value:,.6g}"
+
+
+def number_axis(axis: Axis, most: int = 5, whole: bool = False) -> None:
+    """At most so many ticks, as `short` writes them. whole: at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(most, integer=whole, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def logarithmic_axis(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic y axis from low to high, both above 0, with plain numbers at 1, 2, 5, 10 and so on."""
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    subs = (1.0, 2.0, 5.0) if high / low > 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs if high / low < 1e4 else (1.0,)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def possible(quantity: str) -> tuple[float, float]:
+    """What a quantity can be, from its unit: 0 to 100 for %, else no less than 0 where it is an amount.
+
+    quantity: its name, a comma and its unit, as in `test accuracy, %`; a name alone is a count (`parameters`).
+    """
+    name, _, unit = quantity.rpartition(", ")
+    if unit == "%":
+        return 0.0, 100.0
+    amounts = ("s", "seconds", "ms", "MiB", "MB", "percentage points", "parameters", "multiply-accumulates")
+    return (0.0 if unit in amounts else -math.inf), math.inf
 
 
 def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
-    """Write .png and .svg beside each other, each whole or not at all; the same figure gives the same bytes."""
+    """Write a figure as PNG, SVG and PDF beside each other.
+
+    Each file appears whole or not at all. No date is written: the same figure gives the same bytes. SVG and PDF keep
+    letters as text, which a paper's typesetting can search and copy.
+
+    Args:
+        figure: What to write. `plots.width` says how wide it is, where it is made.
+        path_without_suffix: `found/cells` gives `cells.png`, `cells.svg` and `cells.pdf` in the folder `found`.
+
+    Returns:
+        The three paths, PNG first.
+
+    Raises:
+        OSError: Where the folder does not exist or cannot be written.
+    """
+    kinds: Sequence[tuple[str, dict[str, Any]]] = (
+        ("png", {"Software": None}),
+        ("svg", {"Date": None}),
+        ("pdf", {"CreationDate": None}),
+    )
     written = []
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "oneshot"}):
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+    dpi = 150 if figure.get_figwidth() > 4 else 300  # of the PNG: a narrow figure is one for a paper
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "oneshot", "pdf.fonttype": 42}):
+        for kind, metadata in kinds:
             path = path_without_suffix.with_name(f"{path_without_suffix.name}.{kind}")
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)
             os.replace(temporary, path)
             written.append(path)
     return written
 
 
 def vector(figure: Figure) -> bytes:
-    """An SVG file whose letters are shapes, so that it looks the same without its fonts; same figure, same bytes."""
+    """An SVG file with letters as shapes: it looks the same where its fonts are missing.
+
+    Args:
+        figure: What to write.
+
+    Returns:
+        The file's content. The same figure gives the same bytes.
+    """
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "oneshot"}):
         content = io.BytesIO()
         figure.savefig(content, format="svg", metadata={"Date": None})

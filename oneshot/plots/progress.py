@@ -3,72 +3,125 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from ..architecture import Choice
-from .cell_layout import FONT, MARGIN, shown, text_width
-from .figure import BLUE, GREEN, GREY, HEADING, ORANGE, PURPLE, SMALL, heading, says
+from .cell_layout import MARGIN, shown, text_width
+from .figure import BLUE, GREEN, GREY, ORANGE, PURPLE, heading, message, number_axis, page, style_axes
 
-SPLITS = {"weight": BLUE, "train": BLUE, "architecture": GREEN, "valid": ORANGE, "test": PURPLE}
-PANEL = 1.25  # width of a heat map in inches
-MOST_COLUMNS = 7  # heat maps beside each other
+HEADING = 0.32  # inches, above a block of heat maps and above each row of them
+ABSENT = "none"  # the candidate that leaves an edge out
+MARK = "\N{BLACK LEFT-POINTING SMALL TRIANGLE}"
+SPLITS = {  # the beginning of a metric's name -> what it was measured on, and its colour
+    "weight": ("training, weights", BLUE),
+    "train": ("training", BLUE),
+    "architecture": ("training, architecture", GREEN),
+    "valid": ("validation", ORANGE),
+    "test": ("test", PURPLE),
+}
+KINDS = {"loss": "loss", "accuracy": "accuracy, %", "entropy": "normalized entropy"}  # the end of a metric's name
 
 
 def heat_maps(
-    scores: Sequence[Sequence[Sequence[float]]], choices: Sequence[Choice], epochs: Sequence[int] | None = None
+    scores: Sequence[Sequence[Sequence[float]]],
+    choices: Sequence[Choice],
+    epochs: Sequence[int] | None = None,
+    chosen: Sequence[int] | None = None,
 ) -> Figure:
-    """Probabilities of the candidates over the epochs: one panel a choice, one block of panels a cell.
+    """Draw the candidates' probabilities over the epochs: one panel a choice, one block of panels a cell.
 
-    scores: (epochs, choices, candidates), rows as long as the longest choice. epochs: their numbers, from 0
-    where not given. A mark at the right shows the most probable candidate at the end.
+    A mark at the right shows the candidate that the found architecture has. It need not be the most probable one: DARTS
+    keeps two edges a node, whatever the others' probabilities are. An edge whose decision is `none` is left out of the
+    architecture, and its panel has a grey title. Without `chosen` the mark shows the most probable candidate of the
+    last epoch.
+
+    Args:
+        scores: Probabilities, (epochs, choices, candidates), rows as long as the longest choice.
+        choices: Of the space, in its order.
+        epochs: The epochs' numbers; from 0 where not given.
+        chosen: The found architecture's decisions (`Architecture.decisions`): one candidate's index a choice.
+
+    Returns:
+        The figure.
     """
     if not len(scores):
-        return says("no probabilities")
+        return message("no probabilities")
     table = np.asarray(scores, dtype=float)
     numbers = list(range(len(table)) if epochs is None else epochs)
+    marks = table[-1].argmax(1) if chosen is None else chosen
+    paper = page().width is not None
+    panel, gap, title = (0.4, 0.09, 0.24) if paper else (1.25, 0.14, HEADING)
+    most = 5 if paper else 7  # panels beside each other
+    bar = 0.0 if paper else 0.75  # width at the right; on paper the colours are below
     blocks = {cell: list(block) for cell, block in groupby(range(len(choices)), lambda i: _split(choices[i])[0])}
-    rows = {cell: math.ceil(len(block) / MOST_COLUMNS) for cell, block in blocks.items()}
-    columns = max(math.ceil(len(block) / rows[cell]) for cell, block in blocks.items())
+    names = max(text_width(name, page().small) for choice in choices for name in choice.candidates) + 0.16
     alike = len({choice.candidates for choice in choices}) == 1
-    names = max(text_width(name, SMALL) for choice in choices for name in choice.candidates) + 0.2
-    pitch, tall = PANEL + (0.14 if alike else names + 0.14), max(0.7, 0.14 * table.shape[2])
-    width = names + columns * pitch + 0.75
-    height = top = sum(HEADING + n * (tall + HEADING) + 0.4 for n in rows.values())
+    if paper and not alike:
+        most = max(1, int((page().width or 0.0) / (panel + names + gap)))
+    rows = {cell: math.ceil(len(block) / most) for cell, block in blocks.items()}
+    columns = max(math.ceil(len(block) / rows[cell]) for cell, block in blocks.items())
+    pitch, tall = (
+        panel + gap + (0.0 if alike else names),
+        max(0.5 if paper else 0.7, page().small / (60 if paper else 50) * table.shape[2]),
+    )
+    width = page().width or max(names + columns * pitch + bar, 4.6)
+    height = top = sum(HEADING + n * (tall + title) + 0.4 for n in rows.values()) + (0.75 if paper else 0.0)
     figure = Figure(figsize=(width, height))
     colours = Normalize(0, np.nanmax(table) or 1)
     for cell, block in blocks.items():
-        figure.text(MARGIN / width, (top - 0.2) / height, heading(cell), size=FONT + 2, weight="bold", va="center")
+        look: Any = {"size": page().font + 2, "weight": "bold", "va": "center"}
+        figure.text(MARGIN / width, (top - 0.2) / height, heading(cell), **look)
         for k, i in enumerate(block):
-            left, bottom = names + k % columns * pitch, top - HEADING - (k // columns + 1) * (tall + HEADING)
-            axes = figure.add_axes((left / width, bottom / height, PANEL / width, tall / height))
+            left, bottom = names + k % columns * pitch, top - HEADING - (k // columns + 1) * (tall + title)
+            axes = figure.add_axes((left / width, bottom / height, panel / width, tall / height))
             axes.imshow(table[:, i, : len(choices[i].candidates)].T, aspect="auto", norm=colours, interpolation="none")
             _label_panel(axes, choices[i], numbers, k % columns == 0 or not alike, k + columns >= len(block))
-        top -= HEADING + rows[cell] * (tall + HEADING) + 0.4
-    bar = figure.add_axes(((width - 0.62) / width, 0.4 / height, 0.12 / width, 1 - (0.4 + 2 * HEADING) / height))
-    figure.colorbar(ScalarMappable(colours), cax=bar).set_label("probability", size=FONT - 1)
-    bar.tick_params(labelsize=SMALL)
-    note = "\N{BLACK LEFT-POINTING SMALL TRIANGLE} most probable at the end"
-    figure.text(1 - 0.1 / width, 1 - 0.2 / height, note, size=SMALL, ha="right", va="center")
+            _mark(axes, choices[i], int(marks[i]), chosen is not None)
+        top -= HEADING + rows[cell] * (tall + title) + 0.4
+    if paper:
+        place = (names / width, 0.6 / height, 0.8 - names / width, 0.08 / height)
+    else:
+        place = ((width - 0.62) / width, 0.4 / height, 0.12 / width, 1 - (0.4 + 2 * HEADING) / height)
+    scale = figure.add_axes(place)
+    orientation = "horizontal" if paper else "vertical"
+    figure.colorbar(ScalarMappable(colours), cax=scale, orientation=orientation).set_label(
+        "probability", size=page().font - 1, labelpad=1 if paper else 4
+    )
+    scale.tick_params(labelsize=page().small, length=2)
+    note = f"{MARK} {'in the found architecture' if chosen is not None else 'most probable at the end'}"
+    absent = chosen is not None and any(c.candidates[k] == ABSENT for c, k in zip(choices, chosen, strict=True))
+    note += "; grey title: edge left out" if absent else ""
+    x, y, side = (MARGIN, 0.12, "left") if paper else (width - 0.1, height - 0.2, "right")
+    figure.text(x / width, y / height, note, size=page().small, ha=side, va="center")
     return figure
 
 
 def _label_panel(axes: Axes, choice: Choice, epochs: Sequence[int], names: bool, lowest: bool) -> None:
-    """Title, ticks, and a mark at the most probable candidate of the last epoch."""
-    axes.set_title(_split(choice)[1], size=FONT, pad=3)
-    axes.tick_params(labelsize=SMALL, length=2, left=names)
+    """Title and ticks."""
+    axes.set_title(_split(choice)[1], size=page().font if page().width is None else page().small, pad=3)
+    axes.tick_params(labelsize=page().small, length=2, left=names)
     axes.set_yticks(range(len(choice.candidates)), choice.candidates if names else [], parse_math=False)
     shown = sorted({0, len(epochs) // 2, len(epochs) - 1})
     axes.set_xticks(shown, [str(epochs[i]) for i in shown] if lowest else [])
     if lowest:
-        axes.set_xlabel("epoch", size=SMALL, labelpad=1)
-    last = np.asarray(axes.images[0].get_array())[:, -1]
-    axes.plot(1.04, int(np.argmax(last)), "k<", markersize=3, clip_on=False, transform=axes.get_yaxis_transform())
+        axes.set_xlabel("epoch", size=page().small, labelpad=1)
+
+
+def _mark(axes: Axes, choice: Choice, candidate: int, decided: bool) -> None:
+    """A mark at a candidate; an edge that was left out gets a grey title, and a mark that is hollow."""
+    absent = decided and choice.candidates[candidate] == ABSENT
+    place = {"clip_on": False, "transform": axes.get_yaxis_transform()}
+    look = {"markersize": 0.45 * page().small, "markerfacecolor": "none" if absent else "black", "markeredgewidth": 0.5}
+    axes.plot(1.05, candidate, "k<", **place, **look)  # type: ignore[arg-type]
+    if absent:
+        axes.title.set_color(GREY)
 
 
 def _split(choice: Choice) -> tuple[str, str]:
@@ -78,51 +131,71 @@ def _split(choice: Choice) -> tuple[str, str]:
 
 
 def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
-    """Learning curves over steps: losses, accuracies and entropy, each where the rows have it.
+    """Draw learning curves over training steps: losses, accuracies and entropy, each where the rows have it.
 
-    rows: dicts with `step` and any of `*_loss`, `*_accuracy` (shares) and `entropy`. A test metric with one value
-    is a dashed line, with the value in the legend.
+    Args:
+        rows: Mappings with `step` and any of `*_loss`, `*_accuracy` (shares of 1, drawn in %) and `entropy`
+            (normalized: 1 is undecided, 0 decided). A test metric with one value is a dashed line, with its value in
+            the legend.
+        title: Above the curves.
+
+    Returns:
+        The figure.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    panels = {
-        kind: [name for name in names if name.rpartition("_")[2] == kind] for kind in ("loss", "accuracy", "entropy")
-    }
-    panels = {kind: members for kind, members in panels.items() if members}
-    if not panels:
-        return says("no metrics")
-    legend = max(text_width(f"{name} 00.00%", FONT) for name in names) + 0.2
-    width, height, top = 6.2 + legend, 2.1 * len(panels) + 0.6, HEADING + MARGIN if title else MARGIN
+    members = {kind: [name for name in names if name.rpartition("_")[2] == kind] for kind in KINDS}
+    members = {kind: own for kind, own in members.items() if own}
+    if not members:
+        return message("no metrics")
+    paper, font = page().width is not None, page().font
+    legend = max((text_width(_label(name), font) for name in names), default=0.0) + 0.75
+    wide, tall, top = (3.4, 1.4, 0.28) if paper else (6.2, 2.1, 0.12)
+    right = 0.1 if paper else 0.2
+    width = page().width or wide + legend
+    top += 0.32 if title else 0.0
+    height = tall * len(members) + (0.4 if paper else 0.5) + top
     figure = Figure(figsize=(width, height))
+    left = 0.55 if paper else 0.8
     if title:
-        figure.text(3.45 / width, 1 - 0.22 / height, title, size=FONT + 3, weight="bold", ha="center", va="center")
-    edges = {"left": 0.9 / width, "right": 6.0 / width, "bottom": 0.5 / height, "top": 1 - top / height}
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw=edges | {"hspace": 0.12})[:, 0]
-    for axes, (kind, members) in zip(grid, panels.items(), strict=True):
-        for name in members:
+        figure.text((left + wide) / 2 / width, 1 - 0.22 / height, title, size=font + 2, weight="bold", ha="center")
+    edges = {"left": left / width, "right": (wide - right) / width, "top": 1 - top / height}
+    edges |= {"bottom": (0.4 if paper else 0.5) / height, "hspace": 0.28 if paper else 0.12}
+    grid = figure.subplots(len(members), 1, sharex=True, squeeze=False, gridspec_kw=edges)[:, 0]
+    for axes, (kind, own) in zip(grid, members.items(), strict=True):
+        for name in own:
             _draw_curve(axes, name, [(row["step"], row[name]) for row in rows if row.get(name) is not None])
+        style_axes(axes, "training steps" if axes is grid[-1] else "", KINDS[kind])
+        number_axis(axes.yaxis, 5)
         if kind == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylabel(kind, size=FONT)
-        axes.yaxis.set_label_coords(-0.6 / 5.1, 0.5)
-        axes.tick_params(labelsize=FONT - 1)
-        axes.grid(color="#E6E6E6", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        if kind != "entropy":
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=FONT)
-    grid[-1].set_xlabel("step", size=FONT)
-    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
+        axes.yaxis.set_label_coords((0.22 - left) / (wide - right - left), 0.5)
+        if kind != "entropy" and paper:
+            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.98), "ncols": 3, "columnspacing": 1.0}
+            axes.legend(**place, frameon=False, fontsize=page().small, handlelength=1.2)  # type: ignore[arg-type]
+        elif kind != "entropy":
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=font)
+    number_axis(grid[-1].xaxis, 8, whole=True)
     return figure
+
+
+def _label(name: str) -> str:
+    """What a metric was measured on, for the legend; a test metric with room for its value."""
+    split, _, kind = name.rpartition("_")
+    return SPLITS.get(split, (split or kind, GREY))[0] + (" 00.00 %" if split == "test" else "")
 
 
 def _draw_curve(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> None:
     """points: (step, value)."""
     split, _, kind = name.rpartition("_")
-    colour = SPLITS.get(split, GREY)
+    label, colour = SPLITS.get(split, (split or kind, GREY))
     if split == "test" and len(points) == 1:
         value = points[0][1]
-        text = f"{value:.2%}" if kind == "accuracy" else f"{value:.3f}"
-        axes.axhline(value, color=colour, linestyle="--", linewidth=1.2, label=f"{split} {text}")
+        text = f"{100 * value:.2f} %" if kind == "accuracy" else f"{value:.3f}"
+        look = {"color": colour, "linestyle": "--", "linewidth": 0.8 * page().line}
+        axes.axhline(value, label=f"{label} {text}", **look)  # type: ignore[arg-type]
         return
     steps, values = zip(*points, strict=True) if points else ((), ())
     marker = "o" if len(points) <= 30 else None
-    axes.plot(steps, values, color=colour, linewidth=1.5, marker=marker, markersize=3, label=split or kind)
+    axes.plot(
+        steps, values, color=colour, linewidth=page().line, marker=marker, markersize=2 * page().line, label=label
+    )

@@ -1,19 +1,20 @@
-"""What a report says: the blocks of its page, from records."""
+"""What a report says: the blocks of its page, from summaries of runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import is_number
-from ..report import differences, figures
+from . import differences, figures
 from .grouping import Group, LeftOut, Section, images
-from .measures import ACCURACIES, MEASURES, Measure, best
+from .measures import ACCURACIES, MEASURES, Measure, best, estimator_name
 from .page import Block, Heading, Listing, Picture, Table, Text
 from .summaries import RunSummary
 
 RANKED = {"kendall_tau": "Kendall's tau", "spearman_rho": "Spearman's rho", "precision_at_top_5_percent": "top 5 %"}
 MEMORY = (
-    "Peak memory is the larger of search and training: of a GPU's allocator, else of the process, so jobs of one "
-    "--multirun, which share a process, show the largest so far."
+    "Peak memory is the larger one of search and training: what a GPU's allocator used, or the whole process where "
+    "there is no GPU. Jobs of one --multirun share a process, so each of them shows the largest so far."
 )
 
 
@@ -25,7 +26,20 @@ def report(
     against: str = "multiply_accumulates",
     evaluations: Sequence[RunSummary] = (),
 ) -> Iterator[Block]:
-    """All blocks of the page. metric: of ACCURACIES; None: of a section the first that it has. against: of COSTS."""
+    """Make all blocks of the page.
+
+    Args:
+        sections: Groups of runs that may be compared.
+        left_out: Runs that are in no table.
+        rankings: Finished runs of the command `rank`.
+        metric: Which accuracy sorts the groups and is drawn, of `measures.ACCURACIES`. None is the first that a section
+            has.
+        against: Which cost is drawn, of `measures.COSTS`.
+        evaluations: Finished runs of the command `evaluate`.
+
+    Yields:
+        The blocks, from top to bottom.
+    """
     yield Text(_counts(sections, left_out, rankings, evaluations))
     for number, section in enumerate(sections):
         yield from (_numbered(block, number) for block in _section(section, metric, against))
@@ -35,7 +49,7 @@ def report(
         yield from _evaluations(evaluations)
     if left_out:
         yield Heading("Not in the tables")
-        yield Text("These runs are in no mean and in no picture.")
+        yield Text("These runs do not count in any mean or picture.")
         yield Table("Runs that are not in the tables", ("run", "status", "why"), [tuple(one) for one in left_out])
 
 
@@ -47,11 +61,11 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     )
     section.groups.sort(key=lambda group: -(accuracy.mean(group) or -1.0))
     yield Heading(section.heading)
-    yield _summary(section, accuracy)
+    yield _results(section, accuracy)
     yield from _letters(section)
     yield Listing(list(_notes(section, accuracy)))
     yield Heading("What differs", 3)
-    yield Text("Settings beside those of the methods themselves, as the runs' config.yaml say them.")
+    yield Text("The settings in the runs' config.yaml, without those of the methods themselves.")
     alike, apart = differences.shared(section), differences.differing(section)
     nothing = "Nothing else differs." if any(group.settings for group in section.groups) else "Nothing differs."
     yield Listing([*alike, *(apart or [nothing])])
@@ -76,8 +90,8 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     yield _every(section)
 
 
-def _summary(section: Section, accuracy: Measure) -> Table:
-    """A row a group; columns that no group has are left out."""
+def _results(section: Section, accuracy: Measure) -> Table:
+    """A row a group. Columns that no group has are left out."""
     shown = [m for m in MEASURES.values() if any(m.values(group) for group in section.groups)]
     names = [_heads(section) if m is MEASURES["updates"] else m.name for m in shown]
     rows = [(group.label, _seeds(group), *(m.text(group) for m in shown)) for group in section.groups]
@@ -88,13 +102,13 @@ def _summary(section: Section, accuracy: Measure) -> Table:
 
 
 def _letters(section: Section) -> Iterator[Block]:
-    """What the letters of groups stand for: a column a group, a row a setting in which the method's groups differ."""
+    """What the letters of groups mean: a column a group, a row a setting in which the method's groups differ."""
     for method in dict.fromkeys(group.method for group in section.groups if group.lettered):
         own = [group for group in section.groups if group.method == method]
         own.sort(key=lambda group: (len(group.label), group.label))
         names = dict.fromkeys(name for group in own for name in group.settings)
         rows = [(name, *(group.settings.get(name, "") for group in own)) for name in names]
-        yield Text(f"What the letters of {method} stand for, the settings in which its runs differ:")
+        yield Text(f"What the letters of {method} mean: the settings in which its runs differ.")
         yield Table(f"Letters of {method}", ("setting", *(group.label for group in own)), rows)
 
 
@@ -108,43 +122,46 @@ def _seeds(group: Group) -> str:
     """How many finished, and what became of the others."""
     failed: dict[str, int] = {}
     for lineage in group.missing:
-        status = next(record.status for record in lineage.records if not record.finished)
+        status = next(summary.status for summary in lineage.summaries if not summary.finished)
         failed[status] = failed.get(status, 0) + 1
     more = ", ".join(f"{count} {status}" for status, count in failed.items())
     return f"{len(group.lineages)} ({more})" if more else f"{len(group.lineages)}"
 
 
 def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
-    """What one must know to read the table."""
-    yield "Accuracies: mean over seeds ± half of the 95 % interval (Student's t). Everything else: means over seeds."
+    """What a reader must know about the table."""
+    yield "Accuracies are means over seeds ± half of the 95 % interval (Student's t). Other numbers are means."
     name, winner = accuracy.of_what, best(section.groups, accuracy)
     if winner:
-        yield f"In bold: the {name} accuracy whose interval lies above all others."
+        yield f"Bold: the {name} accuracy whose interval lies above all others."
     elif len([group for group in section.groups if accuracy.values(group)]) > 1:
-        yield f"No group is shown to be best: intervals of {name} accuracy overlap, or a group has one seed."
-    records = [lineage for group in section.groups for lineage in group.lineages]
-    if any(lineage.head and lineage.head.log is None for lineage in records):
-        yield "Validation, of a search: the found architecture with the supernet's weights."
-    if any(lineage.head and lineage.head.log is not None for lineage in records):
-        yield "Validation, of a baseline: its best architecture by its estimator, which is the largest of many scores."
+        yield f"No group is shown to be best: the intervals of {name} accuracy overlap, or a group has only one seed."
+    every = [lineage for group in section.groups for lineage in group.lineages]
+    if any(lineage.head and lineage.head.log is None for lineage in every):
+        yield "Validation accuracy of a search: the found architecture with the supernet's weights, not retrained."
+    if any(lineage.head and lineage.head.log is not None for lineage in every):
+        yield (
+            "Validation accuracy of a baseline: its best architecture's score by its estimator. It is the largest of "
+            "many scores, so it is too high on average."
+        )
     if section.tabular:
-        yield "Test accuracies are the table's; sizes are those of the configured network and images."
+        yield "Test accuracies come from the table. Sizes are those of the network that the settings describe."
     else:
         bare = [
             group.label for group in section.groups if group.lineages and not any(x.trained for x in group.lineages)
         ]
         if bare and len(bare) < len([group for group in section.groups if group.lineages]):
-            yield f"Sizes are those of the trained network; of {', '.join(bare)}, not trained, those of the search."
-    if any(len(lineage.trained) > 1 for lineage in records):
-        yield "Where an architecture was trained several times, the mean of its trainings counts as one value."
-    pairs = {(images(x.head.settings), images(x.trained[0].settings)) for x in records if x.head and x.trained}
+            yield f"Sizes are those of the trained network. Not trained, so as in the search: {', '.join(bare)}."
+    if any(len(lineage.trained) > 1 for lineage in every):
+        yield "An architecture that was trained several times counts once, with the mean of its trainings."
+    pairs = {(images(x.head.settings), images(x.trained[0].settings)) for x in every if x.head and x.trained}
     for searched, trained in sorted(pairs):
         if searched != trained:
             yield f"Searched on {searched}, trained on {trained}."
     for group in section.groups:
         if group.merged:
-            yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by has put them together."
-    damaged = {str(record.path): record.damaged for x in records for record in x.records if record.damaged}
+            yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by put them together."
+    damaged = {str(summary.path): summary.damaged for x in every for summary in x.summaries if summary.damaged}
     for path, names in damaged.items():
         yield f"Damaged, and shown as far as it can be read: {', '.join(names)} of {path}."
     if any(MEASURES["peak_memory"].values(group) for group in section.groups):
@@ -160,34 +177,34 @@ def _every(section: Section) -> Table:
             values = [measure.of(lineage) for measure in shown]
             texts = ["" if v is None else f"{m.scale * v:{m.format}}" for m, v in zip(shown, values, strict=True)]
             head = str(lineage.head.path) if lineage.head else ""
-            trained = ", ".join(str(record.path) for record in lineage.trained)
+            trained = ", ".join(str(summary.path) for summary in lineage.trained)
             rows.append((group.label, lineage.first.seed, *texts, head, trained))
     columns = ("group", "seed", "validation, %", "test, %", "search, s", "search or baseline", "training")
     title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} of {section.heading}"
     return Table(title, columns, rows, frozenset({1, 2, 3, 4}), folded=True)
 
 
-def _rankings(records: Sequence[RunSummary]) -> Iterator[Block]:
-    """Of scripts/rank.py: what an estimator, and sizes alone, say of the order of random architectures."""
+def _rankings(summaries: Sequence[RunSummary]) -> Iterator[Block]:
+    """How an estimator, and sizes alone, order random architectures."""
     rows = []
-    for record in records:
-        agreement = record.result.get("agreement")
+    for summary in summaries:
+        agreement = summary.result.get("agreement")
         for side, measures in agreement.items() if isinstance(agreement, dict) else ():
-            name = _class(record, side) if side == "estimator" else str(side).replace("_", " ")
+            name = _estimator(summary, side) if side == "estimator" else str(side).replace("_", " ")
             values = [_interval(measures.get(m) if isinstance(measures, dict) else None) for m in RANKED]
-            count = str(record.result.get("architectures", ""))[:12]
-            rows.append((str(record.path), name, _class(record, "reference"), count, *values))
+            count = str(summary.result.get("architectures", ""))[:12]
+            rows.append((str(summary.path), name, _estimator(summary, "reference"), count, *values))
     yield Heading("Rankings")
-    yield Text("How far an order of random architectures agrees with a reference: value [95 % interval, bootstrap].")
+    yield Text("How far an order of random architectures agrees with a reference: value [95 % bootstrap interval].")
     columns = ("run", "ordered by", "reference", "architectures", *RANKED.values())
     yield Table("Rankings", columns, rows, frozenset(range(3, 7)))
 
 
-def _evaluations(records: Sequence[RunSummary]) -> Iterator[Block]:
-    """Of scripts/evaluate.py: what a retrained network reaches and takes."""
+def _evaluations(summaries: Sequence[RunSummary]) -> Iterator[Block]:
+    """What retrained networks reach, and how long a call takes."""
     rows = []
-    for record in records:
-        result = record.result
+    for summary in summaries:
+        result = summary.result
         accuracy: Any = result.get("test_accuracy")
         latency, export = _mapping(result.get("latency")), _mapping(result.get("export"))
         times = {n: _mapping(time).get("median_ms") for n, time in _mapping(latency.get("images")).items()}
@@ -195,17 +212,15 @@ def _evaluations(records: Sequence[RunSummary]) -> Iterator[Block]:
         shares = f"{100 * accuracy:.2f}" if is_number(accuracy) else ""
         median = ", ".join(f"{n[:12]}: {ms:.3f}" for n, ms in times.items() if is_number(ms))
         exported = ", ".join(name[:12] for name in export)
-        rows.append((str(record.path), *named, shares, median, exported))
+        rows.append((str(summary.path), *named, shares, median, exported))
     yield Heading("Evaluations")
-    yield Text(
-        "Of retrained networks, each on its own device: the median latency of a call is in ms, by images a call."
-    )
+    yield Text("Retrained networks, each on its own device. Latency is the median of a call, by its number of images.")
     columns = ("run", "evaluated", "device", "precision", "test, %", "latency, ms", "exported")
     yield Table("Evaluations", columns, rows, frozenset({4}))
 
 
-def _class(record: RunSummary, node: str) -> str:
-    return str(record.settings.get(f"{node}._target_", "")).rpartition(".")[2][:60]
+def _estimator(summary: RunSummary, node: str) -> str:
+    return estimator_name(summary.settings.get(f"{node}._target_", ""))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -228,16 +243,27 @@ def _counts(
 ) -> str:
     groups = [group for section in sections for group in section.groups]
     runs = sum(len(group.lineages) for group in groups)
-    parts = [f"Methods and settings: {len(groups)}; finished runs of these, with their trainings: {runs}"]
-    parts += [f"rankings: {len(rankings)}"] if rankings else []
-    parts += [f"evaluations: {len(evaluations)}"] if evaluations else []
-    parts += [f"in no table, and listed at the end: {len(left_out)}"] if left_out else []
-    more = " Different spaces and images are not compared: each has a section of its own." if len(sections) > 1 else ""
-    return f"{'; '.join(parts)}.{more}"
+    parts = []
+    if groups:
+        parts.append(
+            f"{_number(runs, 'finished run')} in {_number(len(groups), 'group')}. A group is a method with one "
+            "setting, over all its seeds. A search and the trainings of what it found count as one run."
+        )
+    apart = [_number(len(rankings), "ranking")] if rankings else []
+    apart += [_number(len(evaluations), "evaluation")] if evaluations else []
+    parts += [f"{' and '.join(apart)} in tables of their own."] if apart else []
+    parts += [f"{_number(len(left_out), 'other run')} did not count: see the end."] if left_out else []
+    if len(sections) > 1:
+        parts.append("Different spaces and data sets are not compared: each has a section of its own.")
+    return " ".join(parts)
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _numbered(block: Block, number: int) -> Block:
     """Pictures of different sections have different files."""
     if isinstance(block, Picture):
-        return Picture(f"{number}-{block.name}", block.svg, block.text, block.caption, block.size)
+        return replace(block, name=f"{number}-{block.name}")
     return block

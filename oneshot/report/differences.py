@@ -1,4 +1,4 @@
-"""What the groups of a section share and what they do not: whoever compares them must know."""
+"""What the groups of a section share and in what they differ, for readers who compare them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ BUDGET = (
 
 
 def shared(section: Section) -> list[str]:
-    """Sizes and budgets that are the same in all groups, searches and trainings apart."""
+    """Name sizes and budgets that are the same in all groups: a sentence for searches, one for trainings."""
     lines = []
     for stage, values in _stages(section).items():
         all_of_them = max(map(len, values.values()), default=0)
@@ -29,7 +29,7 @@ def shared(section: Section) -> list[str]:
 
 
 def differing(section: Section) -> list[str]:
-    """Each setting that is not the same in all groups which have it: its values, and whose they are.
+    """Name each setting that is not the same in all groups that have it, with its values and their groups.
 
     The settings of the methods themselves are left out, and those that each of these groups has in its name.
     """
@@ -65,7 +65,7 @@ def _stages(section: Section) -> dict[str, dict[str, list[tuple[str, Any]]]]:
         for lineage in group.lineages:
             if lineage.head:
                 rows[SEARCHES].append((group.label, matters(lineage.head)))
-            rows[TRAININGS] += [(group.label, matters(record)) for record in lineage.trained[:1]]
+            rows[TRAININGS] += [(group.label, matters(summary)) for summary in lineage.trained[:1]]
     stages: dict[str, dict[str, list[tuple[str, Any]]]] = {}
     for stage, own in rows.items():
         names = dict.fromkeys(name for _, settings in own for name in settings)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,76 +11,105 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..architecture import Architecture
 from ..errors import InputError
-from ..report import series
 from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
 from ..spaces.darts import CANDIDATES
 from ..statistics import Band, mean_curve, pareto
+from . import series
 from .grouping import Group, Section
 from .lineage import Lineage
-from .measures import MEASURES, Measure
+from .measures import MEASURES, Measure, cost_unit
 from .page import Picture
 from .series import Point
 from .summaries import RunSummary
 
 PIXELS = 96  # an inch, of CSS
 IMAGES, CLASSES = (3, 32, 32), 10  # the choices of a space do not depend on them
-QUANTITIES = {
+SECONDS = "search time, s"
+QUANTITIES = {  # a measure of cost -> its name with its unit, as an axis has it
     "multiply_accumulates": "multiply-accumulates",
     "parameters": "parameters",
-    "search_seconds": "search, seconds",
-    "training_seconds": "training, seconds",
+    "search_seconds": SECONDS,
+    "training_seconds": "training time, s",
     "peak_memory": "peak memory, MiB",
 }
 
 
-def picture(name: str, figure: Figure, text: str, caption: str) -> Picture:
-    width, height = figure.get_size_inches() * PIXELS
+def picture(name: str, draw: Callable[[], Figure], text: str, caption: str, heading: str = "") -> Picture:
+    """Draw a picture twice: for a wide screen, and as narrow as a paper's column for a narrow screen.
+
+    Args:
+        name: Of its file, [a-z0-9-].
+        draw: Makes the figure.
+        text: What it shows, for readers who do not see it.
+        caption: Below it.
+        heading: Above it, "" for none.
+
+    Returns:
+        The picture as a block of the page.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a label in another script
+        figure = draw()
         svg = plots.vector(figure)
-    return Picture(name, svg, text, caption, (round(width), round(height)))
+        with plots.width("paper"):
+            narrow = plots.vector(draw())
+    width, height = figure.get_size_inches() * PIXELS
+    return Picture(name, svg, text, caption, (round(width), round(height)), heading, narrow)
 
 
 def anytime(section: Section) -> Iterator[Picture]:
-    """Validation accuracy over updates or queries, and over seconds: searches and baselines apart."""
+    """Draw validation accuracy over updates or queries, and over seconds: searches and baselines apart."""
     names = _searched(section)
     for baseline, x, caption in (
         (
             False,
             "updates",
-            "Accuracy of the supernet on validation images, under the architect's probabilities: what the search sees, "
-            "not what it finds.",
+            "Accuracy of the supernet on validation images, with gates from the architect's probabilities. The search "
+            "sees this accuracy; that of the found architecture is in the table.",
         ),
         (
             True,
             "queries",
-            "Validation accuracy, by the estimator, of the best architecture asked for so far (at the highest fidelity "
-            "so far); the first tenth may lie below the picture. Seconds are with those of the supernet's training, "
-            "where a run says them.",
+            "Validation accuracy, by the estimator, of the best architecture so far (at the highest fidelity so far). "
+            "The first tenth of the queries may lie below the picture. The time includes the training of the supernet, "
+            "where the run recorded it.",
         ),
     ):
         curves = _curves(section, names, series.validation, baseline)
         panels = _panels(curves, x)
         if panels[x]:
-            figure = plots.bands(panels, names, "validation accuracy, %", steps=baseline, largest=100.0)
-            text = f"Validation accuracy over {x} and over seconds. At the end: {_ends(panels[x], ' %')}."
-            lines = f"{caption} Lines are means over seeds, bands their 95 % intervals; both end where a seed does."
-            yield picture(f"anytime-{x}", figure, text, lines)
+            draw = partial(plots.bands, panels, names, "validation accuracy, %", steps=baseline, largest=100.0)
+            text = f"Validation accuracy over {x} and over time. At the end: {_ends(panels[x], ' %')}."
+            lines = (
+                f"{caption} Lines are means over seeds; both lines and their 95 % bands end where a seed ends. Of more "
+                "than 5 groups the bands are left out."
+            )
+            yield picture(f"anytime-{x}", draw, text, lines)
 
 
 def entropy(section: Section) -> Iterator[Picture]:
-    """Of the searches' probabilities."""
+    """Draw the entropy of the searches' probabilities over updates."""
     names = _searched(section)
     curves = _curves(section, names, series.entropy, False)
     panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
     if panels["updates"]:
-        figure = plots.bands(panels, names, "normalized entropy", largest=1.0)
+        draw = partial(plots.bands, panels, names, "normalized entropy", largest=1.0)
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
-        yield picture("entropy", figure, text, "How far a search has decided: 1 is uniform, 0 one candidate an edge.")
+        caption = "How far a search has decided: 1 means equal probabilities, 0 means one candidate an edge."
+        yield picture("entropy", draw, text, caption)
 
 
 def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Picture]:
-    """Every run's accuracy against its cost, with the Pareto front."""
+    """Draw every run's accuracy against its cost, with the Pareto front.
+
+    Args:
+        section: Whose runs.
+        accuracy: Of `measures.ACCURACIES`.
+        cost: Name of a measure, of `measures.COSTS`.
+
+    Yields:
+        One picture, or none where fewer than two runs have both.
+    """
     against = MEASURES[cost]
     points = {}
     for group in section.groups:
@@ -92,37 +122,51 @@ def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Pictu
         return
     best = [every[i] for i in pareto([point for point, _ in every])]
     names = [group.label for group in section.groups]
-    what = accuracy.of_what + " accuracy"
-    figure = plots.fronts(points, [point for point, _ in best], names, (f"{what}, %", QUANTITIES[cost]))
-    listed = "; ".join(f"{label} {value:.2f} % at {price:,.0f}" for (value, price), label in best)
-    text = f"{what.capitalize()} against {QUANTITIES[cost]}, a mark a run. Pareto front: {listed}."
-    yield picture("front", figure, text, "A mark a run. On the front: none is both cheaper and at least as accurate.")
+    what, (price, _, unit) = accuracy.of_what + " accuracy", QUANTITIES[cost].partition(", ")
+    quantities = (f"{what}, %", QUANTITIES[cost])
+    draw = partial(plots.fronts, points, [point for point, _ in best], names, quantities)
+    listed = "; ".join(f"{label} {value:.2f} % at {cost:,.0f} {unit or price}" for (value, cost), label in best)
+    text = f"{what.capitalize()} against {price}, a mark a run. Pareto front: {listed}."
+    caption = "A mark is a run. A run is on the Pareto front if no other one is cheaper and at least as accurate."
+    yield picture("front", draw, text, caption)
 
 
 def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
-    """Of the baselines with a cost, everything that each one's best seed asked for."""
-    points = {}
+    """Draw everything that each baseline's best seed asked for, accuracy against cost: one picture a unit of cost."""
+    by_unit: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for group in section.groups:
         lineage = best_seed(group, accuracy)
         own = series.asked(lineage.head) if lineage and lineage.head else []
-        if own:
+        if own and lineage and lineage.head:
+            points = by_unit.setdefault(cost_unit(lineage.head.settings), {})
             points[group.label] = [(100 * value, cost) for value, cost in own]
-    every = [point for own in points.values() for point in own]
-    if len(every) > 1:
+    names = [group.label for group in section.groups]
+    for n, (unit, points) in enumerate(by_unit.items()):
+        every = [point for own in points.values() for point in own]
+        if len(every) < 2:
+            continue
         best = [every[i] for i in pareto(every)]
-        figure = plots.fronts(
-            points, best, [group.label for group in section.groups], ("validation accuracy, %", "cost")
-        )
+        draw = partial(plots.fronts, points, best, names, ("validation accuracy, %", f"cost of the candidates, {unit}"))
         caption = (
-            "Every architecture that the best seed of each baseline asked for: validation accuracy by the estimator, "
-            "and the configured cost of its candidates."
+            "Every architecture that the best seed of each baseline asked for: its validation accuracy by the "
+            f"estimator, and the cost of its candidates ({unit})."
         )
-        yield picture("queries", figure, f"{caption} {len(best)} of {len(every)} are on the Pareto front.", caption)
+        text = f"{caption} {len(best)} of {len(every)} are on the Pareto front."
+        yield picture(f"queries-{n}" if n else "queries", draw, text, caption)
 
 
 def found_cells(section: Section, accuracy: Measure) -> Iterator[Picture | str]:
-    """What each group's best seed found, equal ones once; a line where it cannot be drawn."""
-    drawn: dict[Architecture, tuple[SearchSpace, list[str]]] = {}
+    """Draw what each group's best seed found.
+
+    Args:
+        section: Whose groups.
+        accuracy: Which accuracy says what the best seed is.
+
+    Yields:
+        A picture for each architecture, equal ones once, with the groups in its heading; a sentence where an
+        architecture cannot be drawn.
+    """
+    drawn: dict[Architecture, tuple[SearchSpace, list[str], list[str]]] = {}
     for group in section.groups:
         lineage = best_seed(group, accuracy)
         if lineage is None:
@@ -134,16 +178,22 @@ def found_cells(section: Section, accuracy: Measure) -> Iterator[Picture | str]:
         if value is not None:
             named += f" ({accuracy.of_what} {accuracy.scale * value:.2f} %)"
         if space and architecture:
-            drawn.setdefault(architecture, (space, []))[1].append(named)
+            _, labels, finds = drawn.setdefault(architecture, (space, [], []))
+            labels.append(group.label)
+            finds.append(named)
         else:
             yield f"{named}: its space, or what it found in it, is not the package's; see {lineage.first.path}"
-    for n, (architecture, (space, names)) in enumerate(drawn.items()):
-        text = f"Found by {'; '.join(names)}: {space.notation(architecture)}"
-        yield picture(f"cells-{n}", plots.cells(space.graphs(architecture)), text, "; ".join(names))
+    for n, (architecture, (space, labels, finds)) in enumerate(drawn.items()):
+        text = f"Found by {'; '.join(finds)}: {space.notation(architecture)}"
+        draw = partial(plots.cells, space.graphs(architecture))
+        yield picture(f"cells-{n}", draw, text, "; ".join(finds), "; ".join(labels))
 
 
 def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
-    """Over the epochs of each group's best seed, where they move."""
+    """Draw the probabilities over the epochs of each group's best seed, where they move.
+
+    The marks show the architecture that the search found, or the most probable candidates where its file is damaged.
+    """
     shown: set[Path] = set()
     for n, (name, group) in enumerate(zip(_searched(section), section.groups, strict=True)):
         lineage = best_seed(group, accuracy)
@@ -154,26 +204,30 @@ def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
         table = series.probabilities(lineage.head, space.shape)
         if table is None or not (table != table[0]).any():
             continue
-        figure = plots.heat_maps(table.tolist(), space.choices)
-        caption = f"{name}, seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
+        found = architecture_of(lineage.head, space)
+        chosen = found.decisions if found else None
+        draw = partial(plots.heat_maps, table.tolist(), space.choices, chosen=chosen)
+        caption = f"Seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
         last = ", ".join(
             f"{choice.name} {choice.candidates[int(row.argmax())]}"
             for choice, row in zip(space.choices, table[-1], strict=True)
         )
-        yield picture(f"probabilities-{n}", figure, f"{caption} Most probable at the end: {last}.", caption)
+        text = f"{name}. {caption} Most probable at the end: {last}."
+        text += f" Found: {space.notation(found)}" if found else ""
+        yield picture(f"probabilities-{n}", draw, text, caption, name)
 
 
 def spent(section: Section) -> Iterator[Picture]:
-    """Seconds and memory."""
+    """Draw the seconds and the memory that each group took."""
     quantities = {}
     for name in ("search_seconds", "training_seconds", "peak_memory"):
         values = {group.label: MEASURES[name].values(group) for group in section.groups}
         if any(values.values()):
             quantities[QUANTITIES[name]] = values
     if quantities:
-        figure = plots.spent(quantities, [group.label for group in section.groups])
-        text = "Seconds and memory of each group; the numbers are those of the table above."
-        yield picture("spent", figure, text, "A bar is the mean over seeds, a dot a seed.")
+        draw = partial(plots.spent, quantities, [group.label for group in section.groups])
+        text = "Time and memory of each group; the numbers are those of the table above."
+        yield picture("spent", draw, text, "A bar is the mean over seeds, a dot is a seed.")
 
 
 def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
@@ -182,9 +236,9 @@ def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
     return max(values, key=lambda pair: -1.0 if pair[0] is None else pair[0], default=(None, None))[1]
 
 
-def space_of(record: RunSummary) -> SearchSpace | None:
-    """The space that the settings name, if it is one of the package's; nothing else that they name is called."""
-    settings = record.settings
+def space_of(summary: RunSummary) -> SearchSpace | None:
+    """The space that the settings name, if it is one of the package's. Nothing else that they name is called."""
+    settings = summary.settings
     name = str(settings.get("space._target_"))
     try:
         if name.startswith("oneshot.spaces.") and name.endswith(".NASBench201"):
@@ -203,12 +257,12 @@ def space_of(record: RunSummary) -> SearchSpace | None:
     return None
 
 
-def architecture_of(record: RunSummary, space: SearchSpace) -> Architecture | None:
-    """What a run found or trained, None where its file says nothing that the space allows."""
-    decisions: Any = record.result.get("architecture")
+def architecture_of(summary: RunSummary, space: SearchSpace) -> Architecture | None:
+    """What a run found or trained. None where its file says nothing that the space allows."""
+    decisions: Any = summary.result.get("architecture")
     try:
         if decisions is None:
-            logged = series.best_query(record)["architecture"]
+            logged = series.best_query(summary)["architecture"]
             return space.architecture([int(decision) for decision in logged])
         return space.architecture([c.candidates.index(decisions[c.name]) for c in space.choices])
     except (InputError, LookupError, TypeError, ValueError):
@@ -249,7 +303,7 @@ def _panels(curves: dict[str, list[list[Point]]], x: str, scale: float = 100.0) 
         name: mean_curve([[(p.seconds, scale * p.value) for p in c if p.seconds == p.seconds] for c in own])
         for name, own in curves.items()
     }
-    panels = {x: steps, "seconds": clocks}
+    panels = {x: steps, SECONDS: clocks}
     return {name: {group: band for group, band in of_group.items() if band.x} for name, of_group in panels.items()}
 
 

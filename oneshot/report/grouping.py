@@ -20,16 +20,23 @@ OF_TRAINING = "retrain:"  # before the name of a setting of a training
 
 @dataclass(eq=False)
 class Group:
-    """One method under one setting, over seeds. missing: those that did not finish.
+    """One method with one setting, over seeds.
 
-    settings: those in which the groups of this method differ, short. lettered: whether the label is a letter for them.
+    Args:
+        method: An architect's or a strategy's name.
+        label: The group's name in tables and pictures.
+        lineages: Those that finished.
+        missing: Those that did not.
+        merged: Settings that differ inside the group.
+        settings: Those in which the groups of this method differ, with their values cut to a readable length.
+        lettered: Whether a letter in the label replaces these settings.
     """
 
     method: str
     label: str
     lineages: list[Lineage]
     missing: list[Lineage] = field(default_factory=list)
-    merged: list[str] = field(default_factory=list)  # settings that differ inside
+    merged: list[str] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
     lettered: bool = False
 
@@ -51,13 +58,21 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def sections(records: Sequence[RunSummary], group_by: Sequence[str] = ()) -> tuple[list[Section], list[LeftOut]]:
-    """The sections, and the runs that are in no table.
+def sections(summaries: Sequence[RunSummary], group_by: Sequence[str] = ()) -> tuple[list[Section], list[LeftOut]]:
+    """Sort runs into sections, and those into groups.
 
-    group_by: settings, dotted; method, architect and strategy stand for the method. Without it each method and, where
-    a method's runs differ in settings, each combination of these is a group. Raises InputError for an unknown setting.
+    Args:
+        summaries: Runs of any kind.
+        group_by: Settings by dotted name; `method`, `architect` and `strategy` mean the method. Without it each method
+            is a group, or each combination of the settings in which the method's runs differ.
+
+    Returns:
+        The sections, and the runs that are in no table.
+
+    Raises:
+        InputError: For a setting that no run has.
     """
-    kept, repeated = lineages(records)
+    kept, repeated = lineages(summaries)
     _check_names(group_by, kept)
     places: dict[str, list[Lineage]] = {}
     for lineage in kept:
@@ -67,17 +82,17 @@ def sections(records: Sequence[RunSummary], group_by: Sequence[str] = ()) -> tup
         Section(heading, _groups(members, group_by), _from_table(members[0]))
         for heading, members in zip(headings, places.values(), strict=True)
     ]
-    others = [LeftOut(str(r.path), r.status, r.reason) for r in records if not r.finished]
+    others = [LeftOut(str(r.path), r.status, r.reason) for r in summaries if not r.finished]
     others += [
-        LeftOut(str(r.path), r.status, "a run of none of the scripts") for r in records if r.finished and not r.kind
+        LeftOut(str(r.path), r.status, "not a run of this package") for r in summaries if r.finished and not r.kind
     ]
-    others += [LeftOut(str(record.path), "repetition", reason) for record, reason in repeated.items()]
+    others += [LeftOut(str(summary.path), "repetition", reason) for summary, reason in repeated.items()]
     return found, others
 
 
 def place(lineage: Lineage) -> dict[str, Any]:
-    """What two lineages must share to be compared: the space but for its sizes, and the images of the last accuracy."""
-    last = lineage.records[-1]
+    """What two lineages must share to be compared: the space without its sizes, and the images of the last accuracy."""
+    last = lineage.summaries[-1]
     space = {n: v for n, v in last.settings.items() if n.startswith("space.") and n.split(".")[1] not in SIZES}
     if _from_table(lineage):
         return {**space, **{f"table.{name}": value for name, value in table_of(last).items()}}
@@ -86,7 +101,7 @@ def place(lineage: Lineage) -> dict[str, Any]:
 
 
 def varying(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Each setting that is not the same in all, with its different values in their order."""
+    """Find each setting that is not the same in all, with its different values in their order."""
     every = list(settings)
     names = dict.fromkeys(name for one in every for name in one)
     values = {name: [value_of(one, name) for one in every] for name in names}
@@ -94,7 +109,7 @@ def varying(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def value_of(settings: Mapping[str, Any], name: str) -> Any:
-    """A setting's value; of a node that has settings of its own what it is; NOTHING where it is none."""
+    """A setting's value; its `_target_` where it has settings of its own; NOTHING where there is no such setting."""
     return settings.get(name, settings.get(f"{name}._target_", NOTHING))
 
 
@@ -133,7 +148,7 @@ def _headings(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _check_names(group_by: Sequence[str], found: Sequence[Lineage]) -> None:
-    known = {name for lineage in found for record in lineage.records for name in record.settings} | set(METHOD)
+    known = {name for lineage in found for summary in lineage.summaries for name in summary.settings} | set(METHOD)
     for name in group_by:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
@@ -180,7 +195,7 @@ Key = tuple[_Setting, ...]
 def _by_names(members: Sequence[Lineage], names: Sequence[str]) -> dict[Key, list[Lineage]]:
     groups: dict[Key, list[Lineage]] = {}
     for lineage in members:
-        values = {name: value for record in reversed(lineage.records) for name, value in record.settings.items()}
+        values = {name: value for summary in reversed(lineage.summaries) for name, value in summary.settings.items()}
         groups.setdefault(_key(values, [name for name in names if name not in METHOD]), []).append(lineage)
     return groups
 
@@ -218,6 +233,6 @@ def _one_a_seed(members: Sequence[Lineage]) -> bool:
 
 
 def _all_settings(lineage: Lineage) -> dict[str, Any]:
-    """Of the search by their names, of the training behind a word."""
-    trained = {f"{OF_TRAINING}{name}": v for record in lineage.trainings[:1] for name, v in matters(record).items()}
+    """Those of the search by their names, those of the training with a prefix."""
+    trained = {f"{OF_TRAINING}{name}": v for summary in lineage.trainings[:1] for name, v in matters(summary).items()}
     return {**(matters(lineage.head) if lineage.head else {}), **trained}

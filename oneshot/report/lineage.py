@@ -14,33 +14,39 @@ TRAINING = ("architect", "schedule", "selection", "weights", "epochs", "trainer"
 
 @dataclass(frozen=True, eq=False)
 class Lineage:
-    """A search or baseline and the trainings, alike but for their seed, of what it found.
+    """A search or a baseline, with the trainings of what it found.
 
-    head: None where an architecture was trained that none of the runs found.
+    Args:
+        head: The search or baseline. None where an architecture was trained that none of the runs found.
+        trainings: They differ in their seed alone.
     """
 
     head: RunSummary | None
     trainings: tuple[RunSummary, ...] = ()
 
     @property
-    def records(self) -> list[RunSummary]:
-        return [record for record in (self.head, *self.trainings) if record]
+    def summaries(self) -> list[RunSummary]:
+        """All runs, the head first."""
+        return [summary for summary in (self.head, *self.trainings) if summary]
 
     @property
     def first(self) -> RunSummary:
-        return self.records[0]
+        """The head, or the first training where there is none."""
+        return self.summaries[0]
 
     @property
     def trained(self) -> list[RunSummary]:
         """The trainings that have finished."""
-        return [record for record in self.trainings if record.finished]
+        return [summary for summary in self.trainings if summary.finished]
 
     @property
     def finished(self) -> bool:
+        """Whether the head finished; without one, whether a training did."""
         return self.head.finished if self.head else bool(self.trained)
 
     @property
     def method(self) -> str:
+        """The head's method; without a head, which architecture was trained."""
         if self.head:
             return self.head.method
         origin = str(self.first.settings.get("architecture"))
@@ -48,52 +54,58 @@ class Lineage:
 
     @property
     def identity(self) -> str:
-        """Of two with the same method and settings, seed included, one is a repetition."""
+        """Equal for two with the same method and settings, seed included: one of them is a repetition."""
         return exact([self.method, exact(matters(self.first)), self.first.seed])
 
 
-def matters(record: RunSummary) -> dict[str, Any]:
-    """The settings that can change what a run finds, but for its seed and for the architecture that it trained."""
+def matters(summary: RunSummary) -> dict[str, Any]:
+    """The settings that can change what a run finds, without its seed and the architecture that it trained."""
     settings = {}
-    own_supernet = (record.path / "supernet").is_dir()
-    for name, value in record.settings.items():
+    own_supernet = (summary.path / "supernet").is_dir()
+    for name, value in summary.settings.items():
         first, last = name.partition(".")[0], name.rpartition(".")[2]
-        if first in RECORDING or last in ("seed", "threads") or (record.kind == "retrain" and first == "architecture"):
+        if first in RECORDING or last in ("seed", "threads") or (summary.kind == "retrain" and first == "architecture"):
             continue
         of_training = first in TRAINING or name == "data.batch_size" or name.startswith("data.augmentation")
-        if record.kind == "baseline" and of_training and not own_supernet and not trains(record):
+        if summary.kind == "baseline" and of_training and not own_supernet and not trains(summary):
             continue
         settings[name] = value
     return settings
 
 
-def trains(record: RunSummary) -> bool:
+def trains(summary: RunSummary) -> bool:
     """Whether a baseline trains each architecture that it asks for."""
-    return str(record.settings.get("estimator._target_")).endswith(".Training")
+    return str(summary.settings.get("estimator._target_")).endswith(".Training")
 
 
-def reads_table(record: RunSummary) -> bool:
+def reads_table(summary: RunSummary) -> bool:
     """Whether a baseline's accuracies on test images come from a table."""
-    return record.kind == "baseline" and table_of(record) != {}
+    return summary.kind == "baseline" and table_of(summary) != {}
 
 
-def table_of(record: RunSummary) -> dict[str, Any]:
-    """Table and data set that a baseline reads, or is compared with."""
+def table_of(summary: RunSummary) -> dict[str, Any]:
+    """The table and the data set that a baseline reads, or is compared with; empty where there is none."""
     for group in ("estimator", "reference"):
-        if str(record.settings.get(f"{group}._target_")).endswith(".Tabular"):
-            return {name: record.settings.get(f"{group}.{name}") for name in ("table", "dataset")}
+        if str(summary.settings.get(f"{group}._target_")).endswith(".Tabular"):
+            return {name: summary.settings.get(f"{group}.{name}") for name in ("table", "dataset")}
     return {}
 
 
-def lineages(records: Sequence[RunSummary]) -> tuple[list[Lineage], dict[RunSummary, str]]:
-    """Searches and baselines with the trainings of what they found, then trainings of what none of them found.
+def lineages(summaries: Sequence[RunSummary]) -> tuple[list[Lineage], dict[RunSummary, str]]:
+    """Join searches and baselines with the trainings of what they found.
 
-    One whose trainings have several settings comes once for each. What a table says of a baseline's architecture
-    is one lineage, what trainings say of it another. Of several runs with the same settings and seed one counts, with
-    the trainings of all that found the same; the finished ones that do not count come second, each with the reason.
+    A search comes once for each setting of its trainings. What a table says of a baseline's architecture is one
+    lineage, what trainings say of it is another. Of several runs with the same settings and seed one counts, with the
+    trainings of all that found the same.
+
+    Args:
+        summaries: Runs of any kind.
+
+    Returns:
+        The lineages, those without a search or baseline last; and the finished runs that do not count, with the reason.
     """
-    heads = {record.path.resolve(): record for record in records if record.kind in ("search", "baseline")}
-    trainings = [(record, parent(record, heads)) for record in records if record.kind == "retrain"]
+    heads = {summary.path.resolve(): summary for summary in summaries if summary.kind in ("search", "baseline")}
+    trainings = [(summary, parent(summary, heads)) for summary in summaries if summary.kind == "retrain"]
     counts = _counting(heads.values(), lambda head: Lineage(head).identity)
     left = _repetitions(counts)
     children: dict[RunSummary, list[RunSummary]] = {head: [] for head in counts.values()}
@@ -123,32 +135,38 @@ def lineages(records: Sequence[RunSummary]) -> tuple[list[Lineage], dict[RunSumm
     return found + [Lineage(None, (training,)) for training in dict.fromkeys(alone.values())], left
 
 
-def _found(record: RunSummary) -> tuple[Any, Any]:
+def _found(summary: RunSummary) -> tuple[Any, Any]:
     """What a run found or trained, as its result says it."""
-    return record.result.get("architecture"), record.result.get("notation")
+    return summary.result.get("architecture"), summary.result.get("notation")
 
 
-def _counting(records: Iterable[RunSummary], key: Callable[[RunSummary], str]) -> dict[RunSummary, RunSummary]:
-    """Each record with the one of its key that counts: a finished one before others, a whole one before a damaged."""
-    every = list(records)
+def _counting(summaries: Iterable[RunSummary], key: Callable[[RunSummary], str]) -> dict[RunSummary, RunSummary]:
+    """Each summary with the one of its key that counts: rather a finished one, rather one without damage."""
+    every = list(summaries)
     best: dict[str, RunSummary] = {}
-    for record in sorted(every, key=lambda record: (not record.finished, bool(record.damaged))):
-        best.setdefault(key(record), record)
-    return {record: best[key(record)] for record in every}
+    for summary in sorted(every, key=lambda summary: (not summary.finished, bool(summary.damaged))):
+        best.setdefault(key(summary), summary)
+    return {summary: best[key(summary)] for summary in every}
 
 
 def _repetitions(counts: Mapping[RunSummary, RunSummary]) -> dict[RunSummary, str]:
     return {
-        record: f"same settings and seed as {other.path}"
-        for record, other in counts.items()
-        if record.finished and record is not other
+        summary: f"same settings and seed as {other.path}"
+        for summary, other in counts.items()
+        if summary.finished and summary is not other
     }
 
 
 def parent(training: RunSummary, heads: Mapping[Path, RunSummary]) -> RunSummary | None:
-    """Which of these found what a training trained: by its path, else the only one with the same decisions.
+    """Find the run whose architecture a training trained: by its path, else the only one with the same decisions.
 
-    A relative path is one from here or from a folder above the training. Repetitions of one search are as one.
+    Args:
+        training: Its setting `architecture` names the run. A relative path starts here or at a folder above the
+            training.
+        heads: Searches and baselines by their resolved folders. Repetitions of one search count as one.
+
+    Returns:
+        The run, None where none of these can be told.
     """
     name, decided = training.settings.get("architecture"), training.result.get("architecture")
     if not isinstance(name, str) or name in ("", RANDOM) or "\0" in name:

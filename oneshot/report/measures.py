@@ -5,20 +5,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import is_number
-from ..report import series
 from ..statistics import mean_interval
+from . import series
 from .grouping import Group
 from .lineage import Lineage
 
 
 class Measure(NamedTuple):
-    """of: its value of a lineage, None where it has none; times `scale`, written in `format`."""
+    """A number that a table shows of each group.
+
+    Args:
+        name: With its unit, as `test, %`.
+        of: Its value for a lineage, None where it has none.
+        scale: What the value is multiplied with.
+        format: How it is written.
+        interval: Whether a table shows its interval.
+    """
 
     name: str
     of: Callable[[Lineage], float | None]
     scale: float
     format: str
-    interval: bool = False  # whether a table shows its interval
+    interval: bool = False
 
     @property
     def of_what(self) -> str:
@@ -26,10 +34,12 @@ class Measure(NamedTuple):
         return self.name.partition(",")[0]
 
     def values(self, group: Group) -> list[float]:
+        """The scaled values of a group's lineages that have one."""
         found = [self.of(lineage) for lineage in group.lineages]
         return [self.scale * value for value in found if value is not None]
 
     def mean(self, group: Group) -> float | None:
+        """Their mean, None where there is none."""
         values = self.values(group)
         return mean_interval(values)[0] if values else None
 
@@ -45,14 +55,14 @@ class Measure(NamedTuple):
 
 
 def updates(lineage: Lineage) -> float | None:
-    """Of a search, or the queries of a baseline."""
+    """The updates of a search, or the queries of a baseline."""
     if lineage.head is None:
         return None
     return _number(lineage.head.result, "queries") if lineage.head.log else series.updates(lineage.head)
 
 
 def validation_accuracy(lineage: Lineage) -> float | None:
-    """Of what was found: by a search with the supernet's weights, by a baseline in its estimator's way."""
+    """The accuracy of what was found: with the supernet's weights for a search, by its estimator for a baseline."""
     if lineage.head is None:
         return None
     result = lineage.head.result
@@ -67,12 +77,12 @@ def validation_accuracy(lineage: Lineage) -> float | None:
 def test_accuracy(lineage: Lineage) -> float | None:
     """The mean over the trainings; where there is none, and the baseline reads a table, the table's."""
     if lineage.trainings:
-        return _mean([_number(record.result, "test_accuracy") for record in lineage.trained])
+        return _mean([_number(summary.result, "test_accuracy") for summary in lineage.trained])
     return _number(lineage.first.result, "test_accuracy")
 
 
 def search_seconds(lineage: Lineage) -> float | None:
-    """With those of a baseline's supernet, where it says them."""
+    """The seconds of a search or a baseline, with those of its supernet's training where the run recorded them."""
     if lineage.head is None:
         return None
     if lineage.head.log is None:
@@ -82,17 +92,18 @@ def search_seconds(lineage: Lineage) -> float | None:
 
 
 def training_seconds(lineage: Lineage) -> float | None:
-    return _mean([_number(record.result, "seconds") for record in lineage.trained])
+    """The mean over the trainings."""
+    return _mean([_number(summary.result, "seconds") for summary in lineage.trained])
 
 
 def peak_memory(lineage: Lineage) -> float | None:
     """The larger of search and training, in bytes."""
-    found = [_number(record.result, "peak_memory_bytes") for record in lineage.records if record.finished]
+    found = [_number(summary.result, "peak_memory_bytes") for summary in lineage.summaries if summary.finished]
     return max((value for value in found if value is not None), default=None)
 
 
 def size(name: str) -> Callable[[Lineage], float | None]:
-    """Of the trained network; where none was trained, of what was found in the size of the search."""
+    """A size of the trained network; where none was trained, of what was found, in the size of the search."""
     return lambda lineage: _number((lineage.trained or [lineage.first])[0].result, name)
 
 
@@ -110,8 +121,46 @@ ACCURACIES = ("test_accuracy", "validation_accuracy")
 COSTS = ("multiply_accumulates", "parameters", "search_seconds", "training_seconds", "peak_memory")
 
 
+COST_UNITS = {
+    "parameters": "parameters",
+    "multiply_accumulates": "multiply-accumulates",
+    "latency": "ms",
+}  # by the function of oneshot.cost that made it
+ESTIMATORS = {
+    "OneShot": "one-shot supernet",
+    "Tabular": "benchmark table",
+    "Training": "training from scratch",
+}  # by class
+
+
+def cost_unit(settings: Mapping[str, Any]) -> str:
+    """The unit in which a run counts the cost of candidates.
+
+    Args:
+        settings: Of the run, by dotted name; `cost._target_` counts.
+
+    Returns:
+        The unit as an axis shows it; "in its own unit" where the cost is not one of the package's.
+    """
+    name = str(settings.get("cost._target_", "")).rpartition(".")[2]
+    return COST_UNITS.get(name, "in its own unit")
+
+
+def estimator_name(target: object) -> str:
+    """What an estimator is called in tables and on axes.
+
+    Args:
+        target: Its `_target_`, as `oneshot.estimators.OneShot`.
+
+    Returns:
+        As `one-shot supernet`; the class's own name where it is not one of the package's.
+    """
+    name = str(target).rpartition(".")[2][:60]
+    return ESTIMATORS.get(name, name)
+
+
 def best(groups: Sequence[Group], measure: Measure) -> Group | None:
-    """The group whose interval lies above those of all others that have the measure; None where there is none.
+    """Find the group whose interval lies above those of all others that have the measure; None where there is none.
 
     Every interval needs two seeds, so one seed shows nothing.
     """

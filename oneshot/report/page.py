@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +18,12 @@ body { margin: 0 auto; max-width: 78rem; padding: 1.5rem 1.25rem 4rem; backgroun
 h1 { font-size: 1.75rem; line-height: 1.2; margin: .5rem 0 1rem }
 h2 { font-size: 1.35rem; margin: 3rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line) }
 h3 { font-size: 1.08rem; margin: 2rem 0 .5rem }
+h4 { font-size: 1rem; margin: 1rem 0 .4rem; overflow-wrap: anywhere }
+a { color: var(--link) }
+nav { margin: 1rem 0; padding: .6rem 1rem; background: var(--card); border-radius: .5rem; width: fit-content;
+  max-width: 100% }
+nav p { margin: 0; font-weight: 600 }
+nav ul { margin: .2rem 0; padding-left: 1.2rem }
 p, li { max-width: 52rem; overflow-wrap: anywhere }
 summary { color: var(--link); cursor: pointer }
 .scroll { overflow-x: auto; margin: .75rem 0 }
@@ -37,16 +43,17 @@ figure img { display: block; max-width: 100%; height: auto }
 figcaption { color: var(--soft); font-size: .92rem; max-width: 52rem; margin-top: .4rem; overflow-wrap: anywhere }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem } th, td { padding: .3rem .5rem }
   tbody th { min-width: 8rem }
-  figure .scroll { padding: .4rem } figure img { max-width: none } }
+  figure .scroll { padding: .3rem } figure .narrow img { width: 28rem } }
 @media print { body { max-width: none } h2 { break-after: avoid } figure, table { break-inside: avoid } }
 """
 FRAME = 18  # pixels that a picture's frame adds to its width
+SVG = "data:image/svg+xml;base64,"
 BREAKS = r"(?<=[.=:/_])(?=[a-z])"  # where a long name may go on in the next line
 
 
 @dataclass(frozen=True)
 class Heading:
-    """level: 1 is the page's own."""
+    """A heading. level: 1 is the page's own; 2 and 3 are in the list of contents."""
 
     text: str
     level: int = 2
@@ -68,9 +75,15 @@ class Listing:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column names its row. numbers: columns that are aligned to the right. bold: cells (row, column).
+    """A table whose first column names its rows.
 
-    folded: shows its caption alone until it is opened, where the form can do that.
+    Args:
+        caption: Its name.
+        columns: Their headings.
+        rows: Their texts, one for each column.
+        numbers: Columns that are aligned to the right.
+        bold: Cells (row, column).
+        folded: Whether it shows its caption alone until it is opened, where the form can do that.
     """
 
     caption: str
@@ -83,23 +96,44 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """name: of its file, [a-z0-9-]. svg: the picture. text: what it says, for who does not see it. size: CSS pixels."""
+    """A picture with its caption.
+
+    Args:
+        name: Of its file, [a-z0-9-].
+        svg: The picture.
+        text: What it shows, for readers who do not see it.
+        caption: Below it.
+        size: Width and height in CSS pixels.
+        heading: Above it, "" for none.
+        narrow: The same for a narrow screen, as an SVG file; empty where `svg` does for both.
+    """
 
     name: str
     svg: bytes
     text: str
     caption: str
     size: tuple[int, int]
+    heading: str = ""
+    narrow: bytes = b""
 
 
 Block = Heading | Text | Listing | Table | Picture
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """One file that needs nothing else: pictures inside, no script, nothing from a network."""
-    parts = []
-    for pictures, own in groupby(blocks, key=lambda block: isinstance(block, Picture)):
-        text = "\n".join(_html(block) for block in own)
+    """Write a page as one HTML file that needs nothing else: pictures inside, no script, nothing from a network.
+
+    Args:
+        title: The page's heading.
+        blocks: What it holds, from top to bottom. Headings of level 2 and 3 are listed at the top, with links.
+
+    Returns:
+        The file's content.
+    """
+    anchors = _anchors(blocks)
+    parts = [_html_contents(anchors, blocks)] if len(anchors) > 1 else []
+    for pictures, own in groupby(enumerate(blocks), key=lambda pair: isinstance(pair[1], Picture)):
+        text = "\n".join(_html(block, anchors.get(n, "")) for n, block in own)
         parts.append(f'<div class="row">\n{text}\n</div>' if pictures else text)
     body = "\n".join(parts)
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -113,12 +147,60 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def to_markdown(title: str, blocks: Sequence[Block], folder: str) -> str:
-    """Pictures are `folder`/NAME.svg, relative to the file."""
-    return "\n\n".join([f"# {markdown(title)}", *(_markdown(block, folder) for block in blocks)]) + "\n"
+    """Write a page as Markdown.
+
+    Args:
+        title: The page's heading.
+        blocks: What it holds, from top to bottom. Headings of level 2 and 3 are listed at the top, with links.
+        folder: Where the pictures are, relative to the file: `folder`/NAME.svg.
+
+    Returns:
+        The file's content.
+    """
+    anchors = _anchors(blocks)
+    contents = []
+    for n, name in anchors.items():
+        heading = blocks[n]
+        assert isinstance(heading, Heading)
+        contents.append(f"{'  ' * (heading.level - 2)}- [{markdown(heading.text)}](#{name})")
+    parts = [f"# {markdown(title)}", *(["\n".join(["Contents:", "", *contents])] if len(anchors) > 1 else [])]
+    for n, block in enumerate(blocks):
+        parts += [f'<a id="{anchors[n]}"></a>'] if len(anchors) > 1 and n in anchors else []
+        parts.append(_markdown(block, folder))
+    return "\n\n".join(parts) + "\n"
+
+
+def _anchors(blocks: Sequence[Block]) -> dict[int, str]:
+    """Place of each heading that the list of contents has -> what a link to it names: part-1, part-1-2."""
+    anchors: dict[int, str] = {}
+    part = section = 0
+    for n, block in enumerate(blocks):
+        if isinstance(block, Heading) and block.level == 2:
+            part, section = part + 1, 0
+            anchors[n] = f"part-{part}"
+        elif isinstance(block, Heading) and block.level == 3:
+            section += 1
+            anchors[n] = f"part-{part}-{section}"
+    return anchors
+
+
+def _html_contents(anchors: Mapping[int, str], blocks: Sequence[Block]) -> str:
+    """The list of contents: a list of parts, inside each a list of its sections."""
+    lines, deep = ['<nav aria-label="Contents">', "<p>Contents</p>", "<ul>"], 2
+    for n, name in anchors.items():
+        heading = blocks[n]
+        assert isinstance(heading, Heading)
+        if heading.level > deep:
+            lines.append("<li><ul>")
+        elif heading.level < deep:
+            lines.append("</ul></li>")
+        deep = heading.level
+        lines.append(f'<li><a href="#{name}">{_escape(heading.text)}</a></li>')
+    return "\n".join([*lines, *(["</ul></li>"] if deep > 2 else []), "</ul>", "</nav>"])
 
 
 def markdown(text: str) -> str:
-    """A text on one line that no Markdown reader takes for anything else."""
+    """Escape a text, so that no Markdown reader takes it for anything else; on one line."""
     escaped = re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", printable(text))
     for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", ":&#47;/"), ("www.", "www&#46;")):
         escaped = escaped.replace(plain, entity)
@@ -126,7 +208,7 @@ def markdown(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """On one line, and without characters that cannot be shown or written."""
+    """Put a text on one line, without characters that cannot be shown or written."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
@@ -134,10 +216,11 @@ def _escape(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _html(block: Block) -> str:
+def _html(block: Block, anchor: str = "") -> str:
     match block:
         case Heading():
-            return f"<h{block.level}>{_escape(block.text)}</h{block.level}>"
+            name = f' id="{anchor}"' if anchor else ""
+            return f"<h{block.level}{name}>{_escape(block.text)}</h{block.level}>"
         case Text():
             return f"<p>{_escape(block.text)}</p>"
         case Listing():
@@ -145,14 +228,21 @@ def _html(block: Block) -> str:
         case Table():
             return _html_table(block)
         case Picture():
-            data = base64.b64encode(block.svg).decode()
-            width, height = block.size
-            image = f'<img width="{width}" height="{height}" alt="{_escape(block.text)}"'
-            return (
-                f'<figure style="width: {width + FRAME}px">\n<div class="scroll" tabindex="0">'
-                f'{image} src="data:image/svg+xml;base64,{data}"></div>\n'
-                f"<figcaption>{_escape(block.caption)}</figcaption>\n</figure>"
-            )
+            return _html_picture(block)
+
+
+def _html_picture(picture: Picture) -> str:
+    """A figure that is never wider than the page; on a narrow screen it shows the narrow picture."""
+    width, height = picture.size
+    wide, narrow = (base64.b64encode(svg).decode() for svg in (picture.svg, picture.narrow))
+    image = f'<img width="{width}" height="{height}" alt="{_escape(picture.text)}" src="{SVG}{wide}">'
+    if picture.narrow:
+        image = f'<picture class="narrow"><source media="(max-width: 40rem)" srcset="{SVG}{narrow}">{image}</picture>'
+    heading = f"<h4>{_escape(picture.heading)}</h4>\n" if picture.heading else ""
+    return (
+        f'<figure style="width: {width + FRAME}px">\n{heading}<div class="scroll" tabindex="0">{image}</div>\n'
+        f"<figcaption>{_escape(picture.caption)}</figcaption>\n</figure>"
+    )
 
 
 def _html_table(table: Table) -> str:
@@ -184,7 +274,8 @@ def _markdown(block: Block, folder: str) -> str:
         case Table():
             return _markdown_table(block)
         case Picture():
-            return f"![{markdown(block.text)}]({folder}/{block.name}.svg)\n\n{_line(block.caption)}"
+            heading = f"#### {markdown(block.heading)}\n\n" if block.heading else ""
+            return f"{heading}![{markdown(block.text)}]({folder}/{block.name}.svg)\n\n{_line(block.caption)}"
 
 
 def _markdown_table(table: Table) -> str:

@@ -13,36 +13,51 @@ from .summaries import SCORES, RunSummary
 
 
 class Point(NamedTuple):
-    """After so many updates or queries, and seconds (NaN where no clock is left): a value."""
+    """A value after so many updates or queries (`step`) and seconds (NaN where the run recorded none)."""
 
     step: float
     seconds: float
     value: float
 
 
-def validation(record: RunSummary) -> list[Point]:
-    """Accuracy on validation images: of a search's supernet, of the best that a baseline had asked for so far.
+def validation(summary: RunSummary) -> list[Point]:
+    """Read the accuracy on validation images over time.
 
-    The best is the highest score of the run's metric at the highest fidelity so far. Seconds are with those of the
-    supernet's training, where the run says how many.
+    For a search it is that of its supernet. For a baseline it is that of the best architecture so far: the one with the
+    highest score of the run's metric at the highest fidelity so far. Seconds include the training of the supernet,
+    where the run recorded it.
+
+    Args:
+        summary: Of a search or a baseline.
+
+    Returns:
+        Shares of 1, with rising steps.
     """
-    return _queries(record) if record.log else _metric(record, "valid_accuracy")
+    return _queries(summary) if summary.log else _metric(summary, "valid_accuracy")
 
 
-def entropy(record: RunSummary) -> list[Point]:
-    """Normalized entropy of a search's probabilities: 1 uniform, 0 decided."""
-    return _metric(record, "entropy")
+def entropy(summary: RunSummary) -> list[Point]:
+    """Read the normalized entropy of a search's probabilities: 1 uniform, 0 decided."""
+    return _metric(summary, "entropy")
 
 
-def updates(record: RunSummary) -> float | None:
-    """Of a finished search, all steps that its rows count."""
-    steps = [row["step"] for row in _rows(record.path / METRICS) if is_number(row.get("step"))]
+def updates(summary: RunSummary) -> float | None:
+    """Read how many steps a finished search made."""
+    steps = [row["step"] for row in _rows(summary.path / METRICS) if is_number(row.get("step"))]
     return max(steps, default=None)
 
 
-def probabilities(record: RunSummary, shape: tuple[int, int]) -> np.ndarray | None:
-    """(epochs, choices, candidates) of a search, the start first; None where the file does not hold that."""
-    path = record.path / SCORES
+def probabilities(summary: RunSummary, shape: tuple[int, int]) -> np.ndarray | None:
+    """Read a search's probabilities.
+
+    Args:
+        summary: Of a search.
+        shape: (choices, candidates) of its space.
+
+    Returns:
+        (epochs, choices, candidates), the start first. None where the file does not hold that.
+    """
+    path = summary.path / SCORES
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
             return None
@@ -54,25 +69,25 @@ def probabilities(record: RunSummary, shape: tuple[int, int]) -> np.ndarray | No
     return table
 
 
-def asked(record: RunSummary) -> list[tuple[float, float]]:
-    """(accuracy, cost) of every different architecture that was asked for and has both, its last answer."""
+def asked(summary: RunSummary) -> list[tuple[float, float]]:
+    """Read (accuracy, cost) of every different architecture that a baseline asked for: its last answer with both."""
     answers: dict[Any, tuple[float, float]] = {}
-    for row in _rows(record.log) if record.log else ():
+    for row in _rows(summary.log) if summary.log else ():
         scores = row.get("scores")
         if isinstance(scores, dict) and is_number(scores.get("accuracy")) and is_number(scores.get("cost")):
             answers[str(row.get("notation"))] = (scores["accuracy"], scores["cost"])
     return list(answers.values())
 
 
-def best_query(record: RunSummary) -> dict[str, Any]:
-    """The logged row of what a baseline found, at the highest fidelity; empty where there is none."""
-    notation = record.result.get("notation")
-    rows = [row for row in _rows(record.log) if row.get("notation") == notation] if record.log else []
+def best_query(summary: RunSummary) -> dict[str, Any]:
+    """Read the logged row of what a baseline found, at the highest fidelity; empty where there is none."""
+    notation = summary.result.get("notation")
+    rows = [row for row in _rows(summary.log) if row.get("notation") == notation] if summary.log else []
     return max(rows, key=lambda row: row["fidelity"] if is_number(row.get("fidelity")) else 0.0, default={})
 
 
-def _metric(record: RunSummary, name: str) -> list[Point]:
-    rows, timings = _rows(record.path / METRICS), _rows(record.path / TIMINGS)
+def _metric(summary: RunSummary, name: str) -> list[Point]:
+    rows, timings = _rows(summary.path / METRICS), _rows(summary.path / TIMINGS)
     clocks = [_seconds(row.get("seconds")) for row in timings] + [math.nan] * len(rows)
     return _rising(
         Point(row["step"], clock, row[name])
@@ -81,11 +96,11 @@ def _metric(record: RunSummary, name: str) -> list[Point]:
     )
 
 
-def _queries(record: RunSummary) -> list[Point]:
-    assert record.log
-    metric = str(record.settings.get("metric", "accuracy"))
-    before = record.result.get("supernet_seconds") or 0.0
-    rows, timings = _rows(record.log), _rows(record.log.with_suffix(".timings.jsonl"))
+def _queries(summary: RunSummary) -> list[Point]:
+    assert summary.log
+    metric = str(summary.settings.get("metric", "accuracy"))
+    before = summary.result.get("supernet_seconds") or 0.0
+    rows, timings = _rows(summary.log), _rows(summary.log.with_suffix(".timings.jsonl"))
     points, best, value = [], (-np.inf, -np.inf), np.nan
     for n, row in enumerate(rows):
         scores = row.get("scores")
@@ -104,7 +119,7 @@ def _seconds(value: Any) -> float:
 
 
 def _rising(points: Any) -> list[Point]:
-    """Those whose step is beyond the one before: of equal steps the first."""
+    """Those with a larger step than the one before: of equal steps the first."""
     kept: list[Point] = []
     for point in points:
         if not kept or point.step > kept[-1].step:

@@ -1,4 +1,4 @@
-"""What run folders tell of themselves. All of it is data from strangers: checked, limited in size, never called."""
+"""What run folders hold. All of it is data from strangers: checked, limited in size, never called."""
 
 import json
 import os
@@ -46,11 +46,18 @@ AMOUNTS = (
 
 @dataclass(frozen=True, eq=False)
 class RunSummary:
-    """One run. kind: as in KINDS, "" where it cannot be told. method: an architect's or a strategy's name.
+    """What one run's folder says.
 
-    path: the folder; of a search inside a comparison of strategies its file. settings: by dotted name.
-    log: of its queries. damaged: names of files that are shown as far as they can be read. A run that did not finish
-    has no result.
+    Args:
+        path: The folder; for a search inside a comparison of strategies its file.
+        kind: As in KINDS, "" where it is unknown.
+        status: `finished`, `running`, `diverged`, `failed`, `interrupted` or `damaged`.
+        reason: Why it did not finish.
+        settings: By dotted name.
+        result: Empty where it did not finish.
+        method: An architect's or a strategy's name.
+        log: The file of its queries, of a baseline.
+        damaged: Names of files that can be read in part only.
     """
 
     path: Path
@@ -65,22 +72,31 @@ class RunSummary:
 
     @property
     def finished(self) -> bool:
+        """Whether the run has a result."""
         return self.status == FINISHED
 
     @property
     def seed(self) -> str:
+        """Its seed as a short text."""
         return str(self.settings.get("seed"))[:20]
 
 
 def exact(value: Any) -> str:
-    """Equal texts for equal values, and only for these; of a mapping in any order."""
+    """Write a value so that equal values, and no others, have equal texts. The order of a mapping does not count."""
     return repr(sorted(value.items()) if isinstance(value, dict) else value)
 
 
 def folders(root: Path) -> list[Path]:
-    """Every run's folder at or below `root`, in the order of names. A supernet that a run trained is part of it.
+    """Find every run's folder.
 
-    Raises InputError where there is no such folder, or too many below it.
+    Args:
+        root: Where to look, this folder and all below it. A supernet that a run trained belongs to that run.
+
+    Returns:
+        The folders in the order of their names.
+
+    Raises:
+        InputError: Where there is no such folder, or more than 100,000 below it.
     """
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder")
@@ -96,9 +112,14 @@ def folders(root: Path) -> list[Path]:
 
 
 def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummary]:
-    """The run of a folder; of a finished comparison of strategies every search in it.
+    """Read the run of a folder; of a finished comparison of strategies every search in it.
 
-    known: methods' names -> their settings by dotted name, from which a run's method gets its name.
+    Args:
+        folder: The run's.
+        known: Methods' names -> their settings by dotted name. They give a run's method its name.
+
+    Returns:
+        Summaries. A folder that cannot be read gives one with the status `damaged` and the reason.
     """
     try:
         for name in (CONFIG, STATUS, RESULT):
@@ -130,7 +151,16 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
 
 
 def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mapping[str, Any]]) -> str:
-    """The name of the known method of the same class whose settings are most like these; else the class's name."""
+    """Name a run's method: the known one of the same class whose settings are most alike, else the class.
+
+    Args:
+        settings: Of the run, by dotted name.
+        group: `architect` or `strategy`.
+        known: Methods' names -> their settings by dotted name.
+
+    Returns:
+        The name.
+    """
 
     def likeness(name: str) -> int:
         own = {key: value for key, value in known[name].items() if key.startswith(f"{group}.") and key != target}
@@ -147,7 +177,7 @@ def _class(target: object) -> str:
 
 
 def _status(folder: Path, result: Mapping[str, Any] | None) -> tuple[str, str]:
-    """What the folder says of how its run ended, and why."""
+    """How the run ended, and why."""
     content = read_json(folder / STATUS)
     status, reason = content.get("status"), content.get("reason")
     if result is not None:
@@ -187,7 +217,7 @@ def _check(result: Mapping[str, Any]) -> None:
 def _searches(
     folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[RunSummary]:
-    """The searches of a comparison of strategies, each with the settings of a run of scripts/baseline.py."""
+    """The searches of a comparison of strategies, each with the settings of a run of the command `baseline`."""
     rows = result.get("results")
     if not isinstance(rows, list):
         raise InputError("results is no list")

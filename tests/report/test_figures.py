@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.run_folders import NAMES, decisions, records, retrain, search
+from helpers.run_folders import NAMES, decisions, leave, records, retrain, search
 
 from oneshot.report import figures
 from oneshot.report.content import report
@@ -31,6 +31,7 @@ def test_equal_cells_are_drawn_once_of_the_best_seed(tmp_path):
         "a, seed 1 (test 75.00 %); b, seed 1 (test 75.00 %)",
         "c, seed 1 (test 75.00 %)",
     ]
+    assert [picture.heading for picture in pictures] == ["a; b", "c"]
     assert "|nor_conv_3x3~0|+" in pictures[1].text and pictures[1].svg.startswith(b"<?xml")
 
 
@@ -70,7 +71,9 @@ def test_the_front_is_of_single_runs(tmp_path):
         result = json.loads((tmp_path / f"t{n}" / "result.json").read_text())
         (tmp_path / f"t{n}" / "result.json").write_text(json.dumps({**result, "multiply_accumulates": cost}))
     (picture,) = figures.cost_front(section_of(tmp_path), ACCURACY, "multiply_accumulates")
-    assert picture.text.endswith("Pareto front: darts 50.00 % at 10; darts 75.00 % at 20.")
+    assert picture.text.endswith(
+        "Pareto front: darts 50.00 % at 10 multiply-accumulates; darts 75.00 % at 20 multiply-accumulates."
+    )
 
 
 def test_probabilities_that_move_are_drawn(tmp_path):
@@ -80,7 +83,8 @@ def test_probabilities_that_move_are_drawn(tmp_path):
         (tmp_path / "s" / "scores.json").write_text(json.dumps(scores))
         pictures = list(figures.probabilities(section_of(tmp_path), ACCURACY))
         assert len(pictures) == count
-    assert "cell/0->1 avg_pool_3x3" in pictures[0].text
+    assert "cell/0->1 avg_pool_3x3" in pictures[0].text and "Found: |skip_connect~0|+" in pictures[0].text
+    assert pictures[0].heading == "darts" and pictures[0].narrow.startswith(b"<?xml")
 
 
 def test_searches_that_were_trained_in_several_ways_are_drawn_once(tmp_path):
@@ -119,5 +123,26 @@ def test_decisions_that_the_space_does_not_allow(tmp_path):
     for wrong in ({}, decisions("conv_9x9"), {**decisions(), "cell/0->1": "x"}):
         result = json.loads((tmp_path / "s" / "result.json").read_text())
         (tmp_path / "s" / "result.json").write_text(json.dumps({**result, "architecture": wrong}))
-        (record,) = records(tmp_path)
-        assert figures.architecture_of(record, space) is None
+        (summary,) = records(tmp_path)
+        assert figures.architecture_of(summary, space) is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "unit"),
+    [("oneshot.cost.parameters", "parameters"), ("oneshot.cost.latency", "ms"), ("my.cost", "in its own unit")],
+)
+def test_cost_has_its_unit(tmp_path, cost, unit):
+    node = {"strategy": {"_target_": "oneshot.strategies.TPE"}, "metric": "accuracy", "cost": {"_target_": cost}}
+    leave(tmp_path, node, {"best_accuracy": 0.5})
+    rows = [{"notation": f"{n}", "fidelity": 1.0, "scores": {"accuracy": 0.5, "cost": n}} for n in range(3)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (picture,) = figures.queried(section_of(tmp_path), MEASURES["validation_accuracy"])
+    assert picture.caption.endswith(f"the cost of its candidates ({unit}).")
+
+
+def test_estimators_have_names_for_readers(tmp_path):
+    node = {"resamples": 9, "reference": {"_target_": "oneshot.estimators.Tabular"}}
+    agreement = {"estimator": {"kendall_tau": {"value": 0.5, "low": 0.25, "high": 0.75}}}
+    leave(tmp_path, {**node, "estimator": {"_target_": "oneshot.estimators.OneShot"}}, {"agreement": agreement})
+    (table,) = [block for block in report([], [], records(tmp_path)) if isinstance(block, Table)]
+    assert table.rows[0][1:5] == ("one-shot supernet", "benchmark table", "", "0.500 [0.250, 0.750]")

@@ -115,7 +115,7 @@ def test_trainings_of_two_equal_searches_are_of_one_and_repeated_ones_are_listed
     retrain(tmp_path / "x", "random", 0.1)
     shutil.copytree(tmp_path / "x", tmp_path / "y")
     (section,), left = sections(records(tmp_path))
-    trained = {group.label: [record.path.name for record in group.lineages[0].trained] for group in section.groups}
+    trained = {group.label: [summary.path.name for summary in group.lineages[0].trained] for group in section.groups}
     assert trained == {"darts": ["ta", "tb"], "random": ["x"]}
     assert {one.path: one.reason.removeprefix(f"same settings and seed as {tmp_path}/") for one in left} == {
         str(tmp_path / "b"): "a",
@@ -155,7 +155,7 @@ def test_of_two_repetitions_the_whole_one_counts(tmp_path, name):
 
 def lineage_of(root):
     """The first run of each lineage -> its trainings."""
-    found = [[str(record.path.relative_to(root)) for record in one.records] for one in lineages(records(root))[0]]
+    found = [[str(summary.path.relative_to(root)) for summary in one.summaries] for one in lineages(records(root))[0]]
     return {names[0]: names[1:] for names in found}
 
 
@@ -187,7 +187,7 @@ def test_not_by_decisions_where_the_path_is_of_a_run_that_was_not_given(tmp_path
     search(tmp_path / "A" / "x")
     search(tmp_path / "other" / "x")
     retrain(tmp_path / "B" / "t", tmp_path / "other" / "x")
-    given = [record for record in records(tmp_path) if "other" not in record.path.parts]
+    given = [summary for summary in records(tmp_path) if "other" not in summary.path.parts]
     found, left = lineages(given)
     assert [len(lineage.trainings) for lineage in found] == [0, 1] and found[1].head is None and left == {}
 

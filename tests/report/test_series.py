@@ -10,16 +10,16 @@ from oneshot.report.series import Point, asked, best_query, entropy, probabiliti
 
 
 def one(root):
-    (record,) = records(root)
-    return record
+    (summary,) = records(root)
+    return summary
 
 
 def test_a_searchs_curves(tmp_path):
     search(tmp_path)
-    record = one(tmp_path)
-    assert validation(record) == [Point(4, 40.0, 0.4)]
-    assert entropy(record) == [Point(0, 0.0, 1.0), Point(4, 40.0, 0.5)]
-    assert updates(record) == 4
+    summary = one(tmp_path)
+    assert validation(summary) == [Point(4, 40.0, 0.4)]
+    assert entropy(summary) == [Point(0, 0.0, 1.0), Point(4, 40.0, 0.5)]
+    assert updates(summary) == 4
 
 
 def test_lost_clocks_and_odd_rows(tmp_path):

@@ -12,8 +12,8 @@ from oneshot.report.summaries import folders, method_of, read
 
 
 def one(root):
-    (record,) = records(root)
-    return record
+    (summary,) = records(root)
+    return summary
 
 
 def test_every_run_is_found_but_a_supernet_and_hidden_ones(tmp_path):
@@ -33,7 +33,7 @@ def test_kinds_and_methods(tmp_path):
     retrain(tmp_path / "3", "random")
     leave(tmp_path / "4", {"strategy": {"_target_": "oneshot.strategies.TPE"}}, {"best_accuracy": 0.5})
     leave(tmp_path / "5", {"sweep": {"program": "scripts/search.py"}}, {"jobs": 2})
-    found = [(record.kind, record.method, record.finished) for record in records(tmp_path)]
+    found = [(summary.kind, summary.method, summary.finished) for summary in records(tmp_path)]
     assert found == [
         ("search", "darts", True),
         ("search", "darts_second", True),
@@ -83,9 +83,9 @@ def test_damage_is_named(tmp_path, kind):
     search(tmp_path / "run")
     for file in files.split():
         (tmp_path / "run" / file).write_text(text)
-    record = one(tmp_path)
-    assert record.status == "damaged" and reason in record.reason and "\n" not in record.reason
-    assert not record.result
+    summary = one(tmp_path)
+    assert summary.status == "damaged" and reason in summary.reason and "\n" not in summary.reason
+    assert not summary.result
 
 
 def test_an_endless_file_is_not_read(tmp_path):
@@ -122,8 +122,8 @@ def test_a_comparison_of_strategies_is_its_searches(tmp_path):
 def test_a_comparison_names_no_other_file(tmp_path, name):
     rows = [{"strategy": name, "seed": 0, "test_accuracy": 0.9}]
     leave(tmp_path / "all", COMPARISON, {"results": rows})
-    record = one(tmp_path)
-    assert record.status == "damaged" and "is no search" in record.reason
+    summary = one(tmp_path)
+    assert summary.status == "damaged" and "is no search" in summary.reason
 
 
 def test_the_result_is_the_mark(tmp_path):
