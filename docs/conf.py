@@ -1,6 +1,8 @@
 """How Sphinx builds these pages: `sphinx-build -W -b html docs build/docs`."""
 
+import re
 from importlib.metadata import version as installed
+from typing import Any
 
 project = "oneshot"
 author = "the oneshot authors"
@@ -13,7 +15,6 @@ myst_enable_extensions = ["dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_inherit_docstrings = False  # those of Lightning and torch are theirs
 default_role = "code"  # `name` in a docstring is code, as in Markdown
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -24,3 +25,15 @@ napoleon_custom_sections = [("Reference", "returns_style"), ("References", "retu
 html_theme = "furo"
 html_title = f"oneshot {release}"
 html_static_path: list[str] = []
+
+
+def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape `|` outside of code: reStructuredText would look for a substitution."""
+    for i, line in enumerate(lines):
+        parts = re.split("(`+[^`]*`+)", line)
+        lines[i] = "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in parts)
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", escape_bars)
