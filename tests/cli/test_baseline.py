@@ -17,7 +17,8 @@ SMALL = ["epochs=1", "space.cells=1", "space.channels=4", "data.train_size=256",
 NB201 = ["space=nasbench201", *SMALL]
 LEFT = {
     *(f"{picture}.{kind}" for picture in ("anytime", "cells") for kind in ("pdf", "png", "svg")),
-    "architecture.json", "config.yaml", "metrics.jsonl", "queries.jsonl", "queries.timings.jsonl", "result.json", "timings.jsonl", "status.json", ".lock",
+    "architecture.json", "config.yaml", "metrics.jsonl", "queries.jsonl", "queries.timings.jsonl",
+    "result.json", "timings.jsonl", "status.json", ".lock",
 }  # fmt: skip
 
 
@@ -185,7 +186,7 @@ def test_accuracy_against_cost(run, supernet, table, tmp_path):
         ("estimator.table=absent.csv", "estimator.table=absent.csv: cannot be read"),
         ("estimator.table=5", "estimator.table=5: must be the path"),
         ("budget=5", "budget=5: must be given as budget.queries"),
-        ("strategy=5", "strategy=5: must name a choice for strategy; known: ""),
+        ("strategy=5", "strategy=5: must name a choice for strategy; known: "),
         ("batch=0", "batch=0"),
         ("failures=2", "failures=2"),
     ],

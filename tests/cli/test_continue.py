@@ -241,9 +241,7 @@ def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
     if key:
         environment["WANDB_API_KEY"] = key
     arguments = [*TINY, "out=run", "logger=wandb", "logger.mode=online"]
-    done = subprocess.run(
-        command("search", *arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run(command("search", *arguments), cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "warning: W&B: " in done.stderr and "logs offline" in done.stderr
     assert_same(whole, tmp_path / "run")

@@ -86,7 +86,7 @@ def test_a_process_that_is_lost_ends_all(tmp_path):
         ("search", ["trainer=cpu", "trainer.devices=2"], "trainer.devices=2: several processes need trainer=ddp"),
         ("search", ["trainer=ddp", "trainer.compile=true"], "trainer.compile=true: cannot be had with trainer=ddp"),
         (
-            search,
+            "search",
             ["trainer=ddp", "trainer.devices=3", "data.batch_size=2"],
             "data.batch_size=2: must be at least the number of processes, 3",
         ),
@@ -95,5 +95,7 @@ def test_a_process_that_is_lost_ends_all(tmp_path):
 )
 def test_what_processes_cannot_do(run, tmp_path, command, arguments, message):
     code, out, error = run(command, *arguments)
-    assert code == 2 and is_first_line(command, out) and error.startswith(f"error: {message}") and error.count("\n") == 1
+    assert (
+        code == 2 and is_first_line(command, out) and error.startswith(f"error: {message}") and error.count("\n") == 1
+    )
     assert list(tmp_path.iterdir()) == []

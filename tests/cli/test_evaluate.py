@@ -221,7 +221,12 @@ def break_weights(folder, how):
 def test_damaged_weights(run, here, how, message):
     break_weights(here / "darts", how)
     code, out, err = run("evaluate", *TINY, "run=darts", "out=e")
-    assert code == 2 and is_first_line("evaluate", out) and err.startswith("error: darts/network.safetensors: ") and err.count("\n") == 1
+    assert (
+        code == 2
+        and is_first_line("evaluate", out)
+        and err.startswith("error: darts/network.safetensors: ")
+        and err.count("\n") == 1
+    )
     assert message in err and not (here / "e").exists()
 
 

@@ -1,4 +1,4 @@
-"""--help: of every script, at once, and true to what Hydra composes."""
+"""--help: of every command, at once, and true to what Hydra composes."""
 
 import re
 import shlex
@@ -6,38 +6,36 @@ import subprocess
 import sys
 
 import pytest
-from helpers.support import ROOT
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from oneshot.cli import meanings
+from oneshot.cli import help, meanings
+from oneshot.cli.composition import configuration as composed
+from oneshot.cli.composition import fits, groups
+from oneshot.cli.conf import COMMANDS, CONF, OPTIONAL, spoken
+from oneshot.cli.conf import choices as known
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
 ALL = """
-import runpy, sys
-for script in sys.argv[1:]:
-    sys.argv = [script, "--help"]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as end:
-        assert not end.code, script
-    assert "torch" not in sys.modules, script
+import sys
+from unittest import mock
+from oneshot.cli import main
+for command in sys.argv[1:]:
+    with mock.patch.object(sys, "argv", ["oneshot", command, "--help"]):
+        main.main()
+    assert "torch" not in sys.modules, command
     print("=" * 9)
 """
 
 
 @pytest.fixture(scope="module")
-def screens():
-    """Script -> what its --help prints, all in a process that must not import torch."""
-    paths = [str(ROOT / "scripts" / f"{name}.py") for name in SCRIPTS]
-    done = subprocess.run([sys.executable, "-c", ALL, *paths], capture_output=True, text=True, cwd=ROOT / "scripts")
+def screens(tmp_path_factory):
+    """Command -> what its --help prints, all in a process that must not import torch."""
+    words = [sys.executable, "-c", ALL, *COMMANDS]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path_factory.mktemp("help"))
     assert done.returncode == 0, done.stderr
-    return dict(zip(SCRIPTS, done.stdout.split("=" * 9 + "\n"), strict=False))
+    return dict(zip(COMMANDS, done.stdout.split("=" * 9 + "\n"), strict=False))
 
 
-def composed(script, *overrides):
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return compose(script, list(overrides))
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()} - {"sweeps"}
 
 
 def flat(node, prefix=""):
@@ -54,48 +52,66 @@ def choices(screen, group):
     return row[0].replace(",", " ").split()[1:] if row else None
 
 
-def test_scripts_are_seen():
-    assert len(SCRIPTS) >= 10
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_screen(screens, script):
-    said, screen = manual.command(script), screens[script]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_screen(screens, command):
+    said, screen = help.description(command), screens[command]
     assert " ".join(screen.split()).startswith(" ".join(said.title.split()))
-    assert f"python scripts/{script}.py" in screen and "--help all" in screen
-    file = meanings.read(ROOT / "conf" / f"{script}.yaml")
+    assert f"usage  oneshot {spoken(command)} " in screen and "--help all" in screen
+    file = meanings.read(CONF / f"{command}.yaml")
     shown = set(re.findall(r"^  ([\w.]+)= ", screen, re.M))
     own = {setting.key for setting in file.settings if not setting.meaning.endswith("not used")}
-    assert {key for key in own if not key.startswith(manual.SELDOM)} <= shown
+    assert {key for key in own if not key.startswith(help.SELDOM)} <= shown
     assert len(screen.splitlines()) <= 90
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_examples_compose(script):
-    examples = manual.command(script).examples
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_compose(run, command):
+    """With the words of a real command line; capitals are paths of the reader's."""
+    examples = help.description(command).examples
     assert examples
     for example in examples:
         words = shlex.split(example)
-        assert words[:2] == ["python", f"scripts/{script}.py"]
-        composed(script, *(word for word in words if "=" in word and not word.startswith("--")))
+        assert words[:2] == ["oneshot", spoken(command)]
+        code, out, err = run(spoken(command), *words[2:], "--cfg", "job")
+        assert (code, err) == (0, ""), example
+        assert out
 
 
-def test_groups_and_choices_are_those_of_the_script(screens):
-    architects = {path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml")}
-    assert set(choices(screens["search"], "architect")) == architects
-    assert choices(screens["search"], "architect")[0] == "darts"
-    assert choices(screens["baseline"], "architect")[0] == "uniform"
-    assert set(choices(screens["search"], "experiment")).isdisjoint({"compare_architects", "rank_nb201"})
-    assert "rank_nb201" in choices(screens["rank"], "experiment")
-    assert choices(screens["compare"], "experiment") == ["compare_architects"]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_groups_and_choices_are_those_of_the_command(screens, command):
+    composed_groups = {key: None for name in meanings.included(command) for key in groups(name)}
+    for group in composed_groups:
+        names = set(known(group.partition("@")[0])) - {"none"}
+        found = choices(screens[command], group)
+        assert found, group
+        fitting = {name for name in names if fits(CONF / group.partition("@")[0] / f"{name}.yaml", command)}
+        assert fitting <= set(found) <= fitting | {"none"}, group
+        if group in OPTIONAL:
+            assert "none" in found
+    assert set(re.findall(r"^  (\w+)= +\S+", screens[command], re.M)) & GROUPS <= {
+        group.partition("@")[0] for group in composed_groups
+    }
+
+
+def test_the_default_comes_first(screens):
+    for command in ("search", "baseline", "rank"):
+        first = composed(command, [], hydra_too=True).hydra.runtime.choices["architect"]
+        assert choices(screens[command], "architect")[0] == first
     assert choices(screens["retrain"], "architect") is choices(screens["search"], "strategy") is None
-    assert set(choices(screens["benchmark"], "sizes")) == {"benchmark", "benchmark_quick"}
+
+
+def test_choices_for_some_commands_only(screens):
+    """A trainer of several processes is for the two commands that its file names."""
+    assert "ddp" in choices(screens["search"], "trainer") and "ddp" in choices(screens["retrain"], "trainer")
+    assert "ddp" not in choices(screens["baseline"], "trainer")
+    assert "nb201_cifar10" in choices(screens["rank"], "experiment")
+    assert "nb201_cifar10" in choices(screens["search"], "experiment")
 
 
 def test_defaults_are_those_that_hold(run):
     for experiment in ("digits", "darts_cifar10"):
         code, out, _ = run("search", f"experiment={experiment}", "--help")
-        config = composed("search", f"experiment={experiment}")
+        config = composed("search", [f"experiment={experiment}"])
         assert code == 0
         shown = dict(re.findall(r"^  ([\w.]+)= +(\S+)", out, re.M))
         assert shown["epochs"] == str(config.epochs) and shown["space.cells"] == str(config.space.cells)
@@ -104,15 +120,15 @@ def test_defaults_are_those_that_hold(run):
 
 def test_all_lists_every_setting(run):
     code, out, _ = run("search", "--help", "all", "architect=enas")
-    config = OmegaConf.to_container(composed("search", "architect=enas"))
+    config = OmegaConf.to_container(composed("search", ["architect=enas"]))
     assert code == 0 and set(re.findall(r"^  ([\w.]+)= ", out, re.M)) == set(flat(config))
 
 
 def test_topics(run):
     out = run("search", "--help", "cost")[1]
-    assert {f"cost={path.stem}" for path in (ROOT / "conf" / "cost").glob("*.yaml")} <= set(out.split())
+    assert {f"cost={name}" for name in known("cost")} <= set(out.split())
     keys = set(re.findall(r"^  ([\w.]+)= ", run("search", "-h", "data.augmentation")[1], re.M))
-    assert keys == {f"data.augmentation.{key}" for key in ("mean", "std", "pad", "flip", "cutout")}
+    assert keys == {key for key in flat(OmegaConf.to_container(composed("search", []))) if "augmentation" in key}
 
 
 def test_choices_of_another_folder(run, tmp_path):

@@ -9,6 +9,7 @@ from helpers.support import TINY
 from helpers.wandb_file import Offline
 
 from oneshot.cli import loggers
+from oneshot.cli.commands import search
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
 
 def test_a_continued_run_stays_one_run(run, offline, monkeypatch, tmp_path):
     """Stopped in its second epoch, given again: the same id, one folder, every row once."""
-    monkeypatch.setattr(search, "leave", lambda *_: sys.exit(7))  # as if it were killed there
+    monkeypatch.setattr(search, "write_search", lambda *_: sys.exit(7))  # as if it were killed there
     assert run("search", *TINY, "out=run")[0] == 7
     before = Offline(tmp_path / "run" / "wandb")
     assert before.exit_code == 1

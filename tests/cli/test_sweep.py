@@ -154,7 +154,13 @@ def test_bayes_by_an_executor(run, tmp_path):
     """
     rates = {"epochs": {"value": 1}, "weights.optimizer.lr": {"values": [0.1, 0.05, -1.0]}}
     write(tmp_path, method="bayes", parameters=rates, metric={"name": "valid/accuracy"})
-    arguments = [*ARGUMENTS, "runs=2", "seed=1", "+executor._target_=oneshot.executors.Inline", "settings=['log_every=2']"]
+    arguments = [
+        *ARGUMENTS,
+        "runs=2",
+        "seed=1",
+        "+executor._target_=oneshot.executors.Inline",
+        "settings=['log_every=2']",
+    ]
     code, out, err = run("sweep", *arguments)
     assert (code, err) == (0, "") and len(re.findall("finished, valid/accuracy", out)) == 2
     assert "job 1: refused: " in out and out.count("job 1 of 2: ") == 2

@@ -36,5 +36,5 @@ def run_all(folder: Path, jobs: Iterable[tuple[str, Sequence[str]]]) -> None:
 
 
 def is_first_line(command: str, out: str) -> bool:
-    """Whether this is all that a command prints before it refuses its settings: nothing, or the line of what it does."""
+    """Whether a command has printed no more than the line that says what it does."""
     return not out or (out.startswith(f"{spoken(command)}: ") and out.count("\n") == 1)

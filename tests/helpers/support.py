@@ -1,9 +1,7 @@
 """Small real components that several test files build on."""
 
-import contextlib
 import copy
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from torch.nn import functional
 
 from oneshot.architects import DARTS, Architect
 from oneshot.baseline import Baseline, Budget
+from oneshot.cli.composition import configuration
+from oneshot.cli.conf import CONF
 from oneshot.data import ImageData
 from oneshot.estimators import LoggedEstimator
 from oneshot.executors import Executor
@@ -43,27 +43,16 @@ TINY = [  # of searches and trainings, that take seconds
     "data.batch_size=16",
     "log_every=2",
 ]
-ARCHITECTS = sorted(path.stem for path in (ROOT / "conf" / "architect").glob("*.yaml"))
+ARCHITECTS = sorted(path.stem for path in (CONF / "architect").glob("*.yaml"))
 FIXED = ("path_dropout", "uniform")  # distributions that never move
 REINFORCE = "proxyless architect.variant=reinforce"
 SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=
 MOVING = [settings for settings in SETTINGS if not settings.startswith(FIXED)]
 
 
-def run_all(folder: Path, jobs: Iterable[tuple[Any, Sequence[str]]]) -> None:
-    """The scripts of these modules with these arguments, one after the other, in this folder."""
-    before = sys.argv, [*sys.path]
-    with contextlib.chdir(folder):
-        for module, arguments in jobs:
-            GlobalHydra.instance().clear()
-            sys.argv = [module.__name__, *arguments]
-            module.main()
-    sys.argv, sys.path[:] = before
-
-
 def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
     """A DARTS cell space that takes milliseconds."""
-    shape, classes = (data.image_shape, data.classes) if data else ((1, 8, 8), 10)
+    shape, classes = (data, None) if data else ((1, 8, 8), 10)
     return DARTSCells(shape, classes, cells=3, channels=4, nodes=nodes)
 
 
@@ -73,14 +62,20 @@ def darts(space: SearchSpace, lr: float = 0.02) -> DARTS:
 
 
 def composed(settings: str) -> DictConfig:
-    """The configuration of scripts/search.py with architect=settings."""
+    """The configuration of `oneshot search architect=<settings>`, with what its experiment sets."""
     return copy.deepcopy(_composed(settings))
 
 
 @cache
 def _composed(settings: str) -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return compose("search", f"architect={settings}".split())
+    return configuration("search", f"architect={settings}".split())
+
+
+def published(architect: str) -> DictConfig:
+    """The configuration of a search as conf/architect/<architect>.yaml sets it, without what an experiment sets."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("search", [f"architect={architect}"])
 
 
 def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) -> Architect:
