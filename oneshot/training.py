@@ -93,7 +93,7 @@ def fit(
     with _quiet(), _interruptible():
         trainer = trainer or _trainer(epochs, accelerator, devices, precision)
         _check_trainer(trainer, epochs)
-        with Run(Path(out), _settings(module, epochs, trainer), resume) as run:
+        with Run(Path(out), settings_of(module, epochs, trainer), resume) as run:
             result = run.result()
             if result is not None:
                 _restore(module, run, result, epochs)
@@ -310,8 +310,18 @@ def _restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoc
     module.done, module.ended = module.updates_of(epochs), epochs
 
 
-def _settings(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> str:
-    """The content of config.yaml: what a run that continues must have again."""
+def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> str:
+    """Return the settings that `fit` keeps in config.yaml: a run that continues must have them again.
+
+    Args:
+        module: The search or the retraining.
+        epochs: Its epochs.
+        trainer: Gives the precision.
+
+    Returns:
+        YAML: sizes of the data, classes and plain settings of space, architect, schedule, selection, optimizers and
+        criterion.
+    """
     settings: dict[str, Any] = {"made_by": "oneshot.fit", "run": type(module).__name__.lower()}
     settings |= {"epochs": epochs, "seed": module.seed, "precision": str(trainer.precision)}
     settings |= {"log_every": module.log_every}

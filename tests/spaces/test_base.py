@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from scipy.stats import chisquare
 
+from oneshot.data import digits
 from oneshot.errors import InputError
-from oneshot.spaces import DARTSCells
+from oneshot.spaces import DARTSCells, NASBench201
 
 SMALL = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=["none", "skip_connect", "max_pool_3x3"])
 FULL = DARTSCells((1, 8, 8), 10)
@@ -106,3 +107,20 @@ def test_wrong_decisions_are_named():
         FULL.architecture((1, 2, 3))
     with pytest.raises(InputError, match="'normal/c_{k-2}->0': 'none' is not allowed here"):
         FULL.architecture((0,) * 28)
+
+
+@pytest.mark.parametrize("space", [DARTSCells, NASBench201])
+def test_a_data_set_gives_image_shape_and_classes(space):
+    data = digits()
+    by_data, by_numbers = space(data), space(image_shape=(1, 8, 8), classes=10)
+    assert (by_data.image_shape, by_data.classes) == (by_numbers.image_shape, by_numbers.classes) == ((1, 8, 8), 10)
+    for arguments, message in [
+        (((1, 8, 8),), "classes: must be given with an image shape"),
+        ((data, 10), "classes=10: must not be given with a data set, which has 10"),
+        (((8, 8), 10), "must be a data set or"),
+        ((8, 10), "image_shape=8: must be a data set or"),
+        (((1, 8, 8.0), 10), "image_shape: width=8.0: must be a whole number"),
+        (((1, 8, 8), 1), "classes=1"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            space(*arguments)
