@@ -1,4 +1,4 @@
-"""The one error type that bad input raises, and the checks that word it."""
+"""The errors for bad input, and the checks that raise them with a uniform message."""
 
 import difflib
 import math
@@ -10,11 +10,16 @@ class InputError(ValueError):
 
 
 class Diverged(InputError):
-    """A number that is not finite: nothing that follows would mean anything."""
+    """A number is not finite, so nothing that follows would have a meaning."""
 
 
 class Lost(Exception):
-    """Another process of the run has ended before its time. code: for the exit."""
+    """Another process of the run has ended too early.
+
+    Args:
+        line: The message, one line.
+        code: The exit code of this process.
+    """
 
     def __init__(self, line: str, code: int) -> None:
         super().__init__(line)
@@ -22,17 +27,33 @@ class Lost(Exception):
 
 
 def one_line(text: object, most: int = 400) -> str:
-    """A text, or that of an error, on one line, cut to `most` characters."""
+    """Write a text, or the text of an error, on one line.
+
+    Args:
+        text: The text or the error.
+        most: Largest number of characters; the rest is cut off.
+
+    Returns:
+        The line.
+    """
     return " ".join(str(text).split())[:most]
 
 
 def named(error: BaseException, most: int = 200) -> str:
-    """The class of an error and its text, on one line: for those of other packages."""
+    """Write the class of an error and its text on one line. This is for errors of other packages.
+
+    Args:
+        error: The error.
+        most: Largest number of characters; the rest is cut off.
+
+    Returns:
+        The line, "CLASS: TEXT".
+    """
     return one_line(f"{type(error).__name__}: {error}", most)
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number that a float can hold, and no bool."""
+    """Check whether a value is a finite number that fits a float. A bool is not a number here."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -40,7 +61,18 @@ def is_number(value: object) -> bool:
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    """Raise InputError unless `value` is a finite number in [low, high] (in (low, high] with `open_low`)."""
+    """Check that a value is a finite number in [low, high], or in (low, high] with `open_low`.
+
+    Args:
+        name: Name of the setting, for the message.
+        value: Its value.
+        low: Lower limit.
+        high: Upper limit.
+        open_low: Whether the lower limit itself is not allowed.
+
+    Raises:
+        InputError: If it is not.
+    """
     if is_number(value) and low <= value <= high and not (open_low and value == low):
         return
     above = f"above {low}" if open_low else f"at least {low}"
@@ -49,7 +81,17 @@ def check_range(name: str, value: float, low: float, high: float = math.inf, *, 
 
 
 def check_integer(name: str, value: int, low: int, high: float = math.inf) -> None:
-    """Raise InputError unless `value` is a whole number in [low, high]."""
+    """Check that a value is a whole number in [low, high].
+
+    Args:
+        name: Name of the setting, for the message.
+        value: Its value.
+        low: Lower limit.
+        high: Upper limit.
+
+    Raises:
+        InputError: If it is not.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return
     allowed = f"at least {low}" if high == math.inf else f"from {low} to {high}"
@@ -57,13 +99,30 @@ def check_integer(name: str, value: int, low: int, high: float = math.inf) -> No
 
 
 def check_boolean(name: str, value: bool) -> None:
-    """Raise InputError unless `value` is true or false."""
+    """Check that a value is true or false.
+
+    Args:
+        name: Name of the setting, for the message.
+        value: Its value.
+
+    Raises:
+        InputError: If it is not.
+    """
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r}: must be true or false")
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """The error for a name that does not exist: lists the known ones and the nearest match."""
+    """Make the error for a name that does not exist. It lists the known names and the nearest match.
+
+    Args:
+        kind: What the name should be the name of.
+        name: The unknown name.
+        known: The known names.
+
+    Returns:
+        The error, to be raised.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -16,8 +16,8 @@ from .errors import InputError, named, unknown
 
 FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
-IMAGES, LOGITS, BATCH = "images", "logits", "batch"  # what the file calls its input, its output and their first axis
-TOLERANCE = 1e-4  # how far a file's logits may be from the network's, of the largest, which counts as at least 1
+IMAGES, LOGITS, BATCH = "images", "logits", "batch"  # names of the file's input, its output and their first axis
+TOLERANCE = 1e-4  # allowed difference of logits, relative to the largest logit (at least 1)
 
 Program = torch.export.ExportedProgram
 Outputs = Callable[[Tensor], Tensor]
@@ -50,12 +50,12 @@ def check_formats(formats: Sequence[str]) -> None:
         InputError: If a format is unknown or named twice, or if its packages are not installed.
     """
     if not isinstance(formats, list | tuple):
-        raise InputError(f"export={formats!r}: must be a list of {', '.join(FILES)}, as [torch,onnx]")
+        raise InputError(f"export={formats!r}: must be a list of {', '.join(FILES)}, such as [torch,onnx]")
     for name in formats:
         if name not in FILES:
             raise unknown("export", name, FILES)
         if list(formats).count(name) > 1:
-            raise InputError(f"export={list(formats)}: each format once")
+            raise InputError(f"export={list(formats)}: must name each format once")
         for package in PACKAGES[name]:
             try:
                 importlib.import_module(package)
@@ -166,7 +166,7 @@ def to_onnx(program: Program) -> tuple[bytes, Outputs]:
 
     names: Any = {"input_names": [IMAGES], "output_names": [LOGITS], "dynamic_shapes": ({0: BATCH},)}
     made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
-    assert made is not None  # as it is where no file is named
+    assert made is not None  # true if no file is named
     content = made.model_proto.SerializeToString()
     onnx.checker.check_model(content, full_check=True)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -192,11 +192,13 @@ def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits
     Raises:
         InputError: If a logit differs by more than TOLERANCE.
     """
-    found = torch.cat([outputs(images[:1]), outputs(images[1:])])  # two sizes of a batch
+    found = torch.cat([outputs(images[:1]), outputs(images[1:])])  # with two batch sizes
     difference = (found - logits).abs().max().item()
     allowed = TOLERANCE * max(1.0, logits.abs().max().item())
     if not difference <= allowed:
-        raise InputError(f"export={name}: its logits differ from the network's by {difference:.3g}, over {allowed:.3g}")
+        raise InputError(
+            f"export={name}: its logits differ from the network's by {difference:.3g}; at most {allowed:.3g} is allowed"
+        )
     agreement = (found.argmax(dim=1) == logits.argmax(dim=1)).float().mean().item()
     return Export(content, difference, agreement, len(images))
 
@@ -217,7 +219,7 @@ def attempt(name: str, make: Callable[..., Result], *arguments: Any) -> Result:
     """
     try:
         return make(*arguments)
-    except Exception as error:  # tracing, translation, checker and runtime have no class of errors in common
+    except Exception as error:  # tracing, translation, checker and runtime share no class of errors
         raise InputError(f"export={name}: the network cannot be exported ({named(error)})") from error
 
 

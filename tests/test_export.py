@@ -164,7 +164,7 @@ def test_formats(monkeypatch):
         ("torch", "must be a list of torch, onnx"),
         (["onx"], "unknown export 'onx'; did you mean 'onnx'?"),
         ([1], "unknown export 1"),
-        (["torch", "torch"], "each format once"),
+        (["torch", "torch"], "must name each format once"),
     ]:
         with pytest.raises(InputError, match=message.replace("?", r"\?")):
             check_formats(formats)

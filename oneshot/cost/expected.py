@@ -9,7 +9,7 @@ from ..spaces.base import SearchSpace
 from .counting import candidate_costs, count_multiply_accumulates, count_parameters
 
 FORMS = ("additive", "multiplicative")
-SMALLEST = 1e-6  # of the reference: the least that a multiplicative cost multiplies with
+SMALLEST = 1e-6  # smallest ratio of cost and reference in the multiplicative form
 
 
 class ExpectedCost:
@@ -40,7 +40,7 @@ class ExpectedCost:
         if form not in FORMS:
             raise unknown("cost.form", form, FORMS)
         if reference is None and form == "multiplicative":
-            raise InputError("cost.reference: the multiplicative form needs one, the cost that changes nothing")
+            raise InputError("cost.reference: the multiplicative form needs one: a cost that changes nothing")
         if reference is not None:
             check_range("cost.reference", reference, 0.0, open_low=True)
         if not bool(((table >= 0) & table.isfinite()).all()):

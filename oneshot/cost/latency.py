@@ -22,7 +22,7 @@ from .timing import LARGEST, check_timing, device_name, times
 
 FORMAT = "oneshot/latency"
 VERSION = 1
-CALLS = 10  # timed together on an accelerator, so that one wait for it is shared
+CALLS = 10  # timed together on an accelerator, so that they share one wait
 
 Place = tuple[str, ImageShape, tuple[int, ...]]  # candidate, shape of its input, shape of its output
 
@@ -66,7 +66,7 @@ class LatencyTable:
         rows: By choice and candidate: `median_ms` and `spread_ms` for a batch, summed over all places of the candidate.
     """
 
-    space: str  # fingerprint
+    space: str
     device: str
     dtype: str
     batch: int
@@ -206,8 +206,8 @@ def measure_latency(
     modules: dict[Place, nn.Module] = {}
     with device, torch.no_grad():
         for i, k, module, shape in space.operations():
-            behind = module.eval()(torch.zeros(1, *shape)).shape[1:]  # tells the stride
-            place = (space.choices[i].candidates[k], shape, tuple(behind))
+            output = module.eval()(torch.zeros(1, *shape)).shape[1:]  # shows the stride
+            place = (space.choices[i].candidates[k], shape, tuple(output))
             modules.setdefault(place, module)
             places.setdefault((i, k), []).append(place)
     times = _times(modules, device, getattr(torch, dtype), batch, repeats, warmup)

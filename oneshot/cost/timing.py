@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import InputError, check_integer, unknown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-LARGEST = 1 << 20  # images a call
+LARGEST = 1 << 20  # images in a call
 PROCESSORS = Path("/proc/cpuinfo")
 Name = TypeVar("Name")
 
@@ -71,19 +71,19 @@ def network_latency(
         network.to(**like)
         calls = {n: partial(network, torch.randn(n, *image_shape).to(**like)) for n in batches}
         measured = times(calls, device, repeats, warmup)
-    except (NotImplementedError, TypeError) as error:  # what torch raises differs by device
-        raise InputError(f"dtype={dtype}: {device.type} cannot compute in it ({str(error)[:80]})") from None
+    except (NotImplementedError, TypeError) as error:  # the class of torch's error depends on the device
+        raise InputError(f"dtype={dtype}: {device.type} cannot compute with it ({str(error)[:80]})") from None
     return {n: Latency(*(round(t, 6) for t in quantiles(values, n=4))) for n, values in measured.items()}
 
 
 def check_batches(batches: Sequence[int]) -> None:
     """Raise InputError unless these batches are one or more different numbers of images."""
     if not isinstance(batches, list | tuple) or not batches:
-        raise InputError(f"batches={batches!r}: must be a list of numbers of images, as [1,64]")
+        raise InputError(f"batches={batches!r}: must be a list of numbers of images, such as [1,64]")
     for n in batches:
         check_integer("batches", n, 1, LARGEST)
     if len(set(batches)) < len(batches):
-        raise InputError(f"batches={list(batches)}: each number once")
+        raise InputError(f"batches={list(batches)}: must name each number once")
 
 
 def check_timing(dtype: str, repeats: int, warmup: int) -> None:

@@ -85,13 +85,13 @@ class Share(NamedTuple):
         return placed(rows, own.start, self.total)
 
 
-@lru_cache(64)  # there are few sizes of batches, and a copy to a device is a wait
+@lru_cache(64)  # few batch sizes occur, and a copy to a device waits for it
 def _portions(bounds: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """The part of the batch that each process has, (processes, 1)."""
     return torch.tensor(bounds, dtype=dtype, device=device).div(bounds[-1]).diff()[:, None]
 
 
-current: Share | None = None  # of the batch that this process is computing its rows of
+current: Share | None = None  # set while this process computes its rows of a batch
 
 
 def for_each_example(draw: Callable[[int], Tensor], number: int) -> Tensor:

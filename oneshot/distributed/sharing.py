@@ -149,7 +149,7 @@ def batch_norm(
     wide = y.to(torch.promote_types(y.dtype, torch.float32))
     dims, shape = [d for d in range(y.dim()) if d != 1], (-1, *[1] * (y.dim() - 2))
     own_mean = wide.mean(dims)
-    centred = wide - own_mean.view(shape)  # on from here, also in the backward pass, no large numbers cancel
+    centred = wide - own_mean.view(shape)  # avoids cancellation of large numbers, in the backward pass too
     own_variance = centred.square().mean(dims)
     table = placed(torch.stack([own_mean, own_variance])[None], share.rank, processes())
     means, variances = table.unbind(1)

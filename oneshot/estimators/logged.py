@@ -19,7 +19,7 @@ from ..spaces.base import SearchSpace
 from .base import Estimator
 from .log import CLOCKS, ahead_of, names_of, read_ahead, read_log, timings_of
 
-FEWEST = 10  # queries before the share of failures counts
+FEWEST = 10  # queries before the share of failures is checked
 
 
 class LoggedEstimator:
@@ -66,10 +66,10 @@ class LoggedEstimator:
         self.rows: list[dict[str, Any]] = []
         self.known: dict[Query, dict[str, Any]] = {}
         self.logged: list[dict[str, Any]] = []
-        self.ahead: dict[Query, dict[str, Any]] = {}  # answers that wait for those of earlier queries
+        self.ahead: dict[Query, dict[str, Any]] = {}  # early answers, which wait for earlier queries
         self.opened = False
         self.base, self.started = 0.0, math.nan
-        self.failed: list[str] = []  # the reasons
+        self.failed: list[str] = []  # reasons
 
     def open(self) -> None:
         """Read the log if there is one. The first call does this too; by then the run owns the file."""
@@ -137,7 +137,7 @@ class LoggedEstimator:
         row = {"query": len(self.rows) + 1, **names_of(query, self.space), **answer, "elapsed": round(self.elapsed, 6)}
         if self.path is not None:
             timing = {name: row[name] for name in ("query", *CLOCKS)}
-            append(timings_of(self.path), timing)  # first: no query is without its cost
+            append(timings_of(self.path), timing)  # first, so that no query lacks its cost
             append(self.path, {name: value for name, value in row.items() if name not in CLOCKS})
         self._keep(query, row)
 
@@ -162,7 +162,7 @@ class LoggedEstimator:
         if len(self.rows) >= FEWEST and len(self.failed) > self.failures * len(self.rows):
             raise InputError(
                 f"{len(self.failed)} of {len(self.rows)} queries failed, more than failures={self.failures}; "
-                f"the last: {self.failed[-1]}"
+                f"the last one: {self.failed[-1]}"
             )
 
 
@@ -178,7 +178,7 @@ def _answers(found: Any, count: int) -> list[dict[str, Any]]:
         if len(answers) != count:
             raise ValueError(f"{len(answers)} answers to {count} queries")
         return answers
-    except Exception as error:  # whatever an architecture provokes: recorded, and the search goes on
+    except Exception as error:  # any error of an architecture is recorded, and the search goes on
         if stop := stop_of(error):
             raise stop from error
         if is_full_disk(error):

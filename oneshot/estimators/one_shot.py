@@ -51,7 +51,7 @@ class OneShot:
         check_integer("estimator.images", images, 0)
         check_integer("estimator.batch_size", batch_size, 2)
         if images > len(part):
-            raise InputError(f"estimator.images={images}: the {part.name} part has {len(part)}")
+            raise InputError(f"estimator.images={images}: the {part.name} part has only {len(part)}")
         self.space, self.criterion, self.batch_size = space, criterion, batch_size
         self.device = device or next(supernet.parameters()).device
         self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

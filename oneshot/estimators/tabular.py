@@ -100,10 +100,10 @@ def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
             rows: dict[str, tuple[float, float]] = {}
             for row in reader:
                 if None in row:
-                    raise InputError(f"{path}, line {reader.line_num}: more fields than columns")
+                    raise InputError(f"{path}, line {reader.line_num}: has more fields than the table has columns")
                 name = row[NOTATION]
                 if name in rows:
-                    raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} stands there twice")
+                    raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} comes twice")
                 validation, test = (_percent(f"{path}, line {reader.line_num}", c, row[c]) for c in columns)
                 rows[name] = validation, test
     except OSError as error:
@@ -114,7 +114,7 @@ def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
         raise InputError(f"estimator.table={path}: has no rows")
     for column, values in zip(columns, zip(*rows.values(), strict=True), strict=True):
         if max(values) <= 1:
-            raise InputError(f"{path}, column {column!r}: the largest value is {max(values)}: must be in percent")
+            raise InputError(f"{path}, column {column!r}: the largest value is {max(values)}; must be percent")
     return rows
 
 
@@ -123,7 +123,7 @@ def _columns(path: Path, names: Sequence[str], dataset: str) -> tuple[str, str]:
         raise InputError(f"estimator.table={path}: has no column {NOTATION!r}; columns: {', '.join(names)[:200]}")
     doubled = next((name for name in names if list(names).count(name) > 1), None)
     if doubled is not None:
-        raise InputError(f"estimator.table={path}: column {doubled!r} stands there twice")
+        raise InputError(f"estimator.table={path}: column {doubled!r} comes twice")
     sets = [name.removesuffix("-val") for name in names if name.endswith("-val")]
     sets = [name for name in sets if f"{name}-test" in names]
     if dataset not in sets:

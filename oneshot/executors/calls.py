@@ -46,7 +46,7 @@ def pack(thing: Any) -> bytes:
     """
     try:
         return pickle.dumps(thing)
-    except Exception as error:  # what pickling raises depends on the thing
+    except Exception as error:  # the class of the error depends on what is pickled
         raise InputError(f"{thing!r:.80}: cannot be sent to a worker ({named(error)})") from None
 
 
@@ -68,7 +68,7 @@ def answer(function: bytes, item: bytes) -> bytes:
     try:
         loaded, argument = _load(function), pickle.loads(item)
     except Exception as error:
-        return pickle.dumps(Unfit(f"a worker cannot load what it shall call: {named(error)}"))
+        return pickle.dumps(Unfit(f"a worker cannot load the function or its item: {named(error)}"))
     try:
         result = loaded(argument)
     except Exception as error:
@@ -97,10 +97,10 @@ def unpack(content: bytes) -> Any:
     return outcome
 
 
-@lru_cache(maxsize=1)  # once a worker, however many calls: what it builds when it is loaded may be large
+@lru_cache(maxsize=1)  # once for all calls, because loading may build something large
 def _load(content: bytes) -> Callable[..., Any]:
     function = Function(*pickle.loads(content))
-    os.chdir(function.folder)  # for names of files that are relative to it
+    os.chdir(function.folder)  # relative file names refer to it
     sys.path.extend(entry for entry in function.path if entry not in sys.path)
     return pickle.loads(function.content)
 

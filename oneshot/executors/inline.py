@@ -25,5 +25,5 @@ class Inline(Executor):
 def _outcome(function: Callable[[Item], Result], item: Item) -> Result | Exception:
     try:
         return function(item)
-    except Exception as error:  # the caller's to judge
+    except Exception as error:  # the caller decides what it means
         return error

@@ -16,8 +16,8 @@ from .base import WorkerLost
 from .calls import answer
 from .remote import Remote
 
-SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads and the GPU, broken
-HANDLED = {signal.SIGINT, signal.SIGUSR1}  # come to all processes of a terminal or a job; the caller handles them
+SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit broken torch threads and GPU handles
+HANDLED = {signal.SIGINT, signal.SIGUSR1}  # sent to all processes of a terminal or a job; the caller handles them
 GRACE = 10.0  # seconds
 MOST = 1024
 
@@ -53,7 +53,7 @@ class Processes(Remote):
         self.workers, self.threads = workers, max(1, (os.cpu_count() or 1) // workers)
         self.idle: list[Worker] = []
         self.busy: dict[Connection, Worker] = {}
-        atexit.register(self.close)  # multiprocessing's own comes later and would wait for them
+        atexit.register(self.close)  # multiprocessing's own handler runs later and would wait for the workers
 
     def start(self, function: bytes, item: bytes) -> Hashable:
         worker = self.idle.pop() if self.idle else _spawn()
@@ -61,7 +61,7 @@ class Processes(Remote):
         try:
             worker.connection.send_bytes(function)
             worker.connection.send_bytes(item)
-        except OSError:  # it has ended: `wait` sees that too
+        except OSError:  # the worker has ended; `wait` notices it too
             pass
         return worker.connection
 
@@ -78,7 +78,7 @@ class Processes(Remote):
 
     def cancel(self) -> None:
         for worker in self.busy.values():
-            worker.process.terminate()  # a call that handles it can save what it has
+            worker.process.terminate()  # a call that handles SIGTERM can still save its work
         for worker in self.busy.values():
             _end(worker)
         self.busy = {}
@@ -93,20 +93,20 @@ class Processes(Remote):
 def _spawn() -> Worker:
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=_serve, args=(theirs,))
-    resource_tracker.ensure_running()  # it would take the signals out of the mask again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # inherited, so they are blocked there from the start
+    resource_tracker.ensure_running()  # first, because its start would unblock the signals again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # the worker inherits this
     try:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()  # the process has the only other end: when it ends, ours can be read
+    theirs.close()  # now only the process has this end, so ours is closed when it ends
     return Worker(process, ours)
 
 
 def _serve(connection: Connection) -> None:
     """The worker's loop: answer calls until the caller closes its end of the pipe or is gone."""
     for number in HANDLED:
-        signal.signal(number, signal.SIG_IGN)  # in processes that it starts too
+        signal.signal(number, signal.SIG_IGN)  # also in processes that the worker starts
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     while True:
         try:

@@ -17,8 +17,8 @@ from .remote import MOST_LOSSES, Remote, needed
 LOCAL = "local"
 STORE = 100 << 20  # bytes: calls and answers are small
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # says and sends nothing
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers of gpus=0 see what this process sees
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray prints and sends nothing about its use
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers with gpus=0 see the GPUs that this process sees
 }
 MOST = 100_000
 
@@ -69,7 +69,7 @@ class Ray(Remote):
         share = max(1, (os.cpu_count() or 1) // workers) if address == LOCAL else 1
         self.workers, self.threads, self.gpus, self.address = workers, cpus or share, gpus, address
         for name, value in QUIET.items():
-            os.environ.setdefault(name, value)  # read when it is imported
+            os.environ.setdefault(name, value)  # Ray reads them when it is imported
         self.ray = needed("ray")
         self.joined = self.ours = False
         self._forget()
@@ -94,7 +94,7 @@ class Ray(Remote):
                 self.idle.append(actor)
             except self.ray.exceptions.RayError as error:
                 found = WorkerLost(f"the worker was lost ({named(error)})")
-                self.idle.clear()  # perhaps of the same node; without a handle they end
+                self.idle.clear()  # they may be on the same node; Ray ends actors without a handle
             return [(number, found)]
 
     def cancel(self) -> None:
@@ -116,8 +116,8 @@ class Ray(Remote):
         self.calls, self.stillborn = 0, 0
         self.queue: deque[Waiting] = deque()
         self.idle: list[Any] = []
-        self.starting: dict[Any, Any] = {}  # what says that it has started -> actor
-        self.busy: dict[Any, tuple[int, Any]] = {}  # its answer -> call, actor
+        self.starting: dict[Any, Any] = {}  # reference to its start -> actor
+        self.busy: dict[Any, tuple[int, Any]] = {}  # reference to the answer -> number of the call, actor
 
     def _hand_out(self) -> None:
         while self.queue and self.idle:
@@ -154,7 +154,7 @@ class Ray(Remote):
                         **(local if self.address == LOCAL else {}),
                     )
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"executor.address={self.address}: no Ray cluster there ({named(error)})") from None
+                raise InputError(f"executor.address={self.address}: no Ray cluster found ({named(error)})") from None
         self.joined = True
         self._check_room()
 
@@ -165,8 +165,8 @@ class Ray(Remote):
             has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes[:5])
             self.close()
             raise InputError(
-                f"executor.cpus={self.threads}, executor.gpus={self.gpus}: no node of the cluster has as many; "
-                f"they have CPUs and GPUs: {has}"
+                f"executor.cpus={self.threads}, executor.gpus={self.gpus}: no node of the cluster has enough; "
+                f"CPUs and GPUs of the nodes: {has}"
             )
 
 

@@ -12,8 +12,8 @@ from ..errors import InputError
 from .base import Executor, Item, Result, WorkerLost
 from .calls import pack, packed_function, unpack
 
-MOST_LOSSES = 3  # workers that one call may lose: by then it is likely that the call ends them
-say = logging.getLogger(__name__).warning  # reaches the screen
+MOST_LOSSES = 3  # after so many lost workers the call itself is probably the cause
+say = logging.getLogger(__name__).warning  # shown on the screen
 
 
 @dataclass
@@ -77,10 +77,10 @@ class Remote(Executor):
                         continue
                     call.losses += 1
                     if call.losses < MOST_LOSSES:
-                        say(f"warning: {found}; what it was at begins again on another")
+                        say(f"warning: {found}; its call starts again on another worker")
                         running[self.start(head, call.content)] = call
                     else:
-                        yield call.item, WorkerLost(f"{found}, as {MOST_LOSSES - 1} before it")
+                        yield call.item, WorkerLost(f"{found}, like {MOST_LOSSES - 1} workers before it")
         finally:
             if running:
                 self.cancel()

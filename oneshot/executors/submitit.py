@@ -96,19 +96,19 @@ class Submitit(Remote):
 
     def close(self) -> None:
         self.cancel()
-        for empty in (self.folder / "%j", self.folder):  # submitit's local jobs make the first
+        for empty in (self.folder / "%j", self.folder):  # submitit's local jobs create the first one
             with suppress(OSError):
                 empty.rmdir()
 
     def _answer(self, job: Any) -> bytes | WorkerLost:
         errors = self.submitit.core.utils
-        if self.cluster == LOCAL and not job.paths.result_pickle.exists():  # else it may only be late
+        if self.cluster == LOCAL and not job.paths.result_pickle.exists():  # on SLURM it may just be late
             return WorkerLost(f"job {job.job_id} ended without an answer, see {job.paths.folder}")
         try:
             found = job.result()
         except errors.FailedJobError as error:
             line = str(error).strip().splitlines()[-1]
-            raise InputError(f"executor=submitit: job {job.job_id} cannot make its call ({line[:200]})") from None
+            raise InputError(f"executor=submitit: job {job.job_id} cannot run its call ({line[:200]})") from None
         except errors.UncompletedJobError:
             return WorkerLost(f"job {job.job_id} ended without an answer ({job.state}), see {job.paths.folder}")
         shutil.rmtree(job.paths.folder, ignore_errors=True)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..architecture import Gates
 from ..errors import InputError, check_boolean
 
-VARIANTS = 64  # of one region: sizes, and which gradients a step takes
+VARIANTS = 64  # compiled variants of a region: by size, and by the gradients that a step takes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGEST = 2**31 - 1  # bytes; an int in C
-say = logging.getLogger(__name__).warning  # reaches the screen
+say = logging.getLogger(__name__).warning  # shown on the screen
 
 
 def accelerate(net: nn.Module, compile: bool, cuda_graph: bool, twice: bool = False) -> None:
@@ -36,7 +36,7 @@ def accelerate(net: nn.Module, compile: bool, cuda_graph: bool, twice: bool = Fa
     check_boolean("trainer.compile", compile)
     check_boolean("trainer.cuda_graph", cuda_graph)
     if compile and twice:
-        raise InputError("trainer.compile=true: compiled code has no second derivatives, which this architect takes")
+        raise InputError("trainer.compile=true: compiled code has no second derivatives; this architect needs them")
     if compile:
         compile_regions(net)
     if cuda_graph:
@@ -57,7 +57,7 @@ def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
     """
     regions = [module for module in net.modules() if getattr(module, "region", False)]
     if not regions:
-        raise InputError("trainer.compile=true: this space has no module with `region = True` to compile")
+        raise InputError("trainer.compile=true: this space marks no module with `region = True`")
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
     for module in regions:
         module.forward = _Compiled(module, backend)
@@ -97,7 +97,7 @@ def capture_graphs(supernet: nn.Module) -> None:
 class _Graphed:
     """The forward of a supernet, replayed from graphs where that is possible."""
 
-    said: ClassVar[set[str]] = set()  # reasons
+    said: ClassVar[set[str]] = set()  # reasons that were printed
 
     def __init__(self, supernet: nn.Module) -> None:
         self.supernet, self.eager = supernet, supernet.forward
@@ -127,7 +127,7 @@ class _Graphed:
         if x.device.type != "cuda":
             return f"the device is {x.device.type}, not CUDA"
         if gates.active is not None:
-            return "the architect draws candidates, so a step is not always the same"
+            return "the architect draws candidates, so steps differ"
         if next(self.supernet.parameters()) is not self.first:
             return "the weights are not the supernet's own, as in second-order DARTS"
         return ""

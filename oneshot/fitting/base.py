@@ -139,7 +139,7 @@ class Fit(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Step the learning rate and end the epoch."""
-        with warnings.catch_warnings():  # of a fit that resumes at an epoch's end, where no step was taken yet
+        with warnings.catch_warnings():  # a fit that resumes at an epoch's end has taken no step yet
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
         self.end_epoch()

@@ -53,7 +53,7 @@ class Checkpoints(CheckpointIO):
         for path in reversed(list(self._files())):
             if is_whole(path):
                 return path
-            self.say(f"{path}: is damaged; not used, renamed to {path.name}.damaged")
+            self.say(f"{path}: is damaged and not used; renamed to {path.name}.damaged")
             os.replace(path, path.with_name(path.name + ".damaged"))
         return None
 
@@ -75,10 +75,10 @@ class Checkpoints(CheckpointIO):
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: cannot be read as a checkpoint ({one_line(error, 80)})") from None
-        except Exception as error:  # pickle's own types, of which torch raises several
-            raise InputError(f"{path}: holds more than data, not read ({one_line(error, 80)})") from None
+        except Exception as error:  # torch raises several of pickle's errors
+            raise InputError(f"{path}: holds more than data and is not read ({one_line(error, 80)})") from None
         if not isinstance(content, dict) or not set(PARTS) <= set(content):
-            raise InputError(f"{path}: is no checkpoint of a search or a training")
+            raise InputError(f"{path}: is no checkpoint of a search or a retraining")
         return {**{name: content[name] for name in PARTS}, "pytorch-lightning_version": pl.__version__}
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -151,7 +151,7 @@ def interval(every: int | str | None) -> tuple[int, float]:
     if isinstance(every, str) and (found := re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?(s|min|h)", every)):
         return 0, float(found[1]) * UNITS[found[2]]
     if isinstance(every, str):
-        raise InputError(f"checkpoint.every={every!r}: must be a number of updates, or a time as 30s, 5min or 2h")
+        raise InputError(f"checkpoint.every={every!r}: must be a number of updates, or a time such as 30s, 5min or 2h")
     check_integer("checkpoint.every", every, 1)
     return every, float("inf")
 

@@ -38,7 +38,7 @@ def check_forward(loss: Callable[[], Tensor]) -> None:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"a first forward pass fails: {str(error).splitlines()[0]}") from error
     if value.numel() != 1 or not value.is_floating_point():
-        raise InputError(f"the criterion gives a tensor of shape {tuple(value.shape)}: must be one number")
+        raise InputError(f"the criterion gives a tensor of shape {tuple(value.shape)}; must be one float")
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:

@@ -45,7 +45,7 @@ class ProgressBar(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Print the line of the epoch before, as its last row is written after on_train_epoch_end."""
         if module.rows and module.done > self.begun:
-            self._print_epoch(module)  # the one before: its last row is written after on_train_epoch_end
+            self._print_epoch(module)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Remove the bar and print the last line."""

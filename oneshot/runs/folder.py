@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, who writes it, and how, so that nothing in it is ever half there."""
+"""The folder of a run: what it holds, who writes it, and how, so that no file in it is ever half written."""
 
 import errno
 import fcntl
@@ -24,21 +24,31 @@ if TYPE_CHECKING:
 FINISHED = "finished"
 CONFIG, STATUS, RESULT, LOCK = "config.yaml", "status.json", "result.json", ".lock"
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
-SHOWN = 5  # settings that differ
-MAX_BYTES = 1 << 26  # of a file of ours that is read whole
+SHOWN = 5  # settings that a message names
+MAX_BYTES = 1 << 26  # of a file that is read whole
 MAX_SETTINGS = 1 << 18
 
 
 class Run:
-    """The folder of one run, locked while this object lives. Files are written beside their target and renamed.
+    """The folder of one run, locked as long as this object lives.
 
-    metrics.jsonl holds what the seed determines, timings.jsonl the clock and the memory of each row; status.json says
-    running, finished, diverged, failed or interrupted, why, and which process it is or was (a run that was killed says
-    running). As a context it notes how it ended.
-    settings: YAML, kept as config.yaml. A folder with the same settings is taken up; without settings, or with
-    resume=False, the folder must be empty. free: settings that may differ, by their name or a first part of it.
-    Raises InputError when the folder cannot be made, is not a run's, is another process's, or was started with other
-    settings, which are named.
+    Files are written next to their target and then renamed. metrics.jsonl holds what the seed determines; timings.jsonl
+    holds the time and the memory of each row. status.json holds the state (running, finished, diverged, failed or
+    interrupted), the reason and the process. A run that was killed still has the state "running". As a context manager,
+    the object records how the run ended.
+
+    If the folder has the same settings, its run is continued. Without settings, or with `resume=False`, the folder must
+    be empty.
+
+    Args:
+        path: The folder.
+        settings: YAML, kept as config.yaml.
+        resume: Whether to continue a run in this folder.
+        free: Settings that may differ, by their dotted name or the beginning of it.
+
+    Raises:
+        InputError: If the folder cannot be made, holds something other than a run, is in use by another process, or was
+            started with other settings, which the message names.
     """
 
     def __init__(self, path: Path, settings: str = "", resume: bool = True, free: Collection[str] = ()) -> None:
@@ -52,8 +62,8 @@ class Run:
         if not _lock(self._lock):
             process = read_json(path / STATUS).get("process", "another")
             raise InputError(f"out={path}: process {process} writes there now; name another folder")
-        _check_folder(path, settings, resume, free)  # again: nobody else writes now
-        for temporary in path.rglob(".*.tmp"):  # what a kill has left of a write
+        _check_folder(path, settings, resume, free)  # again, because now nobody else writes
+        for temporary in path.rglob(".*.tmp"):  # left when a write was killed
             temporary.unlink(missing_ok=True)
         self.started = time.monotonic()
         if settings and not (path / CONFIG).is_file():
@@ -62,7 +72,7 @@ class Run:
             cuda.reset_peak_memory_stats()
 
     def __enter__(self) -> "Run":
-        self._status("running" if self.result() is None else FINISHED)  # last: from here on __exit__ notes the end
+        self._status("running" if self.result() is None else FINISHED)  # last: __exit__ records the end
         return self
 
     def __exit__(
@@ -75,20 +85,28 @@ class Run:
             names = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
             name = names.get(type(error), "failed")
             try:
-                ours = isinstance(error, InputError | Stopped)  # whose texts say it all
+                ours = isinstance(error, InputError | Stopped)  # their texts need no class name
                 self._status(name, one_line(error) if ours else named(error, 400))
-            except OSError:  # a full disk: it stays at running, of a process that is gone
+            except OSError:  # a full disk: the state stays at running
                 pass
         self._lock.close()
         if stop and stop is not cause:
             raise stop from cause
 
     def write(self, name: str, text: str) -> Path:
-        """Write a whole file: it has the old content or the new, never a part."""
+        """Write a whole file of the folder. It has the old content or the new one, never a part.
+
+        Args:
+            name: Name of the file in the folder.
+            text: Its content.
+
+        Returns:
+            The path of the file.
+        """
         return write_text(self.path / name, text)
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take up the run behind these rows: metrics.jsonl holds them and no other, the clock goes on from there."""
+        """Continue the run after these rows: metrics.jsonl then holds exactly these, and the clock goes on."""
         timings = read_rows(self.path / TIMINGS)[: len(rows)]
         self.write(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
         self.write(TIMINGS, "".join(json.dumps(row) + "\n" for row in timings))
@@ -97,14 +115,26 @@ class Run:
             self.started = time.monotonic() - (before if is_number(before) else 0.0)
 
     def record(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
-        """Append a row to metrics.jsonl, and when it happened (now, or at these seconds) to timings.jsonl."""
+        """Append a row to metrics.jsonl, and its time to timings.jsonl.
+
+        Args:
+            row: The row, numbers by name, with `step`.
+            seconds: Time of the row since the start of the run; None is now.
+        """
         at = self.seconds if seconds is None else seconds
         timing = {"step": row["step"], "seconds": at, "peak_memory_bytes": peak_memory_bytes()}
         append(self.path / METRICS, row)
         append(self.path / TIMINGS, timing)
 
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Write result.json: from here on the run counts as finished."""
+        """Write result.json. From then on the run counts as finished.
+
+        Args:
+            result: What the run found, as plain data for JSON.
+
+        Returns:
+            The content of the file: the result with the status and the cost.
+        """
         cost = {"seconds": self.seconds, "peak_memory_bytes": peak_memory_bytes()}
         content = {"status": FINISHED, **result, **cost}
         self.write(RESULT, json.dumps(content, indent=2) + "\n")
@@ -112,12 +142,12 @@ class Run:
         return content
 
     def result(self) -> dict[str, Any] | None:
-        """What result.json holds where the run has finished, else None."""
+        """Return the content of result.json if the run has finished, else None."""
         return read_result(self.path)
 
     @property
     def seconds(self) -> float:
-        """Of this run, without what a kill has cost and the time between."""
+        """Seconds of this run, without the work that a kill has lost and without the time between."""
         return round(time.monotonic() - self.started, 3)
 
     def _status(self, status: str, reason: str = "") -> None:
@@ -141,13 +171,13 @@ def _check_folder(path: Path, settings: str, resume: bool, free: Collection[str]
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process writes this folder now."""
+    """Check whether a process writes to the folder at this path now."""
     with open(path / LOCK, "a") as file:
         return not _lock(file)
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock it until it is closed; False where another process has. A file system without locks gives none."""
+    """Lock a file until it is closed. False if another process has locked it. Without locks on the disk, True."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -158,7 +188,17 @@ def _lock(file: IO[str]) -> bool:
 
 
 def new_folder(path: Path) -> Path:
-    """Make a folder. Raises InputError unless it is new or empty."""
+    """Make a new folder.
+
+    Args:
+        path: The folder. It may exist if it is empty.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If it is not empty.
+    """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"{path}: the folder is not empty; name a new one")
     path.mkdir(parents=True, exist_ok=True)
@@ -166,18 +206,39 @@ def new_folder(path: Path) -> Path:
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one JSON line and flush it."""
+    """Append one line of JSON to a file and flush it.
+
+    Args:
+        path: The file.
+        row: The content of the line.
+    """
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file: it has the old content or the new, never a part."""
+    """Write a text file. It has the old content or the new one, never a part.
+
+    Args:
+        path: The file.
+        text: Its content.
+
+    Returns:
+        The path.
+    """
     return write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write beside the target, sync, rename. Where that fails nothing is left behind."""
+    """Write next to the target, sync, and rename. If that fails, nothing remains.
+
+    Args:
+        path: The file.
+        content: Its content.
+
+    Returns:
+        The path.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -192,16 +253,24 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def write_weights(path: Path, module: "nn.Module") -> Path:
-    """The module's state as safetensors."""
-    from safetensors.torch import save  # here, as this module is imported before torch is
+    """Write the state of a module as safetensors.
+
+    Args:
+        path: The file.
+        module: The module.
+
+    Returns:
+        The path.
+    """
+    from safetensors.torch import save  # not above: this module is imported before torch
 
     return write_bytes(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a small JSON file of ours; empty where there is none."""
+    """Read a small JSON file of a run from its path. The result is empty unless it holds a mapping."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:  # no device, which has no end
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:  # not a device, which may be endless
             return {}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -210,13 +279,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result.json of a finished run, else None."""
+    """Read result.json from a folder. Returns None unless the run has finished."""
     content = read_json(folder / RESULT)
     return content if content.get("status") == FINISHED else None
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a config.yaml, as data. Raises InputError where it cannot be one."""
+    """Read the settings in a config.yaml as data.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Each setting by its dotted name.
+
+    Raises:
+        InputError: If the file cannot be read or does not hold settings.
+    """
     try:
         size = path.stat().st_size
         content = path.read_bytes() if path.is_file() and size <= MAX_SETTINGS else None
@@ -232,7 +311,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 class _Tree(yaml.SafeLoader):
-    """YAML without aliases, with which a small file can stand for an endless one."""
+    """YAML without aliases, with which a small file can expand without end."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -241,7 +320,18 @@ class _Tree(yaml.SafeLoader):
 
 
 def parse_settings(text: str) -> dict[str, Any]:
-    """Every setting of a YAML text by its dotted name. Raises ValueError or YAMLError where it is no mapping."""
+    """Parse the settings in a YAML text.
+
+    Args:
+        text: The text.
+
+    Returns:
+        Each setting by its dotted name.
+
+    Raises:
+        ValueError: If the text is not a mapping.
+        yaml.YAMLError: If the text is not YAML, or has aliases.
+    """
     content = yaml.load(text, _Tree)
     if not isinstance(content, dict):
         raise ValueError("no mapping")
@@ -256,36 +346,63 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> list[tuple[str, Any, Any]]:
-    """(name, old, new) of each setting that differs, but of those that are free."""
+    """Compare two sets of settings.
+
+    Args:
+        before: Settings by dotted name.
+        now: Settings by dotted name.
+        free: Settings that may differ, by their dotted name or the beginning of it.
+
+    Returns:
+        (name, old, new) of each setting that differs and may not.
+    """
     names = [name for name in {**before, **now} if not is_free(name, free)]
     pairs = [(name, before.get(name, "nothing"), now.get(name, "nothing")) for name in names]
     return [(name, old, new) for name, old, new in pairs if old != new]
 
 
 def is_free(name: str, free: Collection[str]) -> bool:
-    """Whether a setting is one of these, or below one."""
+    """Check whether a setting is one of these or below one of them.
+
+    Args:
+        name: Dotted name of the setting.
+        free: Dotted names or their beginnings.
+
+    Returns:
+        Whether it is.
+    """
     return any(f"{name}.".startswith(f"{first}.") for first in free)
 
 
 def latest(root: Path, setting: str = "architecture", holds: str = "architecture.json") -> Path:
-    """The newest folder below `root` (outputs/<script>) whose run finished and left the file `holds`.
+    """Find the newest finished run of a command.
 
-    setting: what names a folder otherwise. Raises InputError if there is none.
+    Args:
+        root: The folder with the command's runs, such as outputs/search.
+        setting: Name of the setting that names a run otherwise, for the message.
+        holds: A file that the run must have left.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        InputError: If there is none.
     """
     finished = []
     for result in root.glob("*/result.json"):
         if read_result(result.parent) and (result.parent / holds).is_file():
             finished.append((result.stat().st_mtime_ns, result.parent))
     if not finished:
+        command = root.name.replace("_", "-")
         raise InputError(
-            f"{setting}=latest: no finished {root.name} below {root}; run scripts/{root.name}.py first or give "
+            f"{setting}=latest: no finished {root.name} below {root}; run `oneshot {command}` first or give "
             f"{setting}=PATH"
         )
     return max(finished)[1]
 
 
 def peak_memory_bytes() -> int:
-    """Largest memory so far: of the GPU's allocator where it was used in this run, else of the process."""
+    """Return the largest memory so far in bytes: of the GPU's allocator if it was used, else of the process."""
     cuda = _cuda()
     if cuda and cuda.max_memory_allocated():
         return cuda.max_memory_allocated()
@@ -294,7 +411,7 @@ def peak_memory_bytes() -> int:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines of ours, up to the first that is none."""
+    """Read the rows of a file of JSON lines from its path, up to the first line that is not a row."""
     rows: list[dict[str, Any]] = []
     try:
         if not path.is_file():
@@ -310,11 +427,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _cuda() -> Any:
-    """torch.cuda where this process has imported torch and there is a GPU, else None."""
+    """torch.cuda if this process has imported torch and there is a GPU, else None."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether it says that there is no space left, or that a file may not get larger."""
+    """Check whether an error says that no space is left or that a file may not get larger."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,4 +1,4 @@
-"""Signals that end a run: it saves within one step, and the exit code says which signal it was."""
+"""Signals that end a run: it saves within one step, and its exit code says which signal it was."""
 
 import os
 import signal
@@ -16,9 +16,14 @@ _interrupts = 0
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Not an Exception: nothing that handles errors may swallow it.
+    """A signal asked the process to end. This is not an Exception, so that no error handling swallows it.
 
-    where: of the run that it ended, to be said to the user.
+    Args:
+        number: The number of the signal.
+
+    Attributes:
+        code: The exit code of the process.
+        where: The folder of the run that was ended, for the user.
     """
 
     def __init__(self, number: int) -> None:
@@ -28,7 +33,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread; a second SIGINT ends it all at once."""
+    """Let SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread. A second SIGINT ends the process at once."""
     global _held, _wanted, _raised, _interrupts
     _held, _wanted, _raised, _interrupts = False, None, False, 0
     if threading.current_thread() is not threading.main_thread():
@@ -48,13 +53,13 @@ def stoppable() -> Iterator[None]:
 
 
 def hold() -> None:
-    """From here on a signal waits, until `release`."""
+    """Let signals wait from here on, until `release`."""
     global _held
     _held = True
 
 
 def release() -> None:
-    """Signals take effect again. Raises Stopped where one has waited."""
+    """Let signals take effect again. Raises Stopped if one has waited."""
     global _held
     _held = False
     if _wanted is not None:
@@ -62,12 +67,12 @@ def release() -> None:
 
 
 def stop_wanted() -> bool:
-    """Whether a signal waits."""
+    """Check whether a signal waits."""
     return _wanted is not None
 
 
 def stop_of(error: BaseException | None) -> Stopped | None:
-    """The Stopped that an exception is, or comes from: C code hands on what is raised in it as an error of its own."""
+    """Find the Stopped that an error is or comes from. C code passes on what is raised in it as an error of its own."""
     if isinstance(error, Stopped):
         return error
     return Stopped(_wanted) if _raised and _wanted is not None and isinstance(error, Exception) else None
@@ -79,7 +84,7 @@ def _take(number: int, frame: FrameType | None) -> None:
     if _interrupts > 1:
         os._exit(CODES[signal.SIGINT])
     _wanted = _wanted or number
-    if not _held:  # each time: an exception that came at a bad moment may have been dropped
+    if not _held:  # every time, because an earlier exception may have been dropped
         _raise(_wanted)
 
 

@@ -26,7 +26,7 @@ class Strategy(ABC):
 
     def __init__(self, space: SearchSpace, seed: int = 0, metric: str = "accuracy") -> None:
         self.space, self.metric = space, metric
-        self.needs: tuple[str, ...] = (metric,)  # the scores it is told
+        self.needs: tuple[str, ...] = (metric,)  # scores that an estimator must give
         self.rng = random.Random(seed)
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Strategy(ABC):
         """
         self.learn(query, score_of(scores, self.metric))
 
-    def learn(self, query: Query, score: float) -> None:  # noqa: B027  (an empty default is meant)
+    def learn(self, query: Query, score: float) -> None:  # noqa: B027  (empty on purpose)
         """Learn from one answer. A strategy that does not learn keeps this empty method.
 
         Args:

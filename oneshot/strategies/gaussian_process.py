@@ -73,7 +73,7 @@ class GaussianProcess(Strategy):
         self.ends = ends(space)
         self.scores: dict[Architecture, float] = {}
         self.seen: set[Architecture] = set()
-        self.labels: dict[Architecture, Counter[str]] = {}  # of those told
+        self.labels: dict[Architecture, Counter[str]] = {}  # of the architectures with a score
         self.fits = 0
 
     def ask(self) -> Query:
@@ -104,7 +104,7 @@ class GaussianProcess(Strategy):
             process.fit(rows[: len(told)], values)
         self.kernel = process.kernel_
         mean, deviation = process.predict(rows[len(told) :], return_std=True)
-        noise = self.kernel.k2.noise_level * values.var()  # equal graphs would look worth asking for its sake
+        noise = self.kernel.k2.noise_level * values.var()  # without noise, or equal graphs would look promising
         deviation = np.sqrt(np.maximum(deviation**2 - noise, 0.0))
         return expected_improvement(mean, deviation, values.max())
 

@@ -77,7 +77,7 @@ class NSGA2(Strategy):
             seed=self.rng.randrange(2**31),
         )
         self.trials = Trials(space, sampler, ["maximize", "minimize"], self._parameter, redraws)
-        self.told: dict[Architecture, tuple[float, float]] = {}  # its last scores
+        self.told: dict[Architecture, tuple[float, float]] = {}  # last scores (metric, objective)
         self.answers = 0
 
     def ask(self) -> Query:

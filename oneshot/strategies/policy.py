@@ -40,7 +40,9 @@ class Policy(nn.Module):
         self.space = space
         self.generator = torch.Generator().manual_seed(seed)
         choices, candidates = space.shape
-        self.embedding = self._uniform(1 + (choices - 1) * candidates, hidden)  # the start, then of each decision
+        self.embedding = self._uniform(
+            1 + (choices - 1) * candidates, hidden
+        )  # first row: the start; then one for each decision
         self.weight_ih, self.weight_hh = self._uniform(4 * hidden, hidden), self._uniform(4 * hidden, hidden)
         self.bias_ih, self.bias_hh = self._uniform(4 * hidden), self._uniform(4 * hidden)
         self.output = nn.Parameter(torch.zeros(choices, candidates, hidden))

@@ -9,7 +9,7 @@ from ..spaces.base import SearchSpace
 from .base import Strategy
 from .policy import Policy, Rewards
 
-LARGEST = 20.0  # log of a ratio: one that overflows, far outside the clip, would have the gradient 0 * inf
+LARGEST = 20.0  # of log r, far outside the clip: an overflow would give the gradient 0 * inf
 
 
 class PPO(Strategy):
@@ -84,8 +84,8 @@ class PPO(Strategy):
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=lr)
         self.rewards = Rewards(power)
         self.baseline: float | None = None
-        self.asked: dict[Architecture, float] = {}  # with log pi_old of the last ask
-        self.waiting: list[Architecture] = []  # told since the last update
+        self.asked: dict[Architecture, float] = {}  # log pi_old at the last ask
+        self.waiting: list[Architecture] = []  # answered since the last update
 
     def ask(self) -> Query:
         (architecture,), log_pi = self.policy.draw(1)

@@ -11,7 +11,7 @@ from ..spaces.base import SearchSpace
 from .base import Strategy
 
 State = tuple[int, tuple[int, ...]]  # number of the choice, the last `memory` decisions before it
-START = 0.5  # Q of what was never updated; above the mean reward if power > 1, so that what is untried gets tried
+START = 0.5  # first Q; if power > 1 it is above the mean reward, so that untried candidates are tried
 
 
 class Transition(NamedTuple):

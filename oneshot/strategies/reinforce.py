@@ -78,7 +78,7 @@ class Reinforce(Strategy):
         self.rewards = Rewards(power)
         self.baseline: float | None = None
         self.asked: set[Architecture] = set()
-        self.waiting: list[Architecture] = []  # told since the last update
+        self.waiting: list[Architecture] = []  # answered since the last update
 
     def ask(self) -> Query:
         architecture = self.policy.draw(1)[0][0]

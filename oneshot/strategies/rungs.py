@@ -46,7 +46,7 @@ class Halving(Strategy):
         check_integer("strategy.eta", eta, 2)
         check_range("strategy.minimum_fidelity", minimum_fidelity, 1e-6, 1.0)
         self.eta = eta
-        self.deepest = math.floor(math.log(1 / minimum_fidelity, eta) + 1e-9)  # fidelities are eta**-k, k up to this
+        self.deepest = math.floor(math.log(1 / minimum_fidelity, eta) + 1e-9)  # largest k of the fidelities eta**-k
         self.open: list[Bracket] = []  # oldest first
         self.started = 0
         self.seen: set[Architecture] = set()
@@ -87,7 +87,7 @@ class Bracket:
         self.rungs, self.level = rungs, 0
         self.next: list[Architecture] = []  # promoted, best first, and not asked yet
         self.asked: list[Architecture] = []  # in this rung
-        self.scores: dict[int, float] = {}  # of a place in `asked`
+        self.scores: dict[int, float] = {}  # by place in `asked`
 
     def has_work(self) -> bool:
         """Whether the current rung still lacks an architecture to ask for."""

@@ -12,7 +12,7 @@ from ..spaces.base import SearchSpace
 from .base import Strategy
 
 Decisions = tuple[int, ...]
-TRIES = 1000  # of a rollout through one group
+TRIES = 1000  # random completions of a group before they are built choice by choice
 
 
 class TreeSearch(Strategy):
@@ -67,7 +67,7 @@ class TreeSearch(Strategy):
         check_range("strategy.power", power, 0.0, open_low=True)
         self.exploration, self.power = exploration, power
         self.visits: dict[Decisions, int] = {}
-        self.closed: set[Decisions] = set()  # every architecture below was asked
+        self.closed: set[Decisions] = set()  # every architecture below them was asked
         self.scores: dict[Architecture, float] = {}
         self.below: defaultdict[Decisions, list[int]] = defaultdict(list)  # places in `scores`
         self.rewards = np.zeros(0)  # in the order of `scores`
@@ -90,7 +90,7 @@ class TreeSearch(Strategy):
     def learn(self, query: Query, score: float) -> None:
         architecture = query.architecture
         if architecture not in self.scores:
-            if architecture.decisions not in self.visits:  # told without having been asked for
+            if architecture.decisions not in self.visits:  # an answer without an ask
                 self._visit(architecture.decisions)
             for i in range(len(architecture.decisions) + 1):
                 self.below[architecture.decisions[:i]].append(len(self.scores))

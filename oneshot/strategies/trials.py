@@ -59,7 +59,7 @@ class Trials:
         names = [self.parameter(architecture.decisions[:i])[0] for i in range(len(architecture.decisions))]
         self.study.enqueue_trial(dict(zip(names, architecture.decisions, strict=True)))
         trial = self.study.ask()
-        trial.relative_params  # noqa: B018  (enters the trial into NSGA-II's generation, which a fixed one would skip)
+        trial.relative_params  # noqa: B018  (puts the trial into NSGA-II's generation; a fixed trial would be left out)
         self._suggested(trial)
         self._wait(architecture, trial)
 

@@ -68,7 +68,7 @@ def test_calls_of_one_wait_share_its_time():
         ({"batches": []}, r"batches=\[\]: must be a list"),
         ({"batches": 4}, "batches=4: must be a list"),
         ({"batches": [0]}, "batches=0: must be a whole number, from 1"),
-        ({"batches": [2, 2]}, "each number once"),
+        ({"batches": [2, 2]}, "must name each number once"),
         ({"repeats": 1}, "repeats=1"),
         ({"warmup": -1}, "warmup=-1"),
     ],

@@ -166,7 +166,7 @@ def test_too_many_faults_stop_with_the_reason():
     for query in QUERIES[:9]:
         answers([query])
     with pytest.raises(
-        InputError, match="5 of 10 queries failed, more than failures=0.4; the last: ValueError: fault 9"
+        InputError, match="5 of 10 queries failed, more than failures=0.4; the last one: ValueError: fault 9"
     ):
         answers([QUERIES[9]])
     LoggedEstimator(Counting(faults), SPACE, failures=0.5)(QUERIES)

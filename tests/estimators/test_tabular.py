@@ -69,16 +69,16 @@ def test_tables_that_cannot_be_used(rows, tmp_path):
         "line 7, column 'own-val': 'nan'": changed(rows, 5, 1, "nan"),
         "line 7, column 'own-test': '101'": changed(rows, 5, 2, "101"),
         "line 7, column 'own-val': 'good'": changed(rows, 5, 1, "good"),
-        "stands there twice": [*rows, rows[3]],
+        "comes twice": [*rows, rows[3]],
         "is no architecture of the space": [*rows, ["|magic~0|", "1", "1", "1"]],
         "has no rows": [],
     }
     for message, content in wrong.items():
         with pytest.raises(InputError, match=message):
             Tabular(SPACE, written(path, content), "own")
-    with pytest.raises(InputError, match="column 'own-val' stands there twice"):
+    with pytest.raises(InputError, match="column 'own-val' comes twice"):
         Tabular(SPACE, written(path, [[*row, "5"] for row in rows], [*HEAD, "own-val"]), "own")
-    with pytest.raises(InputError, match="line 2: more fields than columns"):
+    with pytest.raises(InputError, match="line 2: has more fields than"):
         Tabular(SPACE, written(path, [[*row, "5"] for row in rows]), "own")
     with pytest.raises(InputError, match="the largest value is 0.5: must be in percent"):
         Tabular(SPACE, written(path, [[row[0], "0.5", "0.5", "1"] for row in rows]), "own")

@@ -81,7 +81,7 @@ def test_what_cannot_be_sent_is_named(executor):
         list(executor.map(called.square, [2, threading.Lock()]))
     with pytest.raises(InputError, match="a result of type lock cannot be sent back"):
         list(executor.map(called.unsendable, [1]))
-    with pytest.raises(InputError, match="cannot load what it shall call: FileNotFoundError: no such file"):
+    with pytest.raises(InputError, match="cannot load the function or its item: FileNotFoundError: no such file"):
         list(executor.map(called.Missing(), [1]))
     assert dict(executor.map(called.square, [3])) == {3: 9}  # and it goes on
 

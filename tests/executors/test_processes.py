@@ -35,10 +35,10 @@ def test_a_call_that_ends_its_worker_is_given_up_after_three(tmp_path, caplog, d
         found = dict(executor.map(calls, "abc"))
     assert (found["a"], found["c"]) == ("a", "c") and calls.calls("a") == calls.calls("c") == 1
     assert calls.calls("b") == 3
-    assert caplog.messages == ["warning: the worker was ended by SIGKILL; what it was at begins again on another"] * 2
+    assert caplog.messages == ["warning: the worker was ended by SIGKILL; its call starts again on another worker"] * 2
     if lost:
         assert isinstance(found["b"], WorkerLost)
-        assert str(found["b"]) == "the worker was ended by SIGKILL, as 2 before it"
+        assert str(found["b"]) == "the worker was ended by SIGKILL, like 2 workers before it"
     else:
         assert found["b"] == "b"
 
@@ -59,7 +59,10 @@ def test_a_search_whose_workers_are_killed_leaves_the_same_log(tmp_path):
 
 def test_a_search_ends_with_what_no_worker_can_load(tmp_path):
     """No query has failed: the same command continues when the workers have what they lack."""
-    with Processes(1) as executor, pytest.raises(InputError, match="cannot load what it shall call: FileNotFoundError"):
+    with (
+        Processes(1) as executor,
+        pytest.raises(InputError, match="cannot load .* its item: FileNotFoundError"),
+    ):
         search(called.Missing(), tmp_path / "log.jsonl", executor)
     assert not (tmp_path / "log.jsonl").exists()
 

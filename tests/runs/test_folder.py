@@ -63,9 +63,7 @@ def test_weights_round_trip(tmp_path):
 def test_latest_is_the_newest_finished_search(tmp_path):
     with pytest.raises(InputError, match="architecture=latest: no finished .* below"):
         latest(tmp_path)
-    with pytest.raises(
-        InputError, match="run=latest: no finished retrain below .*scripts/retrain.py first or give run"
-    ):
+    with pytest.raises(InputError, match="run=latest: no finished retrain below .*`oneshot retrain` first or give run"):
         latest(tmp_path / "retrain", "run", "network.safetensors")
     for age, name in enumerate(("new", "old", "no_architecture", "failed", "broken")):
         (tmp_path / name).mkdir()
