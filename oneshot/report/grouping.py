@@ -14,7 +14,7 @@ SIZES = ("cells", "channels", "execution", "auxiliary")  # of a space: not what 
 SET = ("_target_", "source", "image_column", "label_column", "test_split", "image_size", "grey")  # which images
 METHOD = ("method", "architect", "strategy")  # group_by of these is the method's name
 LONGEST = 40  # characters of a label that names settings
-NOTHING = "nothing"
+NOTHING = "not set"
 OF_TRAINING = "retrain:"  # before the name of a setting of a training
 
 
@@ -121,10 +121,12 @@ def shown(value: Any) -> str:
 
 
 def images(settings: Mapping[str, Any]) -> str:
-    """Which images, or which table, these settings or this place name."""
+    """Name the images, or the table, of these settings or this place; of a folder its last name."""
     if "table.table" in settings:
         return f"table {shown(settings['table.table'])}, {shown(settings['table.dataset'])}"
-    return shown(settings.get("data.source") or str(settings.get("data._target_", "unknown images")).rpartition(".")[2])
+    source = settings.get("data.source") or str(settings.get("data._target_", "unknown images")).rpartition(".")[2]
+    is_path = isinstance(source, str) and source.startswith(("/", "./", "../", "~"))
+    return shown(source.rstrip("/").rpartition("/")[2] if is_path else source)
 
 
 def _from_table(lineage: Lineage) -> bool:

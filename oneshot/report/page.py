@@ -42,7 +42,7 @@ figure .scroll { margin: 0; width: fit-content; max-width: 100%; padding: .5rem;
 figure img { display: block; max-width: 100%; height: auto }
 figcaption { color: var(--soft); font-size: .92rem; max-width: 52rem; margin-top: .4rem; overflow-wrap: anywhere }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem } th, td { padding: .3rem .5rem }
-  tbody th { min-width: 8rem }
+  tbody th { min-width: 9.5rem }
   figure .scroll { padding: .3rem } figure .narrow img { width: 28rem } }
 @media print { body { max-width: none } h2 { break-after: avoid } figure, table { break-inside: avoid } }
 """
@@ -186,17 +186,17 @@ def _anchors(blocks: Sequence[Block]) -> dict[int, str]:
 
 def _html_contents(anchors: Mapping[int, str], blocks: Sequence[Block]) -> str:
     """The list of contents: a list of parts, inside each a list of its sections."""
-    lines, deep = ['<nav aria-label="Contents">', "<p>Contents</p>", "<ul>"], 2
+    text, deep = '<nav aria-label="Contents">\n<p>Contents</p>\n<ul>', 1
     for n, name in anchors.items():
         heading = blocks[n]
         assert isinstance(heading, Heading)
-        if heading.level > deep:
-            lines.append("<li><ul>")
-        elif heading.level < deep:
-            lines.append("</ul></li>")
-        deep = heading.level
-        lines.append(f'<li><a href="#{name}">{_escape(heading.text)}</a></li>')
-    return "\n".join([*lines, *(["</ul></li>"] if deep > 2 else []), "</ul>", "</nav>"])
+        if heading.level == 2:
+            text += {1: "", 2: "</li>", 3: "</li></ul></li>"}[deep]
+        else:
+            text += {1: "", 2: "<ul>", 3: "</li>"}[deep]
+        deep = 2 if heading.level == 2 or deep == 1 else 3
+        text += f'\n<li><a href="#{name}">{_escape(heading.text)}</a>'
+    return f"{text}{'</li></ul></li>' if deep == 3 else '</li>'}\n</ul>\n</nav>"
 
 
 def markdown(text: str) -> str:

@@ -253,3 +253,8 @@ def test_what_differs_is_said_with_whose_it_is(tmp_path):
     searches, trainings = differences.shared(section)
     assert "space.cells=1" in searches and "data.batch_size=32" in searches and "epochs" not in searches
     assert "epochs=3" in trainings and "batch_size" not in trainings
+
+
+def test_a_folder_of_images_has_its_own_name_in_the_heading(tmp_path):
+    search(tmp_path / "a", data={"_target_": "oneshot.data.huggingface", "source": "/some/where/flowers/"})
+    assert list(grouped(tmp_path)[0]) == ["NASBench201 on flowers"]
