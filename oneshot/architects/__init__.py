@@ -1,4 +1,4 @@
-"""Gradient methods, and fixed distributions beside them: interchangeable owners of the architecture parameters."""
+"""Architects: gradient methods, and distributions that never move. Each owns its architecture parameters."""
 
 from .base import Architect, Step
 from .darts import DARTS

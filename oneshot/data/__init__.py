@@ -1,4 +1,4 @@
-"""Data on the training device."""
+"""Data sets, decoded once and held on the training device."""
 
 from .augmentation import Augmentation
 from .digits import digits

@@ -1,4 +1,4 @@
-"""What can be found."""
+"""Search spaces: what can be found."""
 
 from .base import DropPath, SearchSpace, set_drop_path
 from .darts import DARTSCells
