@@ -13,7 +13,16 @@ from ..runs.folder import CONFIG, differences, is_free, is_locked, parse_setting
 from . import job
 
 PROCESSES = ("trainer.devices", "trainer.num_nodes")  # how many compute a run changes it by rounding alone
-FREE = ("out", "debug", "logger", "resume", "checkpoint", "executor", *PROCESSES)  # a continued run may have others
+FREE = (
+    "out",
+    "debug",
+    "pictures",
+    "logger",
+    "resume",
+    "checkpoint",
+    "executor",
+    *PROCESSES,
+)  # a continued run may have others
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:

@@ -23,6 +23,8 @@ from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
 from .folders import run_folder
 from .meanings import own_settings
 
+SCREEN = "screen"
+
 
 def launch(command: str, words: Sequence[str]) -> None:
     """Compose conf/<command>.yaml with the words of the command line, check it, and call the command's `main`.
@@ -78,7 +80,12 @@ def _run(config: DictConfig, command: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
     module = importlib.import_module(f"{__package__}.commands.{command}")
-    return module.main(config)
+    if config.pictures == SCREEN:
+        return module.main(config)
+    from ..plots import width  # here: matplotlib takes a while, and this is seldom asked for
+
+    with width(config.pictures):
+        return module.main(config)
 
 
 @contextmanager

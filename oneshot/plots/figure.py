@@ -171,6 +171,9 @@ def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
         ("svg", {"Date": None}),
         ("pdf", {"CreationDate": None}),
     )
+    if figure.get_layout_engine() is not None:  # once for all three files, as it takes longer than to draw them
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     written = []
     dpi = 150 if figure.get_figwidth() > 4 else 300  # of the PNG: a narrow figure is one for a paper
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "oneshot", "pdf.fonttype": 42}):

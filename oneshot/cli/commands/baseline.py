@@ -22,6 +22,7 @@ from ...errors import InputError
 from ...estimators import LoggedEstimator, Priced, Tabular
 from ...executors import Inline
 from ...fitting.progress import QueryBar
+from ...report.measures import cost_unit
 from ...runs.folder import Run
 from ...statistics import pareto
 from ..estimates import EstimatorFactory, known_scores
@@ -65,7 +66,8 @@ def main(config: DictConfig) -> None:
             best = search(baseline, run, record, console)
             if isinstance(estimator, Tabular):
                 found |= estimator.report(best)
-            result = write_results(baseline, best, run, data.image_shape, found)
+            unit = cost_unit({"cost._target_": config.cost._target_}) if config.cost else ""
+            result = write_results(baseline, best, run, data.image_shape, found, unit)
             record.finish({"valid_accuracy": result.get("best_accuracy"), **result})
     console.print(architecture_table(space, best))
     say(console, [summary(result), written(run)])
@@ -89,17 +91,25 @@ def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> 
 
 
 def write_results(
-    baseline: Baseline, best: Architecture, run: Run, image_shape: tuple[int, int, int], found: Mapping[str, Any]
+    baseline: Baseline,
+    best: Architecture,
+    run: Run,
+    image_shape: tuple[int, int, int],
+    found: Mapping[str, Any],
+    unit: str,
 ) -> dict[str, Any]:
-    """Write what was found; result.json comes last and marks the run as finished."""
+    """Write what was found; result.json comes last and marks the run as finished. unit: of the cost, if there is one."""
     space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
     run.write("architecture.json", space.to_json(best))
     plots.save(plots.cells(space.graphs(best)), run.path / "cells")
-    curve = [row.get("best", math.nan) for row in baseline.rows]
+    name, scale, unit = (
+        ("validation accuracy", 100, ", %") if metric == "accuracy" else (metric.replace("_", " "), 1, "")
+    )
+    curve = [scale * row.get("best", math.nan) for row in baseline.rows]
     several = len({row["fidelity"] for row in baseline.rows}) > 1
-    quantity = f"best {metric.replace('_', ' ')} so far{', at the highest fidelity so far' if several else ''}"
+    quantity = f"best {name} so far{' at the highest fidelity' if several else ''}{unit}"
     plots.save(plots.anytime({metric: [curve]}, quantity), run.path / "anytime")
-    fronts = write_front(rows, metric, run)
+    fronts = write_front(rows, metric, run, unit)
     return run.finish(
         {
             "architecture": json.loads(space.to_json(best))["decisions"],
@@ -115,12 +125,14 @@ def write_results(
     )
 
 
-def write_front(rows: list[dict[str, Any]], metric: str, run: Run) -> dict[str, Any]:
+def write_front(rows: list[dict[str, Any]], metric: str, run: Run, unit: str) -> dict[str, Any]:
     """The Pareto front of the metric against the cost, where queries have both."""
     scored = list({row["notation"]: row for row in rows if {metric, "cost"} <= set(row.get("scores", {}))}.values())
     if not scored:
         return {}
     points = [(row["scores"][metric], row["scores"]["cost"]) for row in scored]
     best = pareto(points)
-    plots.save(plots.front(points, best, (metric.replace("_", " "), "cost")), run.path / "front")
+    scale, name = (100, "validation accuracy, %") if metric == "accuracy" else (1, metric.replace("_", " "))
+    shown = [(scale * score, cost) for score, cost in points]
+    plots.save(plots.front(shown, best, (name, f"cost of the candidates, {unit}")), run.path / "front")
     return {"front": [{"notation": scored[i]["notation"], metric: points[i][0], "cost": points[i][1]} for i in best]}

@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
     device = read_device(config.device)
     if config.architects == "all":
         config.architects = list(choices("architect", job.folders()))
-    out = new_file(config, "benchmark", beside=(".png", ".svg"))
+    out = new_file(config, "benchmark", beside=(".png", ".svg", ".pdf"))
     figures = list(Benchmark(config, device).figures(console))
     report = {
         "device": device_name(device),
@@ -45,7 +45,7 @@ def main(config: DictConfig) -> None:
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, json.dumps(report, indent=1) + "\n")
-    chart = plots.bars({f.name: f.ratio for f in figures if f.ratio}, "reference / ours")
+    chart = plots.bars({f.name: f.ratio for f in figures if f.ratio}, "reference / ours (above 1: ours takes less)")
     written: list[Path] = [out, *plots.save(chart, out.with_suffix(""))]
     console.print(table(figures))
     say(console, [f"{report['device']}, torch {torch.__version__}"])

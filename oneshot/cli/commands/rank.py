@@ -18,6 +18,7 @@ from ...errors import InputError, check_integer, unknown
 from ...estimators import LoggedEstimator
 from ...executors import Inline
 from ...fitting.progress import QueryBar
+from ...report.measures import estimator_name
 from ...spaces import SearchSpace
 from ...statistics import rank_agreement
 from ..estimates import EstimatorFactory, scores_of
@@ -115,8 +116,10 @@ def write_results(
     agreement = {name: compared(side, reference, config) for name, side in sides.items()}
     tau = agreement["estimator"].get("kendall_tau")
     title = f"Kendall tau {tau['value']:.2f}, {len(pairs)} architectures" if tau else f"{len(pairs)} architectures"
-    quantities = (f"{metric}: {named(config.reference)}", f"{metric}: {named(config.estimator)}")
-    plots.save(plots.ranking(list(zip(reference, scores, strict=True)), quantities, title), run.path / "ranking")
+    quantities = [quantity(metric, estimator_name(node._target_)) for node in (config.reference, config.estimator)]
+    scale = 100 if metric == "accuracy" else 1
+    points = [(scale * x, scale * y) for x, y in zip(reference, scores, strict=True)]
+    plots.save(plots.ranking(points, (quantities[0], quantities[1]), title), run.path / "ranking")
     seconds = {f"{name}_seconds": side[-1]["elapsed"] for name, side in rows.items()}
     failed = len(rows["estimator"]) - len(pairs)
     return run.finish({"architectures": len(pairs), "failed": failed, "agreement": agreement, **seconds, **found})
@@ -131,9 +134,9 @@ def compared(scores: list[float], reference: list[float], config: DictConfig) ->
     return {name: interval._asdict() for name, interval in found.items()}
 
 
-def named(node: DictConfig) -> str:
-    """The estimator of a node, for the eye."""
-    return str(node._target_).rpartition(".")[2]
+def quantity(metric: str, by: str) -> str:
+    """What an axis shows: a score, who gives it, its unit."""
+    return f"validation accuracy by {by}, %" if metric == "accuracy" else f"{metric.replace('_', ' ')} by {by}"
 
 
 def lines(result: dict[str, Any]) -> list[str]:
