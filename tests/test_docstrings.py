@@ -57,7 +57,7 @@ def described(docstring):
     """The names that the sections of a docstring describe."""
     names = set()
     for _, section in SECTION.findall(docstring + "\n"):
-        for found in re.findall(r"^ {4}([*\w, ]+?)(?: \(.*?\))?:", section, re.MULTILINE):
+        for found in re.findall(r"^ {4}([*\w][*\w, ]*?)(?: \(.*?\))?:", section, re.MULTILINE):
             names |= {name.strip(" *") for name in found.split(",")}
     return names
 

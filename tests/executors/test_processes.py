@@ -87,7 +87,7 @@ def test_workers_end_with_a_caller_that_is_killed(name, tmp_path):
     """SIGINT comes to the group, as from a terminal: the workers neither show a trace nor stay."""
     script = tmp_path / "caller.py"
     script.write_text(
-        "import called\nfrom oneshot.executors import Processes\n"
+        "from helpers import called\nfrom oneshot.executors import Processes\n"
         "if __name__ == '__main__':\n"
         "    for item, _ in Processes(2).map(called.Marks('.', seconds=30), 'ab'):\n        pass\n"
     )
