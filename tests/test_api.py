@@ -17,6 +17,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import oneshot
+from oneshot import plots
 from oneshot.errors import InputError
 
 SAME = ("metrics.jsonl", "architecture.json", "scores.json", "supernet.safetensors", "architect.safetensors")
@@ -52,12 +53,21 @@ def raises_at(number, error=Enough):
     return record
 
 
+@pytest.fixture(autouse=True)
+def without_pictures(request, monkeypatch):
+    """One test looks at them; they take longer than these searches."""
+    if request.function is not test_ten_lines:
+        monkeypatch.setattr(plots, "save", lambda figure, path: [])
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A search of two epochs that nothing interrupted, and its folder."""
     folder = tmp_path_factory.mktemp("api") / "whole"
     search = make(oneshot.data.digits(batch_size=32, train_size=160))
-    result = oneshot.fit(search, 2, folder, **CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save", lambda figure, path: [])
+        result = oneshot.fit(search, 2, folder, **CPU)
     assert len(search.rows) == 11
     return search, folder, result
 
