@@ -55,7 +55,7 @@ def line_with(text):
     return next(line for line in LINES if text in line)
 
 
-CELLS = ["space.cells=3", "space.channels=4"]
+CELLS = ["space.cells=3", "space.channels=4", "space.nodes=1"]
 QUERIES = ["budget.queries=4", "space.cells=1", "space.channels=4"]
 
 
@@ -64,7 +64,7 @@ QUERIES = ["budget.queries=4", "space.cells=1", "space.channels=4"]
     [
         ("my_operations", CELLS, "conv_1x1"),
         ("space=chain", [], "conv_"),
-        ("architect=sigmoid", [*CELLS, "space.nodes=2"], "normal/"),
+        ("architect=sigmoid", CELLS, "normal/"),
         ("strategy=greedy", ["space=nasbench201", *QUERIES], "cell/"),
         ("estimator=convolutions", QUERIES, "nor_conv"),
         ("data=stripes", CELLS, "normal/"),

@@ -15,8 +15,11 @@ def test_it_is_short():
 
 def test_example_runs(tmp_path, monkeypatch):
     (code,) = EXAMPLES
+    for text, smaller in (("epochs=6", "epochs=1"), ("NASBench201(data)", "NASBench201(data, cells=1, channels=4)")):
+        assert text in code
+        code = code.replace(text, smaller)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code.replace("epochs=6", "epochs=1"), "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
 @pytest.mark.parametrize(
