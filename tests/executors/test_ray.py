@@ -57,7 +57,7 @@ def test_what_no_node_has(cluster):
 def test_a_cluster_of_its_own_is_silent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import signal, called\nfrom oneshot.executors import Ray\n"
+        "import signal\nfrom helpers import called\nfrom oneshot.executors import Ray\n"
         "before = signal.getsignal(signal.SIGTERM)\n"
         "with Ray(2) as executor:\n"
         "    assert dict(executor.map(called.square, range(5))) == {x: x * x for x in range(5)}\n"
