@@ -191,7 +191,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
     write_weights(run.path / ARCHITECT, search.architect)
     pictures = {
         "cells": plots.cells(space.graphs(found)),
-        "scores": plots.heat_maps(search.scores, space.choices),
+        "scores": plots.heat_maps(search.scores, space.choices, chosen=found.decisions),
         "curves": plots.curves(search.rows),
     }
     for name, figure in pictures.items():
