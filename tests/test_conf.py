@@ -1,138 +1,189 @@
-"""Every configuration composes, and what it names exists."""
+"""Every configuration composes, what it names exists and takes what is set, and the published numbers are there."""
+
+from functools import cache
 
 import pytest
-from helpers.support import ROOT
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-CONF = ROOT / "conf"
-SHARED = ("space", "data", "trainer", "logger")
-SEARCHED = (*SHARED, "architect", "cost", "experiment")
-GROUPS = (*SEARCHED, "strategy", "estimator", "executor")
-FILES = [(g, path.stem) for g in GROUPS for path in sorted((CONF / g).glob("*.yaml"))]
-TUNING = sorted(path.stem for path in (CONF / "tuning").glob("*.yaml"))
-HAVE = {
-    "search": SEARCHED,
-    "retrain": (*SHARED, "experiment"),
-    "evaluate": SHARED,
-    "latency": ("space", "data", "trainer", "experiment"),
-    "baseline": GROUPS,
-    "rank": (*SEARCHED, "estimator", "executor"),
-    "compare_strategies": (*SEARCHED, "estimator"),
-}
-NEEDED = {
-    "images": ["data.source=somewhere"],
-    "latency": ["cost.table=somewhere"],
-    "tabular": ["estimator.table=somewhere"],
-}
-TABLE = ["reference.table=somewhere"]
+from oneshot.cli.composition import configuration, fits, groups
+from oneshot.cli.conf import COMMANDS, CONF, choices
+from oneshot.cli.experiments import KEY, leaves
+from oneshot.cli.meanings import included
+from oneshot.cli.signatures import signature
+
+EXPERIMENTS = list(choices("experiment"))
+SWEEPS = "sweeps"  # in the format of W&B
 
 
-def composed(script, *overrides):
-    with initialize_config_dir(str(CONF), version_base=None):
-        return compose(script, list(overrides))
+@cache
+def groups_of(command):
+    """The groups of a command, as its command line names them."""
+    return list(dict.fromkeys(group for name in included(command) for group in groups(name)))
 
 
-def targets(node):
+CHOICES = [
+    (command, group, name)
+    for command in COMMANDS
+    for group in groups_of(command)
+    for name, path in choices(group.partition("@")[0]).items()
+    if fits(path, command)
+]
+
+
+def nodes(node):
+    """Every mapping with a _target_."""
     if isinstance(node, dict):
         if "_target_" in node:
-            yield node["_target_"]
+            yield node
         for value in node.values():
-            yield from targets(value)
+            yield from nodes(value)
 
 
-def test_count():
-    assert len(FILES) == 2 + 3 + 4 + 4 + 7 + 4 + 7 + 13 + 3 + 4
-    assert len(TUNING) == 16
-    sizes = [path for script in ("search", "retrain") for path in (CONF / script).glob("*.yaml")]
-    assert len(sizes) == 8
-    sizes += (CONF / "sizes").glob("*.yaml")
-    assert len(sizes) == 22
-    sweeps = list((CONF / "sweeps").glob("*.yaml"))
-    assert len(sweeps) == 4
-    assert len(list(CONF.rglob("*.yaml"))) == 13 + len(FILES) + len(TUNING) + len(sizes) + len(sweeps)
+def composed(command, *words):
+    return configuration(command, list(words))
 
 
-@pytest.mark.parametrize(("script", "group", "name"), [(s, g, name) for s in HAVE for g, name in FILES if g in HAVE[s]])
-def test_composes(script, group, name):
-    table = TABLE if script in ("rank", "compare_strategies") else []
-    config = OmegaConf.to_container(composed(script, f"{group}={name}", *table, *NEEDED.get(name, [])), resolve=True)
-    found = list(targets(config))
-    assert len(found) >= (1 if script == "evaluate" else 4)
-    for target in found:
-        assert callable(get_method(target)), target
+def test_every_file_is_some_commands():
+    """A choice of a group, a command's own file, or one that these include."""
+    seen = {CONF / f"{name}.yaml" for command in COMMANDS for name in included(command)}
+    seen |= {choices(group.partition("@")[0])[name] for _, group, name in CHOICES}
+    seen |= {*(CONF / SWEEPS).glob("*.yaml")}
+    assert seen == {*CONF.rglob("*.yaml")}
 
 
-@pytest.mark.parametrize("sizes", ["benchmark", "benchmark_quick"])
-def test_benchmark_composes(sizes):
-    config = OmegaConf.to_container(composed("benchmark", f"sizes={sizes}"), resolve=True)
-    assert set(config["architects"]) == {name for group, name in FILES if group == "architect"}
-    assert all(callable(get_method(target)) for target in targets(config)) and config["rounds"] > 0
+@pytest.mark.parametrize(("command", "group", "name"), CHOICES, ids=[f"{c} {g}={n}" for c, g, n in CHOICES])
+def test_composes(command, group, name):
+    """And what it names can be imported and takes what is set."""
+    config = OmegaConf.to_container(composed(command, f"{group}={name}"), resolve=True)
+    assert KEY not in config
+    for node in nodes(config):
+        assert callable(get_method(node["_target_"])), node["_target_"]
+        found = signature(node["_target_"])
+        if found and not found.open:
+            assert {key for key in node if not key.startswith("_")} <= {*found.parameters}, node["_target_"]
 
 
-@pytest.mark.parametrize("name", TUNING)
-def test_tuning_is_of_an_experiment_and_an_architect(name):
-    experiment = next(e for e in ("cifar10_cpu", "digits", "nb201_cifar10", "rank_nb201") if name.startswith(f"{e}_"))
-    architect = name.removeprefix(f"{experiment}_")
-    published = composed("search", "experiment=darts_cifar10", f"architect={architect}")
-    tuned = composed("search", f"experiment={experiment}", f"architect={architect}")
-    assert (tuned.architect, tuned.schedule, tuned.epochs) != (
-        published.architect,
-        published.schedule,
-        published.epochs,
-    )
-    assert set(tuned.architect) == set(published.architect)
-
-
-@pytest.mark.parametrize("experiment", ["digits", "cifar10_cpu", "darts_cifar10"])
-def test_what_a_method_needs_is_set(experiment):
-    found = {
-        name: composed("search", f"experiment={experiment}", f"architect={name}", "seed=7")
-        for group, name in FILES
-        if group == "architect"
+def test_a_search_names_what_it_makes():
+    """The test above sees something."""
+    config = OmegaConf.to_container(composed("search"), resolve=True)
+    assert {"space", "architect", "data", "trainer", "schedule", "selection"} <= {
+        key for key, value in config.items() if isinstance(value, dict) and "_target_" in value
     }
-    optimizer = found["proxyless"].architect.optimizer  # what was not drawn must not move
+
+
+def blocks(experiment):
+    content = OmegaConf.to_container(OmegaConf.load(choices("experiment")[experiment]))
+    return content.get(KEY, {})
+
+
+BLOCKS = [(experiment, condition) for experiment in EXPERIMENTS for condition in blocks(experiment)]
+
+
+@pytest.mark.parametrize(("experiment", "condition"), BLOCKS, ids=[f"{e}: {c}" for e, c in BLOCKS])
+def test_every_block_is_used_and_sets_what_exists(experiment, condition):
+    """By one command at least with the choices that it names: it has all the settings, and takes some of the values."""
+    words = condition.split()
+    named = [word for word in words if "=" not in word]
+    chosen = [word for word in words if "=" in word]
+    with_it = [command for command in COMMANDS if "experiment" in groups_of(command)]
+    for command in named:
+        with_it = [one for one in with_it if one == command or (command == "search" and one != "retrain")]
+    with_it = [one for one in with_it if all(word.partition("=")[0] in groups_of(one) for word in chosen)]
+    assert with_it, "holds for no command"
+    lacking, taken = set(), False
+    for command in with_it:
+        config = composed(command, f"experiment={experiment}", *chosen)
+        for name, value in leaves(blocks(experiment)[condition]):
+            here = OmegaConf.select(config, name, default=KEY)
+            lacking |= {(command, name)} if here == KEY else set()
+            taken |= here == value
+    for name, _ in leaves(blocks(experiment)[condition]):
+        assert not {(command, name) for command in with_it} <= lacking, f"no such setting: {name}"
+    assert taken, "later blocks win always"
+
+
+def test_blocks_are_seen():
+    assert {experiment for experiment, _ in BLOCKS} == {*EXPERIMENTS}
+
+
+ARCHITECTS = list(choices("architect"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("name", ARCHITECTS)
+def test_what_a_method_needs_is_set(experiment, name):
+    """Whoever does not learn takes no architecture steps and draws what is found; draws follow the run's seed."""
+    config = composed("search", f"experiment={experiment}", f"architect={name}", "seed=7")
+    learns, drawn = "optimizer" in config.architect, config.selection._target_.endswith("BestOf")
+    assert (config.schedule.architecture_steps > 0) == learns and (learns or drawn)
+    assert not drawn or config.selection.seed == 7
+    assert not config.schedule.joint or learns
+
+
+def test_what_single_methods_need():
+    optimizer = composed("search", "architect=proxyless").architect.optimizer  # what was not drawn must not move
     assert optimizer.betas[0] == 0 and optimizer.weight_decay == 0
-    assert {name for name, config in found.items() if config.schedule.joint} == {"snas"}
-    sampled = {name for name, config in found.items() if config.selection._target_ == "oneshot.selection.BestOf"}
-    assert sampled == {"enas", "path_dropout", "uniform"}
-    assert all(found[name].selection.seed == 7 for name in sampled)
-    fixed = {name for name, config in found.items() if "optimizer" not in config.architect}
-    assert fixed == {"path_dropout", "uniform"}
-    assert all((config.schedule.architecture_steps == 0) == (name in fixed) for name, config in found.items())
+    assert composed("search", "architect=snas").schedule.joint
 
 
-def test_compare_composes():
-    config = composed("compare")
-    assert set(config.architects) == {*(n for g, n in FILES if g == "architect"), "random"}
-    assert list(config.seeds) == [0, 1, 2]
+@pytest.mark.parametrize("name", ARCHITECTS)
+def test_an_experiment_changes_values_and_adds_none(name):
+    published = composed("search", "experiment=darts_cifar10", f"architect={name}")
+    for experiment in EXPERIMENTS:
+        tuned = composed("search", f"experiment={experiment}", f"architect={name}")
+        assert set(tuned.architect) == set(published.architect)
 
 
-def test_experiments_size_both_scripts():
-    search, retrain = (composed(s, "experiment=darts_cifar10") for s in ("search", "retrain"))
+def test_the_published_setting_of_darts():
+    """arXiv:1806.09055, section 3.1 and appendix A.1."""
+    search, retrain = (composed(command, "experiment=darts_cifar10") for command in ("search", "retrain"))
     assert (search.epochs, search.space.cells, search.space.channels, search.data.batch_size) == (50, 8, 16, 64)
-    assert (retrain.epochs, retrain.space.cells, retrain.space.channels, retrain.data.batch_size) == (
-        600,
-        20,
-        36,
-        96,
-    )
+    assert (search.weights.optimizer.lr, search.weights.minimum_learning_rate) == (0.025, 0.001)
+    assert (search.weights.optimizer.momentum, search.weights.optimizer.weight_decay) == (0.9, 3e-4)
+    optimizer = search.architect.optimizer
+    assert (optimizer.lr, list(optimizer.betas), optimizer.weight_decay) == (3e-4, [0.5, 0.999], 1e-3)
+    assert search.data.augmentation.cutout == 0 and search.data.architecture_fraction == 0.5
+    sizes = retrain.epochs, retrain.space.cells, retrain.space.channels, retrain.data.batch_size
+    assert sizes == (600, 20, 36, 96)
     assert retrain.data.augmentation.cutout == 16 and retrain.space.auxiliary
-    assert search.data.augmentation.cutout == 0 and search.architect.optimizer.lr == 3e-4
-    for experiment in ("digits", "darts_cifar10", "cifar10_cpu"):
-        assert all((CONF / script / f"{experiment}.yaml").is_file() for script in ("search", "retrain"))
+    assert (retrain.drop_path, retrain.auxiliary_weight, retrain.criterion.label_smoothing) == (0.2, 0.4, 0.0)
+    assert retrain.weights.gradient_clip == search.weights.gradient_clip == 5.0
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_sizes_a_search(experiment):
+    """Its own sizes and not the defaults of the space, whichever command trains the supernet."""
+    sized = composed("search", f"experiment={experiment}")
+    for command in ("baseline", "compare_strategies"):
+        other = composed(command, f"experiment={experiment}", "space=darts", "architect=darts")
+        mine = composed("search", f"experiment={experiment}", "space=darts", "architect=darts")
+        assert (other.space, other.epochs, other.data) == (mine.space, mine.epochs, mine.data)
+    assert sized.epochs >= 1
 
 
 def test_the_command_line_wins():
-    assert composed("search", "experiment=darts_cifar10", "epochs=3", "space.cells=5").space.cells == 5
+    config = composed("search", "experiment=darts_cifar10", "epochs=3", "space.cells=5")
+    assert (config.epochs, config.space.cells, config.space.channels) == (3, 5, 16)
+    assert composed("benchmark", "quick=true", "rounds=9").rounds == 9
 
 
-def test_experiments_of_strategies():
-    config = composed("compare_strategies", "experiment=nb201_strategies", *TABLE)
-    assert set(config.strategies) == {name for group, name in FILES if group == "strategy"}
-    assert (config.seeds, config.queries, config.space._target_) == (20, 200, "oneshot.spaces.NASBench201")
-    config = composed("rank", "experiment=rank_nb201", *TABLE)
+def test_compare_takes_every_architect():
+    config = composed("compare")
+    assert config.architects == "all" and list(config.seeds) == [0, 1, 2]
+    assert composed("benchmark").architects == "all"
+
+
+def test_quick_is_smaller():
+    usual, quick = composed("benchmark"), composed("benchmark", "quick=true")
+    for name in ("space.cells", "space.channels", "size", "batch", "rounds"):
+        assert OmegaConf.select(quick, name) < OmegaConf.select(usual, name)
+
+
+def test_a_supernet_that_ranks():
+    """The numbers of the ranking in docs/results."""
+    config = composed("rank", "experiment=nb201_cifar10")
     assert (config.space.cells, config.space.channels, config.architectures) == (1, 16, 200)
     assert config.architect.fairness and config.epochs == 33 and config.estimator.batch_size == 250
-    assert config.architect._target_ == "oneshot.architects.uniform.Uniform"
+    assert config.architect._target_ == composed("search", "architect=uniform").architect._target_
+    assert composed("compare_strategies", "experiment=nb201_cifar10").epochs == 21

@@ -25,6 +25,7 @@ KINDS = {
     "None": ("null", lambda v: v is None),
 }
 GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
+ALL = "all"  # of architects and strategies, in place of a list
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -83,7 +84,7 @@ def _check_like(name: str, value: Any, default: Any) -> None:
         check_boolean(name, value)
     elif isinstance(default, float) and not is_number(value):
         raise InputError(f"{name}={_text(value)}: must be a number")
-    elif isinstance(default, ListConfig) and not isinstance(value, ListConfig):
+    elif isinstance(default, ListConfig) and not isinstance(value, ListConfig) and value != ALL:
         raise InputError(f"{name}={_text(value)}: must be a list, as {name}=[...]")
     elif isinstance(default, DictConfig) and "_target_" in default and not isinstance(value, DictConfig):
         raise InputError(f"{name}={_text(value)}: must be a mapping with _target_, as in conf")
@@ -154,8 +155,8 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
     for group in ("strategy", "estimator", "architect", "space", "data"):
         if chosen.get(group):
             parts.append(f"{group} {chosen[group]}")
-    for key in ("architects", "strategies", "file"):
-        if key in config:
+    for key in ("architects", "strategies", "file", "runs"):
+        if key in config and config[key]:
             value = config[key]
             parts.append(f"{key} {' '.join(map(str, value)) if isinstance(value, ListConfig) else value}")
     device = config.get("device") or OmegaConf.select(config, "trainer.accelerator")

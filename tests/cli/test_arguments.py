@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -48,6 +48,7 @@ def test_a_path_arrives_as_it_was_typed(setting, text):
     assert word.startswith("+") and read(word[1:]) == (setting, text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a machine that others use too
 @given(st.sampled_from(FILES), PATHS)
 @example("out", "null")
 @example("out", "1e3")

@@ -194,7 +194,7 @@ BAD = [
     (["sweep.yaml", "jobs=0"], "jobs=0"),
     (["sweep.yaml", "runs=0"], "runs=0"),
     (["sweep.yaml", "settings=7"], "settings=7"),
-    (["sweep.yaml", "settings=['epohcs=1']"], "oneshot search: unknown setting 'epohcs'"),
+    (["sweep.yaml", "settings=['epohcs=1']"], "oneshot search: Could not override 'epohcs'"),
     (["sweep.yaml", "settings=['data=digit']"], "unknown choice for data 'digit'; did you mean 'digits'?"),
     (["sweep.yaml", "executor=rya"], "unknown choice for executor 'rya'"),
     (["sweep.yaml", "job=2"], "unknown setting 'job'; did you mean 'jobs'?"),

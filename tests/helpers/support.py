@@ -25,6 +25,8 @@ from oneshot.search import Search
 from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
 from oneshot.strategies import Evolution
 
+from .groups import names, search_path
+
 ROOT = Path(__file__).resolve().parents[2]
 CIFAR10 = ROOT.parent / "shared" / "data" / "cifar10"
 QUIET = dict(
@@ -43,11 +45,9 @@ TINY = [  # of searches and trainings, that take seconds
     "data.batch_size=16",
     "log_every=2",
 ]
-ARCHITECTS = sorted(path.stem for path in (CONF / "architect").glob("*.yaml"))
-FIXED = ("path_dropout", "uniform")  # distributions that never move
+ARCHITECTS = names("architect")
 REINFORCE = "proxyless architect.variant=reinforce"
-SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=
-MOVING = [settings for settings in SETTINGS if not settings.startswith(FIXED)]
+SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=, with variants of some
 
 
 def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
@@ -68,14 +68,14 @@ def composed(settings: str) -> DictConfig:
 
 @cache
 def _composed(settings: str) -> DictConfig:
-    return configuration("search", f"architect={settings}".split())
+    return configuration("search", [*f"architect={settings}".split(), *search_path()])
 
 
 def published(architect: str) -> DictConfig:
     """The configuration of a search as conf/architect/<architect>.yaml sets it, without what an experiment sets."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base=None):
-        return compose("search", [f"architect={architect}"])
+        return compose("search", [f"architect={architect}", *search_path()])
 
 
 def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) -> Architect:
@@ -83,6 +83,17 @@ def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) ->
     make = instantiate(composed(settings).architect, _partial_=True, _convert_="all")
     torch.manual_seed(seed)
     return make(space=space, criterion=functional.cross_entropy, cost=cost)
+
+
+def learns(architect: Architect) -> bool:
+    """Whether there is something that its steps move; else it is a fixed distribution."""
+    return any(True for _ in architect.parameters())
+
+
+@cache
+def moving() -> tuple[str, ...]:
+    """Those of SETTINGS whose architect learns."""
+    return tuple(settings for settings in SETTINGS if learns(build(settings, small_space())))
 
 
 def configured(
@@ -93,9 +104,9 @@ def configured(
     space: SearchSpace | None = None,
 ) -> Search:
     """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
-    if settings.startswith("enas"):
-        settings += " schedule.warmup_epochs=0 schedule.weight_steps=1 schedule.architecture_steps=1"
     config, space = composed(settings), space or small_space(data, nodes=1)
+    if config.schedule.weight_steps > 1:  # whole phases of each kind would not fit into a test
+        config.schedule.update(warmup_epochs=0, weight_steps=1, architecture_steps=1)
     if "samples" in config.selection:
         config.selection.samples = 3
     architect = build(settings, space, seed=start)
@@ -112,7 +123,7 @@ def search(estimator: Any, log: Path, executor: Executor | None) -> bytes:
 
 
 class Keep(pl.callbacks.Checkpoint):
-    """Saves a checkpoint behind the first epoch. For a Trainer of {**QUIET, "enable_checkpointing": True}."""
+    """Saves a checkpoint after the first epoch. For a Trainer of {**QUIET, "enable_checkpointing": True}."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

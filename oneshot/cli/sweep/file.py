@@ -127,7 +127,8 @@ def _settings(command: Any) -> tuple[str, ...]:
     ours = OURSELVES in command[:-1]
     first = OURSELVES if ours else PROGRAM
     if first not in command or SETTINGS not in command:
-        raise InputError(f"command: must hold {OURSELVES} and {SETTINGS}, as Hydra wants name=value: {COMMAND}")
+        named = first if first in command else OURSELVES
+        raise InputError(f"command: must hold {named} and {SETTINGS}, as Hydra wants name=value: {COMMAND}")
     at = command.index(first)
     for word in command[:at]:
         if word not in BEFORE:
