@@ -1,4 +1,6 @@
-"""Run a sweep of W&B's format here, without its server: a process a job, a table at the end.
+"""Run a sweep of settings on this machine.
+
+FILE is in the format of W&B's sweeps, but W&B's server is not needed. Each job is a process; a table comes at the end.
 
 Usage: oneshot sweep FILE.yaml [SETTING=VALUE ...]
 
@@ -31,16 +33,17 @@ from ..sweep.file import Sweep, check_setting, read, settings_of
 from ..sweep.jobs import FAILED, REFUSED, Job, Outcome, execute, key, outcome
 from ..sweep.suggestions import count, digest, suggestions
 
-MOST_JOBS = 1024
-DRAWS = 5  # of one job, where its settings are refused
-FREELY = (*FREE, "file", "jobs", "executor")  # may be others when a sweep goes on
+MOST_JOBS = 1024  # at a time
+DRAWS = 5  # how often the settings of a job are drawn, if they are refused
+FREELY = (*FREE, "file", "jobs", "executor")  # may differ when a sweep continues
 
 
 class JobsFailed(Exception):
-    """Some jobs of a sweep have failed or were refused, the others have ended."""
+    """Some jobs of a sweep failed or were refused; the others have ended."""
 
 
 def main(config: DictConfig) -> None:
+    """Run all jobs of the sweep, write the table and show it."""
     console = Console()
     check(config)
     found = read(config.file)
@@ -61,7 +64,11 @@ def main(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> None:
-    """Raise InputError for anything that is not as conf/sweep.yaml says."""
+    """Check the settings.
+
+    Raises:
+        InputError: If a setting is not as conf/sweep.yaml describes it.
+    """
     if OmegaConf.is_missing(config, "file"):
         raise InputError("name a sweep: oneshot sweep conf/sweeps/architects.yaml")
     if not isinstance(config.file, str) or not config.file:
@@ -79,9 +86,20 @@ def check(config: DictConfig) -> None:
 
 
 def run_jobs(sweep: Sweep, run: Run, config: DictConfig, executor: Executor, console: Console) -> None:
-    """Run all jobs that have not ended; the table is written whenever one has. Raises JobsFailed where jobs have.
+    """Run all jobs that have not ended. The table is written again each time a job ends.
 
-    Where the settings of a job were drawn and are refused, others are drawn, unless all jobs are refused.
+    If the drawn settings of a job are refused, others are drawn, unless all jobs are refused.
+
+    Args:
+        sweep: The sweep.
+        run: The run of the sweep, with its folder.
+        config: The settings of the command.
+        executor: Where jobs run.
+        console: Where lines are shown.
+
+    Raises:
+        JobsFailed: If jobs failed or were refused.
+        InputError: If a job could not be called at all.
     """
     asked = suggestions(sweep, run.path, config.seed)
     rows: dict[int, dict[str, Any]] = {}
@@ -123,22 +141,27 @@ def run_jobs(sweep: Sweep, run: Run, config: DictConfig, executor: Executor, con
 
 
 def check_composes(sweep: Sweep, settings: Sequence[str]) -> None:
-    """Raise InputError where the program has no such settings: before anything is written, and not once a job."""
+    """Check that the command has the settings of the sweep, once and before anything is written.
+
+    Raises:
+        InputError: If it does not.
+    """
     example = {p.name: p.at(0.5) if p.at else (p.values or ())[0] for p in sweep.parameters}
     try:
         compose(sweep.program, [*settings, *settings_of(example)])
     except HydraException as error:
-        raise InputError(f"scripts/{sweep.program}.py: {explain(error, sweep.program)}") from None
+        raise InputError(f"oneshot {sweep.program}: {explain(error, sweep.program)}") from None
 
 
 def job_of(number: int, parameters: Mapping[str, Any], sweep: Sweep, folder: Path, config: DictConfig) -> Job:
+    """Return the job of this number with these parameters, in a folder of its own inside that of the sweep."""
     settings = (*config.settings, *settings_of(parameters))
     path = folder / f"{number + 1}-{digest(settings)}"
     return Job(number, parameters, sweep.program, settings, path, sweep.metric, sweep.maximize, sweep.brackets)
 
 
 def reached(sweep: Sweep, rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a job has reached the metric's target."""
+    """Return whether a job has reached the target of the metric."""
     if sweep.target is None:
         return False
     metrics = [row["metric"] for row in rows if row["metric"] is not None]
@@ -146,7 +169,7 @@ def reached(sweep: Sweep, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def ranked(rows: Iterable[dict[str, Any]], sweep: Sweep) -> list[dict[str, Any]]:
-    """Best first; jobs without a metric come last, and where the sweep has none in their order."""
+    """Return the rows with the best first and jobs without a metric last. Without a metric the order stays."""
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
         metric = row["metric"]
@@ -156,12 +179,17 @@ def ranked(rows: Iterable[dict[str, Any]], sweep: Sweep) -> list[dict[str, Any]]
 
 
 def write(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run) -> None:
+    """Write results.json and table.md."""
     run.write("results.json", json.dumps(rows, indent=2) + "\n")
     run.write("table.md", table(rows, sweep))
 
 
 def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Console, redraws: bool) -> None:
-    """Show the table. Raises JobsFailed where jobs have, or were refused; the sweep is then not finished."""
+    """Show the table and finish the run.
+
+    Raises:
+        JobsFailed: If jobs failed or were refused. The sweep is then not finished.
+    """
     say(console, [table(rows, sweep), f"written to {run.path}: results.json, table.md, and a folder a job"])
     failed, refused = (sum(row["status"] == status for row in rows) for status in (FAILED, REFUSED))
     lines = [f"{failed} of {len(rows)} jobs failed; the same command tries them again"] if failed else []
@@ -177,7 +205,7 @@ def finish(rows: Sequence[dict[str, Any]], sweep: Sweep, run: Run, console: Cons
 
 
 def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
-    """A Markdown table: a row a job."""
+    """Return a Markdown table with one row for each job."""
     heads = ["job", "parameters", sweep.metric or "no metric", "seconds", "status"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
@@ -191,7 +219,7 @@ def table(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str:
 
 
 def shown(sweep: Sweep, parameters: Mapping[str, Any]) -> str:
-    """The parameters that differ between jobs, numbers to four digits."""
+    """Return the parameters that differ between jobs as text, with numbers to four digits."""
     constant = {p.name for p in sweep.parameters if p.at is None and len(p.values or ()) == 1}
     varied = {name: value for name, value in parameters.items() if name not in constant} or parameters
     short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in varied.items()}
@@ -199,7 +227,7 @@ def shown(sweep: Sweep, parameters: Mapping[str, Any]) -> str:
 
 
 def said(outcome: Outcome, sweep: Sweep) -> str:
-    """What came of a job, in a line."""
+    """Return the outcome of a job in one line."""
     metric = [] if outcome.metric is None else [f"{sweep.metric} {outcome.metric:.6g}"]
     spent = [] if outcome.seconds is None else [f"{outcome.seconds:.0f} s"]
     return ", ".join([f"{outcome.status}{f': {outcome.reason}' if outcome.reason else ''}", *metric, *spent])
