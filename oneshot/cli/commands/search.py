@@ -1,4 +1,6 @@
-"""Search an architecture, discretize it and show it.
+"""Search an architecture with a gradient method.
+
+The best architecture is written to the folder of the run and shown.
 
 Examples:
     oneshot search architect=snas seed=1
@@ -21,7 +23,7 @@ from ..screen import answered, architecture_table, next_command, say, summary, w
 
 
 def main(config: DictConfig) -> None:
-    """Search, write what was found, show it."""
+    """Search, write what was found and show it."""
     console = Console()
     prepare(config)
     trainer = trainer_for(config, console, shared=True)
@@ -42,7 +44,16 @@ def main(config: DictConfig) -> None:
 
 
 def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:
-    """The configured search, checked before anything is written."""
+    """Return the configured search, checked before anything is written.
+
+    Args:
+        config: The settings of the command.
+        space: The search space.
+        data: The images; the search does not read the test images.
+
+    Raises:
+        InputError: If a setting is out of range.
+    """
     criterion = make(config.criterion)
     cost = make(config.cost, space=space) if config.cost else None
     search = Search(
