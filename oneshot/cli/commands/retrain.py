@@ -1,4 +1,4 @@
-"""Train a found architecture from scratch and test it once.
+"""Train an architecture from scratch and test it.
 
 Examples:
     oneshot retrain architecture=latest seed=1
@@ -29,7 +29,7 @@ from ..screen import answered, architecture_table, next_command, say, summary, w
 
 
 def main(config: DictConfig) -> None:
-    """Train the architecture, test it, write and show what came of it."""
+    """Train the architecture, test it, write the results and show them."""
     console = Console()
     prepare(config)
     trainer = trainer_for(config, console, shared=True)
@@ -62,7 +62,11 @@ def main(config: DictConfig) -> None:
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
-    """The configured training, the architecture that it trains, and where that is from."""
+    """Return the configured training, the architecture that it trains, and a text that says where this is from.
+
+    Raises:
+        InputError: If a setting is out of range, or the architecture cannot be read.
+    """
     architecture, origin = read_architecture(config, space)
     retrain = Retrain(
         space.network(architecture),
@@ -81,9 +85,12 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
 
 
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
-    """architecture=latest, random (drawn with the seed) or the path of a run or of a file; and where it is from.
+    """Return the architecture of architecture=latest, random (drawn with the seed), a run or a file, and its origin.
 
-    latest becomes the path that it stands for, so that a run which continues has the same.
+    `latest` is replaced by a path in the configuration, so that a continued run has the same architecture.
+
+    Raises:
+        InputError: If there is no such run or file, or the architecture is not one of this space.
     """
     if config.architecture == "random":
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
