@@ -1,4 +1,6 @@
-"""Search with a strategy without gradients: over a supernet, a table of accuracies, or trainings.
+"""Search with a method without gradients.
+
+Scores come from a trained supernet, a table of accuracies, or short trainings.
 
 Examples:
     oneshot baseline strategy=tpe budget.queries=200
@@ -37,6 +39,7 @@ LOG = "queries.jsonl"
 
 
 def main(config: DictConfig) -> None:
+    """Spend the budget of queries, write the best architecture and show it."""
     console = Console()
     prepare(config)
     if not isinstance(config.budget, DictConfig):
@@ -75,12 +78,12 @@ def main(config: DictConfig) -> None:
 
 
 def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> Architecture:
-    """Spend the budget; rows go to the run's files, the screen shows the best so far."""
+    """Spend the budget and return the best architecture. Rows go to files, the best score so far to the screen."""
     baseline.answers.open()
     if baseline.answers.logged:
         say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
     with QueryBar(console, baseline.total) as bar:
-        record.begin([])  # all rows are written again from the log: none is lost or doubled
+        record.begin([])  # all rows are written again from the log, so none is lost or written twice
 
         def keep(row: Mapping[str, Any]) -> None:
             record(row, seconds=baseline.answers.rows[row["step"] - 1]["elapsed"])
@@ -98,16 +101,25 @@ def write_results(
     found: Mapping[str, Any],
     unit: str,
 ) -> dict[str, Any]:
-    """Write what was found; result.json comes last and marks the run as finished. unit: of the cost, if there is one."""
+    """Write what was found and return the result. result.json comes last and marks the run as finished.
+
+    Args:
+        baseline: The search, after its last query.
+        best: The best architecture.
+        run: Where to write.
+        image_shape: (channels, height, width), for the cost of the network.
+        found: Other numbers for the result.
+        unit: Unit of the cost; empty without a cost.
+    """
     space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
     run.write("architecture.json", space.to_json(best))
     plots.save(plots.cells(space.graphs(best)), run.path / "cells")
-    name, scale, unit = (
+    name, scale, suffix = (
         ("validation accuracy", 100, ", %") if metric == "accuracy" else (metric.replace("_", " "), 1, "")
     )
     curve = [scale * row.get("best", math.nan) for row in baseline.rows]
     several = len({row["fidelity"] for row in baseline.rows}) > 1
-    quantity = f"best {name} so far{' at the highest fidelity' if several else ''}{unit}"
+    quantity = f"best {name} so far{' at the highest fidelity' if several else ''}{suffix}"
     plots.save(plots.anytime({metric: [curve]}, quantity), run.path / "anytime")
     fronts = write_front(rows, metric, run, unit)
     return run.finish(
@@ -126,7 +138,7 @@ def write_results(
 
 
 def write_front(rows: list[dict[str, Any]], metric: str, run: Run, unit: str) -> dict[str, Any]:
-    """The Pareto front of the metric against the cost, where queries have both."""
+    """Draw and return the Pareto front of the metric against the cost (in `unit`); empty if no query has both."""
     scored = list({row["notation"]: row for row in rows if {metric, "cost"} <= set(row.get("scores", {}))}.values())
     if not scored:
         return {}
