@@ -1,7 +1,9 @@
-"""How well an estimator ranks architectures: its order of random ones against a reference's.
+"""Measure how well scores rank architectures.
+
+An estimator and a reference score the same random architectures, and their orders are compared.
 
 Examples:
-    oneshot rank experiment=rank_nb201 reference.table=FILE
+    oneshot rank experiment=nb201_cifar10 reference.table=FILE
     oneshot rank supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
 """
 
@@ -29,11 +31,12 @@ from ..screen import say, written
 from ..supernets import take_settings
 from ..workers import Portable
 
-AT_ONCE = 10  # architectures a call, and at least four a worker
-MOST_DRAWS = 100  # for each different architecture
+AT_ONCE = 10  # architectures in a call; more if that is needed to give each worker four
+MOST_DRAWS = 100  # for each architecture that is asked for
 
 
 def main(config: DictConfig) -> None:
+    """Score the architectures on both sides, write their agreement and show it."""
     console = Console()
     prepare(config)
     check_integer("architectures", config.architectures, 3)
@@ -70,7 +73,13 @@ def main(config: DictConfig) -> None:
 
 
 def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """So many different architectures, or all that as many draws as a hundred times that find."""
+    """Return `count` different architectures, or fewer if `MOST_DRAWS * count` draws do not find so many.
+
+    Args:
+        space: The search space.
+        count: How many architectures.
+        seed: Seed of the draws.
+    """
     rng, found = random.Random(seed), dict[Architecture, None]()
     for _ in range(MOST_DRAWS * count):
         found[space.sample(rng)] = None
@@ -82,7 +91,7 @@ def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
 def answered(
     name: str, answers: LoggedEstimator, architectures: list[Architecture], metric: str, console: Console
 ) -> list[dict[str, Any]]:
-    """The log's row of each architecture."""
+    """Score the architectures and return the row of each in the log."""
     say(console, [f"{name}: {len(architectures)} architectures"])
     best: list[float] = []
     with QueryBar(console, len(architectures)) as bar:
@@ -102,7 +111,19 @@ def write_results(
     run: Any,
     found: dict[str, Any],
 ) -> dict[str, Any]:
-    """Compare what neither side failed on; write picture and result."""
+    """Compare the architectures that both sides scored; write picture and result, and return the result.
+
+    Args:
+        rows: "estimator" and "reference" -> the row of each architecture in the log.
+        space: The search space.
+        image_shape: (channels, height, width), for the cost of the networks.
+        config: The settings of the command.
+        run: Where to write.
+        found: Other numbers for the result.
+
+    Raises:
+        InputError: If no architecture has both scores.
+    """
     metric = config.metric
     both = zip(rows["estimator"], rows["reference"], strict=True)
     pairs = [pair for pair in both if all(metric in row.get("scores", {}) for row in pair)]
@@ -126,7 +147,7 @@ def write_results(
 
 
 def compared(scores: list[float], reference: list[float], config: DictConfig) -> dict[str, Any]:
-    """Each measure with its interval, or a message where nothing is ranked."""
+    """Return each measure of agreement with its interval, or a message if the scores cannot be ranked."""
     try:
         found = rank_agreement(scores, reference, config.resamples, seed=config.seed)
     except InputError as error:
@@ -135,12 +156,12 @@ def compared(scores: list[float], reference: list[float], config: DictConfig) ->
 
 
 def quantity(metric: str, by: str) -> str:
-    """What an axis shows: a score, who gives it, its unit."""
+    """Return the label of an axis: the score, the estimator that gives it, and its unit."""
     return f"validation accuracy by {by}, %" if metric == "accuracy" else f"{metric.replace('_', ' ')} by {by}"
 
 
 def lines(result: dict[str, Any]) -> list[str]:
-    """The result for the screen: a line a side."""
+    """Return the result as lines for the screen, one for each side."""
     shown = [f"{result['architectures']} architectures, {result['failed']} failed; value [95 % interval]"]
     for side, measures in result["agreement"].items():
         if "message" in measures:
