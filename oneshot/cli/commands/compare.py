@@ -1,4 +1,6 @@
-"""Compare architects: search and retrain with each and every seed, one table and one picture.
+"""Compare architects over several seeds.
+
+Every architect is searched and retrained with every seed. The results are one table and one picture.
 
 Examples:
     oneshot compare 'architects=[darts,snas,random]' seeds=[0,1,2]
@@ -37,6 +39,7 @@ COLUMNS = {  # of the table: name -> (result, scale, format)
 
 
 def main(config: DictConfig) -> None:
+    """Run all searches and retrainings, write table and picture and show the table."""
     if config.architects == ALL:
         config.architects = [*architects(), RANDOM]
     check(config)
@@ -55,12 +58,16 @@ def main(config: DictConfig) -> None:
 
 
 def architects() -> list[str]:
-    """The architects of conf/ and of the user's folders of settings."""
+    """Return the names of the architects in conf/ and in the user's folders of settings."""
     return list(choices("architect", running.folders()))
 
 
 def check(config: DictConfig) -> None:
-    """Raise InputError for anything that is not a list of known architects, of seeds or of settings."""
+    """Check the settings.
+
+    Raises:
+        InputError: If one is not a list of known architects, of seeds or of settings.
+    """
     for key in ("architects", "seeds", *SETTINGS):
         if OmegaConf.is_missing(config, key):
             raise InputError(f"{key}: must be given, {key}=[...]")
@@ -84,7 +91,10 @@ def check(config: DictConfig) -> None:
 
 
 def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console: Console) -> dict[str, Any]:
-    """Search and retrain with one architect and seed. Finished jobs are read, not repeated."""
+    """Search and retrain with one architect and one seed, and return the row of the results.
+
+    Finished jobs are read, not repeated.
+    """
     shared = [*config.settings, f"seed={seed}"]
     path = folder / name / str(seed)
     search: Mapping[str, Any] = {}
@@ -106,10 +116,19 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
 
 
 def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> dict[str, Any]:
-    """Run a script in a process of its own, so that its peak memory is its own; returns its result.json.
+    """Run a command in a process of its own, so that its peak memory is its own, and return its result.json.
 
-    One that was cut off is continued, one that has finished is read. The process ends with this one, and one that
-    fails ends this one with its line and its code.
+    A job that was cut off is continued; a finished job is only read. The process ends when this one ends. If it fails,
+    this process ends with the same line and exit code.
+
+    Args:
+        script: Name of the command.
+        arguments: Its settings, without out=.
+        out: Folder of its run.
+        console: Where the command line is shown.
+
+    Raises:
+        InputError: If the job refuses its settings or leaves no result.
     """
     wait_for(out)
     if read_result(out) is None:
@@ -128,7 +147,7 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
 
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
-    """Column -> architect -> values of its seeds; no value where an architect has none."""
+    """Return column -> architect -> values of its seeds. The list is empty if the architect has no such value."""
     names = list(dict.fromkeys(result["architect"] for result in results))
     by_column: dict[str, dict[str, list[float]]] = {}
     for column, (key, scale, _) in COLUMNS.items():
@@ -140,7 +159,7 @@ def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[fl
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table: a row an architect, mean and 95 % interval of the accuracy, means of the rest."""
+    """Return a Markdown table with a row for each architect: mean accuracy with a 95 % interval, other means."""
     by_column = columns(results)
     lines = [f"| architect | {' | '.join(COLUMNS)} |", f"|---{'|---' * len(COLUMNS)}|"]
     for name in next(iter(by_column.values())):
