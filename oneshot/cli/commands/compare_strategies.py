@@ -1,7 +1,9 @@
-"""Every strategy with every seed over one estimator: a table, and a plot of regret over queries.
+"""Compare strategies over several seeds.
+
+Every strategy searches with every seed over one estimator. The results are one table and a plot of regret over queries.
 
 Examples:
-    oneshot compare-strategies experiment=nb201_strategies reference.table=FILE
+    oneshot compare-strategies experiment=nb201_cifar10 strategies=all seeds=20 reference.table=FILE
     oneshot compare-strategies 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
 """
 
@@ -32,10 +34,11 @@ from ..screen import say, written
 from ..supernets import take_settings
 
 ALL = "all"
-KEYS = {"strategy", "seed", "seconds", "test_accuracy", "test_regret", "regret"}  # of a search's file
+KEYS = {"strategy", "seed", "seconds", "test_accuracy", "test_regret", "regret"}  # in the file of a finished search
 
 
 def main(config: DictConfig) -> None:
+    """Run all strategies, write table and plot and show the table."""
     console = Console()
     prepare(config)
     nodes = check(config)
@@ -76,7 +79,11 @@ def main(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> dict[str, DictConfig]:
-    """The strategies by name. Raises InputError for anything that is not as conf/compare_strategies.yaml says."""
+    """Check the settings and return the settings of each strategy by name.
+
+    Raises:
+        InputError: If a setting is not as conf/compare_strategies.yaml describes it.
+    """
     known = choices("strategy", job.folders())
     if config.strategies == ALL:
         config.strategies = list(known)
@@ -102,7 +109,16 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
 
 
 def architecture_of(run: str, space: SearchSpace, table: Tabular) -> dict[str, Any]:
-    """What a search's run found, by the table, and the seconds that it took."""
+    """Return what a search found, what the table knows of it, and how many seconds the search took.
+
+    Args:
+        run: Folder of the finished search.
+        space: The search space.
+        table: The table of accuracies.
+
+    Raises:
+        InputError: If the folder holds no finished run.
+    """
     result = read_result(Path(run))
     if result is None:
         raise InputError(f"runs: {run} is no finished run")
@@ -111,7 +127,7 @@ def architecture_of(run: str, space: SearchSpace, table: Tabular) -> dict[str, A
 
 
 def search(baseline: Baseline, table: Tabular, name: str, seed: int, file: Path, console: Console) -> None:
-    """One strategy with one seed; its file comes last and marks it as finished."""
+    """Search with one strategy and one seed. The file is written last and marks this search as finished."""
     with QueryBar(console, baseline.total, f"{name}, seed {seed}: ") as bar:
         baseline.record = lambda row: bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
         found = baseline.run()
@@ -136,7 +152,7 @@ def write_results(
     run: Run,
     console: Console,
 ) -> None:
-    """Table, plot and result of all strategies."""
+    """Write table, plot and result of all strategies, and show the table."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         by_name.setdefault(result["strategy"], []).append(result)
@@ -156,7 +172,14 @@ def table_of(
     supernet_seconds: float,
     queries: Sequence[int],
 ) -> str:
-    """A Markdown table: a row a strategy, means and 95 % intervals over its seeds; then what other runs found."""
+    """Return a Markdown table with a row for each strategy: means and 95 % intervals over its seeds.
+
+    Args:
+        by_name: The results of each strategy, one for each seed.
+        found: What other runs found; these rows come last.
+        supernet_seconds: Seconds of the supernet's training, added to those of each strategy.
+        queries: Numbers of queries at which the regret is shown.
+    """
     heads = [f"regret at {n}" for n in queries] + ["test accuracy, %", "test regret", "seconds"]
     lines = [f"| strategy | {' | '.join(heads)} |", f"|---{'|---' * len(heads)}|"]
     for name, rows in by_name.items():
@@ -174,11 +197,11 @@ def table_of(
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
-    """NaN where there is none, as before a first query that could be scored."""
+    """Replace None by NaN. There is no value before the first query that could be scored."""
     return [math.nan if value is None else value for value in values]
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and half the width of its 95 % interval."""
+    """Return the mean and half the width of its 95 % interval, as text."""
     mean, half = mean_interval(values)
     return f"{mean:.2f}" if math.isnan(half) else f"{mean:.2f} ± {half:.2f}"
