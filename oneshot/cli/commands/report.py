@@ -1,6 +1,7 @@
-"""A page about finished runs: tables over seeds, curves, fronts, cells, time and memory.
+"""Make a page about finished runs.
 
-RUN is the folder of a run, or one above several; a shell pattern in quotes is one too.
+It shows tables over seeds, curves, fronts, cells, time and memory. RUN is the folder of a run, a folder above several
+runs, or a shell pattern in quotes.
 
 Usage: oneshot report RUN [RUN ...] [SETTING=VALUE ...]
 
@@ -33,10 +34,11 @@ from ..conf import CONF, choices
 from ..screen import say
 
 PICTURES = "pictures"
-OF_RUNS = ("compare", "sweep")  # which hold the runs that count
+OF_RUNS = ("compare", "sweep")  # kinds of runs that hold other runs; those are compared
 
 
 def main(config: DictConfig) -> None:
+    """Read the runs, compare them and write the page."""
     group_by = check(config)
     out = new_folder(config.out)
     records = [record for folder in found(config.runs) for record in read(folder, known_methods())]
@@ -56,7 +58,11 @@ def main(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> list[str]:
-    """group_by as a list. Raises InputError for a setting that cannot be one."""
+    """Check the settings and return group_by as a list.
+
+    Raises:
+        InputError: If a setting has a wrong type or value.
+    """
     if not isinstance(config.runs, ListConfig) or not all(isinstance(run, str) and run for run in config.runs):
         raise InputError(f"runs={config.runs!r}: must be a list of folders")
     if not config.runs:
@@ -74,7 +80,11 @@ def check(config: DictConfig) -> list[str]:
 
 
 def new_folder(out: Any) -> Path:
-    """out=FOLDER, by default outputs/report/<date-time>. Raises InputError unless it is new or empty."""
+    """Return the folder for the page: out=FOLDER, by default outputs/report/<date-time>.
+
+    Raises:
+        InputError: If it exists and is not empty, or cannot be written.
+    """
     if out is not None and not (isinstance(out, str) and out):
         raise InputError(f"out={out!r}: must be the path of a folder")
     path = Path(out or Path("outputs", "report", f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
@@ -87,7 +97,14 @@ def new_folder(out: Any) -> Path:
 
 
 def found(runs: Sequence[str]) -> list[Path]:
-    """The folders of all runs, each once. Raises InputError where a path holds none."""
+    """Return the folders of all runs, each once.
+
+    Args:
+        runs: Folders of runs, folders above runs, or shell patterns.
+
+    Raises:
+        InputError: If one of them holds no run.
+    """
     every: dict[Path, Path] = {}
     for run in runs:
         paths = [Path(run)] if os.path.lexists(run) else [Path(path) for path in sorted(glob.glob(run))]
@@ -100,7 +117,7 @@ def found(runs: Sequence[str]) -> list[Path]:
 
 
 def known_methods() -> dict[str, Mapping[str, Any]]:
-    """The settings of conf's architects and strategies, by their dotted names in a run's config.yaml."""
+    """Return the settings of each architect and strategy in conf/, by their dotted names in a run's config.yaml."""
     known: dict[str, Mapping[str, Any]] = {}
     schedule = {"schedule": settings_of(CONF / "search.yaml")["schedule"]}
     for group, shared in {"architect": schedule, "strategy": {}}.items():
@@ -111,7 +128,7 @@ def known_methods() -> dict[str, Mapping[str, Any]]:
 
 
 def write(out: Path, title: str, blocks: Sequence[Block]) -> None:
-    """The folder as a whole: it is made beside its place and renamed."""
+    """Write the folder under another name and rename it at the end, so that it is never seen incomplete."""
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
