@@ -1,4 +1,6 @@
-"""What a retrained network reaches and costs: test accuracy, size, latency; and its export, to run elsewhere.
+"""Test, time and export a trained network.
+
+The network is that of a finished retraining. Reported are test accuracy, size and latency.
 
 Examples:
     oneshot evaluate run=outputs/retrain/RUN
@@ -34,11 +36,12 @@ from ..retrained import read_weights, take_settings
 from ..screen import answered, say, summary, written
 from .retrain import ARCHITECTURE
 
-MOST_CLASSES = 100  # of the picture
-MOST_ROWS = 20  # of the classes on the screen
+MOST_CLASSES = 100  # in the picture of the confusion matrix
+MOST_ROWS = 20  # classes on the screen
 
 
 def main(config: DictConfig) -> None:
+    """Test, time and export the network, write the results and show them."""
     console = Console()
     prepare(config)
     device, formats, batches = read_device(config.device), as_list(config.export), as_list(config.batches)
@@ -85,12 +88,12 @@ def main(config: DictConfig) -> None:
 
 
 def as_list(value: Any) -> Any:
-    """A list of the configuration as a list."""
+    """Return a list of the configuration as a plain list, and any other value as it is."""
     return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
 
 
 def numbers_of(config: DictConfig, device: torch.device) -> Precision:
-    """What Lightning computes with in a retraining of this precision."""
+    """Return Lightning's precision plugin for the configured precision, as a retraining uses it."""
     name = precision(config)
     if name == "64-true":
         return DoublePrecision()
@@ -98,7 +101,7 @@ def numbers_of(config: DictConfig, device: torch.device) -> Precision:
 
 
 def tested(network: nn.Module, test: Part, numbers: Precision, device: torch.device, classes: int) -> Classified:
-    """Moves the network and the images to the device."""
+    """Move the network and the test images to the device and classify them."""
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     test.to(device)
     with numbers.forward_context():
@@ -108,7 +111,7 @@ def tested(network: nn.Module, test: Part, numbers: Precision, device: torch.dev
 def write_results(
     run: Run, config: DictConfig, data: ImageData, classified: Classified, exports: Mapping[str, Export]
 ) -> None:
-    """The files beside result.json. All that they hold has been computed and compared."""
+    """Write the files beside result.json. Everything in them has been computed and compared before."""
     classes = data.splits.classes
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -126,7 +129,7 @@ def write_results(
 
 
 def account(name: str, made: Export) -> dict[str, Any]:
-    """What result.json says of an export."""
+    """Return the entry of result.json for an export."""
     return {
         "file": FILES[name],
         "bytes": len(made.content),
@@ -138,7 +141,7 @@ def account(name: str, made: Export) -> dict[str, Any]:
 
 
 def class_table(classified: Classified, classes: tuple[str, ...]) -> Table:
-    """A row a class: how many images it has and how many of them were found; of many classes the worst."""
+    """Return a table of the classes: number of images and accuracy in percent. Of many classes it shows the worst."""
     rows = list(zip(classes, classified.confusion, classified.class_accuracy(), strict=True))
     worst = sorted(rows, key=lambda row: 1.0 if row[2] is None else row[2])[:MOST_ROWS]
     table = Table("class" if len(rows) <= MOST_ROWS else f"the worst of {len(rows)} classes", "images", "accuracy, %")
@@ -148,7 +151,7 @@ def class_table(classified: Classified, classes: tuple[str, ...]) -> Table:
 
 
 def latency_table(times: Mapping[int, Latency]) -> Table:
-    """A row a number of images a call."""
+    """Return a table with one row for each number of images in a call."""
     table = Table("images a call", "median, ms", "quartiles, ms", "images/s")
     for n, t in times.items():
         quartiles = f"{t.first_quartile_ms:.3f} to {t.third_quartile_ms:.3f}"
@@ -157,7 +160,13 @@ def latency_table(times: Mapping[int, Latency]) -> Table:
 
 
 def remarks(result: Mapping[str, Any], exports: Mapping[str, Export], before: Mapping[str, Any]) -> list[str]:
-    """What the tables leave out, for the screen. before: the retraining's result."""
+    """Return lines for the screen with what the tables leave out.
+
+    Args:
+        result: The result of this run.
+        exports: The exports by format.
+        before: The result of the retraining.
+    """
     lines = [f"latency on {result['device']}, {result['latency']['dtype']}; test in {result['precision']}"]
     for name, made in exports.items():
         lines.append(
