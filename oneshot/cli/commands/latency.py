@@ -1,4 +1,6 @@
-"""Measure what every candidate of a space takes on this device, for cost=latency.
+"""Measure the latency of every candidate.
+
+The table is for this device; oneshot search takes it with cost=latency cost.table=FILE.
 
 Examples:
     oneshot latency batch=1 dtype=float32
@@ -16,6 +18,7 @@ from ..screen import next_command, say
 
 
 def main(config: DictConfig) -> None:
+    """Measure all candidates, write the table to a new JSON file and show it."""
     console = Console()
     prepare(config)
     device = read_device(config.device)
@@ -33,7 +36,7 @@ def main(config: DictConfig) -> None:
 
 
 def candidate_table(table: LatencyTable) -> Table:
-    """A row a candidate: its milliseconds, mean over the choices."""
+    """Return a table with one row for each candidate: its milliseconds, averaged over the choices."""
     screen = Table("candidate", "ms", "spread")
     for name in dict.fromkeys(name for row in table.rows.values() for name in row):
         rows = [row[name] for row in table.rows.values() if name in row]
