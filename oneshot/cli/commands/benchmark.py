@@ -1,6 +1,9 @@
-"""Time a supernet against the papers' loops (naive.py): the steps of every architect, memory, operations, overheads.
+"""Time the supernet against the papers' code.
 
---quick is short for sizes=benchmark_quick.
+Measured are the steps of every architect, memory, operations and overheads. The reference computes the supernet as the
+papers' code does, one candidate after the other.
+
+--quick is short for quick=true.
 
 Examples:
     oneshot benchmark --quick
@@ -29,6 +32,7 @@ from ..screen import say
 
 
 def main(config: DictConfig) -> None:
+    """Measure, write the figures to a new JSON file and show them."""
     console = Console()
     prepare(config)
     device = read_device(config.device)
@@ -53,6 +57,7 @@ def main(config: DictConfig) -> None:
 
 
 def table(figures: Sequence[Figure]) -> Table:
+    """Return a table with one row per figure."""
     screen = Table("figure", "unit")
     for heading in ("ours", "reference", "ratio"):
         screen.add_column(heading, justify="right")
