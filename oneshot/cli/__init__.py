@@ -1,1 +1,1 @@
-"""The command `oneshot`: the only code that knows Hydra and W&B."""
+"""The command `oneshot`. Only this folder knows Hydra and W&B."""
