@@ -12,7 +12,7 @@ HELP = ("--help", "-h", "help")
 
 
 def main() -> None:
-    """Run what the command line asks for. Ends the process with the exit code of faults.py."""
+    """Run what the command line asks for. A failure ends the process with an exit code of faults.py."""
     try:
         first, *words = sys.argv[1:] or ["--help"]
         if first in HELP:
@@ -28,7 +28,10 @@ def main() -> None:
 def script(path: str) -> None:
     """Run the command that a file of scripts/ is named after, with this process's arguments.
 
-    The folder of the file leaves the import path: what lies there must not hide a module of the user's.
+    The folder of the file is removed from the import path, so that its files cannot hide a module of the user's.
+
+    Args:
+        path: Path of the file.
     """
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(path).resolve().parent]
     try:
@@ -38,7 +41,12 @@ def script(path: str) -> None:
 
 
 def run(name: str, words: list[str]) -> None:
-    """Run a command with the words that follow it."""
+    """Run a command.
+
+    Args:
+        name: The command as it was typed.
+        words: The words that follow it.
+    """
     command = name.replace("-", "_")
     if command not in COMMANDS:
         print(f"error: {unknown('command', name, map(spoken, COMMANDS))}", file=sys.stderr)
@@ -51,7 +59,7 @@ def run(name: str, words: list[str]) -> None:
 
 
 def overview() -> str:
-    """What `oneshot --help` prints: each command with the first line of its module."""
+    """Return what `oneshot --help` prints: each command with the first line of its module's docstring."""
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {spoken(command):{width}}{_first_line(command)}" for command in COMMANDS]
     return "\n".join(
