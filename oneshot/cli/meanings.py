@@ -1,4 +1,4 @@
-"""What the files of conf/ say about their settings: each key with its value and the comment beside it."""
+"""The settings in the files of conf/: each key with its value and the comment that explains it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,13 @@ MUST_BE_GIVEN = "must be given"
 
 
 class Setting(NamedTuple):
-    """A key (dotted, as on the command line), its value as the file writes it, and what the file says it means."""
+    """A setting of a file.
+
+    Args:
+        key: Dotted name, as on the command line.
+        value: The value as the file writes it.
+        meaning: The comment that explains it; empty if there is none.
+    """
 
     key: str
     value: str
@@ -24,7 +30,14 @@ class Setting(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file of conf/. about: its first comment. target: what it makes, if that is one thing."""
+    """A file of conf/.
+
+    Args:
+        path: Where it is.
+        about: Its first comment.
+        target: The `_target_` that it makes; empty if there is none.
+        settings: Its settings.
+    """
 
     path: Path
     about: str
@@ -33,11 +46,18 @@ class File(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Name of the file without its suffix."""
         return self.path.stem
 
 
 def read(path: Path, package: str | None = None) -> File:
-    """The file's settings. package: where its keys stand, for a file that does not say so itself."""
+    """Read a file.
+
+    Args:
+        path: Path of the file.
+        package: Where its keys are in the configuration, if the file has no `@package` line of its own. None takes it
+            from the folder.
+    """
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     head = []
@@ -57,12 +77,12 @@ def read(path: Path, package: str | None = None) -> File:
 
 
 def group(name: str, folders: Iterable[Path] = ()) -> list[Path]:
-    """The files of a group, of conf/ and of these folders, sorted by name."""
+    """Return the files of a group in conf/ and in these folders, sorted by name."""
     return list(choices(name, tuple(folders)).values())
 
 
 def own_settings(command: str) -> list[str]:
-    """The names of the settings in a command's own file and in those that it includes, up to the first dot."""
+    """Return the names, up to the first dot, of the settings in a command's file and in the files that it includes."""
     return list(
         dict.fromkeys(
             s.key.partition(".")[0] for name in included(command) for s in read(CONF / f"{name}.yaml").settings
@@ -71,7 +91,7 @@ def own_settings(command: str) -> list[str]:
 
 
 def included(command: str) -> Iterator[str]:
-    """The command's own file of conf/ and those that it includes."""
+    """Yield the name of the command's file in conf/ and of the files that it includes."""
     yield command
     for entry in defaults(CONF / f"{command}.yaml"):
         if isinstance(entry, str) and entry != "_self_":
@@ -79,7 +99,7 @@ def included(command: str) -> Iterator[str]:
 
 
 def defaults(path: Path) -> list[Any]:
-    """The defaults list of a file."""
+    """Return the defaults list of a file."""
     return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
 
 
@@ -101,7 +121,7 @@ def _walk(node: Node, prefix: str, lines: list[str], head: int) -> Iterator[Sett
 
 
 def _written(value: Node) -> str:
-    """As the file writes it; a list of one item a line in brackets."""
+    """The value as the file writes it. A list with one item per line is put in brackets."""
     if isinstance(value, SequenceNode) and not value.flow_style:
         return f"[{', '.join(item.value for item in value.value)}]"
     start, end = value.start_mark, value.end_mark
@@ -111,7 +131,7 @@ def _written(value: Node) -> str:
 
 
 def _comment(lines: list[str], line: int, column: int, first: int, head: int) -> str:
-    """The comment behind the value, with the lines that go on below it, or else the comment above the key."""
+    """The comment beside the value with its continuation lines, or else the comment above the key."""
     behind = re.match(r"[:\s]*#\s*(.*)", lines[line][column:])
     if behind:
         parts, start = [behind[1]], lines[line].index("#", column)
