@@ -1,9 +1,9 @@
-"""Write docs/settings.md: every setting of conf/ with its default and its meaning, from the comments of the files.
+"""Write docs/settings.md: every setting of conf/ with its default and with its meaning, from the files' comments.
 
     python scripts/settings.py
     python scripts/settings.py --check
 
---check writes nothing and ends with code 1 where the page is stale. A setting without a comment ends with code 2.
+With --check nothing is written, and the exit code is 1 if the page is stale. It is 2 if a setting has no comment.
 """
 
 import json
@@ -38,7 +38,7 @@ EXPERIMENT, SWEEPS = "experiment", "sweeps"  # sweeps are in the format of W&B, 
 
 
 def main() -> None:
-    """Write the page, or with --check tell whether it is stale."""
+    """Write the page, or with --check only compare it."""
     try:
         text = page()
     except InputError as error:
@@ -53,7 +53,11 @@ def main() -> None:
 
 
 def page() -> str:
-    """The whole page. Raises InputError where a setting has no meaning anywhere."""
+    """Return the whole page.
+
+    Raises:
+        InputError: If a setting has no comment.
+    """
     commands = {name: meanings.read(CONF / f"{name}.yaml") for name in COMMANDS}
     folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir() and path.name not in (EXPERIMENT, SWEEPS)]
     groups = {name: [meanings.read(path) for path in meanings.group(name)] for name in folders}
@@ -99,10 +103,7 @@ def _table(file: File) -> str:
 
 
 def _experiment(path: Path, known: Mapping[str, Mapping[str, str]]) -> str:
-    """What an experiment sets, by its conditions; what a setting means is explained where it is first set.
-
-    known: command -> setting -> meaning.
-    """
+    """What an experiment sets under each condition. known: command -> setting -> meaning."""
     file = meanings.read(path)
     content: Any = OmegaConf.to_container(OmegaConf.load(path))
     entries = [pair for entry in content.pop("defaults", []) for pair in entry.items()]
@@ -132,7 +133,7 @@ def _lines(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[
 
 
 def _prose(text: str) -> str:
-    """Text as Markdown shows it: what looks like a tag is none."""
+    """Escape a text for Markdown, where <...> would be a tag."""
     return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
