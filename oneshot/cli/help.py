@@ -1,4 +1,4 @@
-"""The answer to --help, read from conf/ and from the command's own docstring. Without torch, so it comes at once."""
+"""The screen of --help, from conf/ and from the docstring of the command. Nothing here imports torch."""
 
 import ast
 import re
@@ -18,8 +18,8 @@ from .composition import Composed, compose, fits
 from .conf import OPTIONAL, PACKAGE, spoken
 from .meanings import Setting
 
-SELDOM = ("weights", "criterion", "schedule")  # of a command's own settings, shown by --help all
-OFTEN = (  # of the groups' settings, shown by --help
+SELDOM = ("weights", "criterion", "schedule")  # settings of a command that only --help all shows
+OFTEN = (  # settings of the groups that --help shows
     *("space.cells", "space.channels", "space.nodes", "architect.optimizer.lr", "cost.weight", "data.source"),
     *("data.train_size", "data.batch_size", "trainer.precision", "estimator.table", "reference.table"),
 )
@@ -27,7 +27,14 @@ WIDEST = 120  # columns
 
 
 class Command(NamedTuple):
-    """What a command's docstring says: its first line, the rest, its usage, and its indented lines."""
+    """The docstring of a command in parts.
+
+    Args:
+        title: The first line.
+        notes: The text below it.
+        usage: What follows `Usage:`; empty for the usual usage.
+        examples: The indented lines.
+    """
 
     title: str
     notes: str
@@ -36,9 +43,14 @@ class Command(NamedTuple):
 
 
 def show(command: str) -> None:
-    """Print what the command line asks: --help, --help all, --help GROUP or --help SETTING.
+    """Print what the command line asks for: --help, --help all, --help GROUP or --help SETTING.
 
-    Raises InputError for another topic, and what Hydra raises where the settings beside it do not compose.
+    Args:
+        command: The command.
+
+    Raises:
+        InputError: If there is no such topic.
+        HydraException: If the settings on the command line do not compose.
     """
     console = Console(highlight=False, soft_wrap=False)
     console.width = min(console.width, WIDEST)
@@ -60,8 +72,10 @@ def show(command: str) -> None:
 
 
 def description(command: str) -> Command:
-    """What the docstring of cli/commands/<command>.py says. `Usage:` before a line replaces the usual usage;
-    indented lines are examples, below `Examples:`."""
+    """Return the docstring of cli/commands/<command>.py in parts.
+
+    A line that begins with `Usage:` replaces the usual usage. Indented lines, below `Examples:`, are examples.
+    """
     source = (PACKAGE / "cli" / "commands" / f"{command}.py").read_text(encoding="utf-8")
     title, _, rest = (ast.get_docstring(ast.parse(source), clean=False) or command).partition("\n")
     lines = rest.splitlines()
@@ -72,7 +86,7 @@ def description(command: str) -> Command:
 
 
 def _arguments() -> tuple[str, list[str]]:
-    """The word after --help, and the settings beside it; those of a --multirun are several, and left out."""
+    """The word after --help, and the other settings; none with --multirun, where a setting has several values."""
     arguments = sys.argv[1:]
     behind = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
     topic = behind[0] if behind and "=" not in behind[0] and not behind[0].startswith("-") else ""
@@ -130,7 +144,7 @@ def _columns(*names: str) -> Table:
 
 
 def _all(console: Console, composed: Composed) -> None:
-    """A table for the settings of each part, so that one long name does not narrow all."""
+    """Print one table for each part of the settings, so that a long name narrows only its own table."""
     parts: dict[str, list[Setting]] = {}
     for setting in composed.settings.values():
         part, dot, _ = setting.key.partition(".")
@@ -141,7 +155,7 @@ def _all(console: Console, composed: Composed) -> None:
 
 
 def _group(console: Console, command: str, group: str, composed: Composed) -> None:
-    """Each choice of a group: what it is and its settings."""
+    """Print each choice of a group with its description and its settings."""
     for path in meanings.group(group, composed.folders):
         if fits(path, command):
             file = meanings.read(path)
