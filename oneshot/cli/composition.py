@@ -1,4 +1,4 @@
-"""A command's configuration as conf/ composes it: its groups with their choices, its settings with their meanings."""
+"""The configuration of a command, composed from conf/: groups with their choices, settings with their meanings."""
 
 import json
 import re
@@ -17,21 +17,34 @@ from .conf import CONF, OPTIONAL, spoken
 from .job import names
 from .meanings import Setting, defaults, included
 
-for group in OPTIONAL:  # Hydra takes no null for a group on a command line
+for group in OPTIONAL:  # on a command line Hydra does not accept null for a group
     ConfigStore.instance().store(group=group, name="none", node={group: None}, package="_global_")
 
 
 class Composed(NamedTuple):
-    """A script's configuration: its groups with the choices taken, and all settings that it has."""
+    """The configuration of a command.
+
+    Args:
+        choices: Group -> the choice that is taken.
+        folders: The user's folders of settings.
+        settings: All settings, by their keys.
+        own: Keys of the settings in the command's file and in the files that it includes.
+    """
 
     choices: Mapping[str, str | None]
     folders: tuple[Path, ...]
     settings: Mapping[str, Setting]
-    own: tuple[str, ...]  # keys of the script's own file and of those that it includes
+    own: tuple[str, ...]
 
 
 def configuration(command: str, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
-    """What a command with these settings runs with, the `when` blocks of its experiment included."""
+    """Return the configuration that a command runs with, after the `when` blocks of its experiment.
+
+    Args:
+        command: The command.
+        overrides: Settings of the command line, as Hydra takes them.
+        hydra_too: Whether Hydra's own settings are kept.
+    """
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base=None):
         config = hydra.compose(command, list(overrides), return_hydra_config=True)
@@ -41,14 +54,14 @@ def configuration(command: str, overrides: Sequence[str], hydra_too: bool = Fals
 
 
 def inside(command: str, overrides: Sequence[str]) -> DictConfig:
-    """As `configuration`, while another command runs, with the folders of settings that it was given."""
+    """Return the same as `configuration`, while another command runs, with the folders of settings of that command."""
     config = hydra.compose(command, list(overrides), return_hydra_config=True)
     experiments.apply(config, command, config.hydra.runtime.choices, {names(word) for word in overrides})
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def compose(command: str, overrides: Sequence[str]) -> Composed:
-    """The configuration of a command with these settings, each with its value and its meaning."""
+    """Return the configuration of a command with these settings, each with its value and its meaning."""
     config = configuration(command, overrides, hydra_too=True)
     runtime = config.hydra.runtime
     folders = tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
@@ -65,7 +78,7 @@ def compose(command: str, overrides: Sequence[str]) -> Composed:
 
 
 def groups(name: str) -> list[str]:
-    """The groups that conf/<name>.yaml chooses from, in its order."""
+    """Return the groups in the defaults list of conf/<name>.yaml, in its order."""
     entries = [entry for entry in defaults(CONF / f"{name}.yaml") if isinstance(entry, dict)]
     return [key for entry in entries for key in entry if not key.startswith(("override ", "optional "))]
 
@@ -88,7 +101,7 @@ def _with_bases(path: Path, package: str, folders: tuple[Path, ...]) -> Iterator
 
 
 def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting's dotted name and its value as a command line takes it."""
+    """Yield the dotted name of each setting and its value as on a command line."""
     for key in map(str, config):
         if OmegaConf.is_missing(config, key):
             yield f"{prefix}{key}", meanings.MUST_BE_GIVEN
@@ -102,7 +115,7 @@ def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def fits(path: Path, command: str) -> bool:
-    """Whether a command takes this choice: experiments and files that name commands are for some only."""
+    """Return whether a command takes this choice. Some experiments and files are for some commands only."""
     if named := re.match(r"(oneshot [\w-]+(, )?)+:", meanings.read(path).about):
         return re.search(rf"oneshot {spoken(command)}[,:]", named[0]) is not None
     if path.parent.name != "experiment":
@@ -113,7 +126,7 @@ def fits(path: Path, command: str) -> bool:
 
 
 def settings_of(path: Path) -> Any:
-    """What a file sets, with the files of its group that it builds on."""
+    """Return the settings of a file, merged over those of the files that it builds on."""
     content: Any = OmegaConf.load(path)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     return OmegaConf.merge(*(settings_of(path.with_name(f"{base}.yaml")) for base in bases), content)
