@@ -1,4 +1,7 @@
-"""The words of a command line as Hydra's arguments: what it would misread is put in quotes, free words get a name."""
+"""From the words of a command line to Hydra's arguments.
+
+What Hydra would misread is put in quotes. Words without a name, such as the runs of a report, get the name of a setting.
+"""
 
 import difflib
 import os
@@ -12,27 +15,27 @@ HELP = ("--help", "-h")
 MULTIRUN = ("--multirun", "-m")
 WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun")
 ALONE = (*HELP, *MULTIRUN, "--resolve", "--run", "-r", "--hydra-help")
-WORDS = {"report": "runs", "sweep": "file"}  # the setting that free words are
+WORDS = {"report": "runs", "sweep": "file"}  # command -> the setting that takes words without a name
 SHORT = {"--quick": "quick=true"}
-FILES = (  # settings that are paths, or texts without a meaning to Hydra
+FILES = (  # settings that are paths or plain texts, in which Hydra shall read nothing special
     *("out", "run", "supernet", "architecture", "file", "title", "data.source"),
     *("estimator.table", "reference.table", "cost.table"),
 )
 SETTING = re.compile(r"([+~]*[\w.@/:-]+)=(.*)", re.DOTALL)
-PLAIN = re.compile(r"[\w./\-:%+@~*?|\\ ]*", re.ASCII)  # what Hydra reads as it is written
+PLAIN = re.compile(r"[\w./\-:%+@~*?|\\ ]*", re.ASCII)  # what Hydra reads without quotes
 
 
 def arguments(command: str, words: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
-    """The arguments that Hydra gets.
+    """Return the arguments for Hydra.
 
     Args:
         command: The command's name.
-        words: What follows it on the command line.
-        settings: Names of the command's own settings, for a command that takes free words: `out=x` is a setting there,
-            a path with `=` in its name that exists is not.
+        words: The words that follow it on the command line.
+        settings: Names of the command's own settings. Only needed for a command that takes words without a name, to
+            tell a setting (`out=x`) from an existing path with `=` in its name.
 
     Raises:
-        InputError: For a flag that does not exist, and for a folder of settings where none is read.
+        InputError: If a flag does not exist, or a folder of settings is given to `report`, which reads none.
     """
     found: list[str] = []
     free: list[str] = []
@@ -62,13 +65,19 @@ def arguments(command: str, words: Sequence[str], settings: Sequence[str] = ()) 
 
 
 def with_values(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """These flags among the arguments, each with the word that follows it."""
+    """Return those of the arguments that are one of these flags, each with the word after it."""
     pairs = zip(arguments, arguments[1:], strict=False)
     return [word for pair in pairs if pair[0] in flags for word in pair]
 
 
 def searched(arguments: Sequence[str]) -> list[str]:
-    """The settings among the arguments, with the user's folders of settings as one of Hydra's, as compose takes it."""
+    """Return the settings among the arguments, as Hydra's compose takes them.
+
+    The user's folders of settings become the setting hydra.searchpath.
+
+    Raises:
+        InputError: If such a folder does not exist.
+    """
     flags = with_values(arguments, WITH_VALUE)
     settings = [word for word in arguments if not word.startswith("-") and word not in flags]
     folders = [f"file://{os.path.abspath(folder)}" for folder in with_values(arguments, ("--config-dir", "-cd"))[1::2]]
@@ -79,26 +88,26 @@ def searched(arguments: Sequence[str]) -> list[str]:
 
 
 def shown(setting: str, value: str) -> str:
-    """SETTING=VALUE as it can be typed, the shell's quotes apart; value: a text."""
+    """Return SETTING=VALUE for a text, as a user can type it; quotes for the shell are not added."""
     meant = value.startswith(_MEANT) or "${" in value
     as_it_is = _TEXT.fullmatch(value) and value.lower() not in _WORDS if PLAIN.fullmatch(value) else not meant
     return f"{setting}={value if setting in FILES and as_it_is else quoted(value)}"
 
 
 def quoted(text: str) -> str:
-    """A text as a value of Hydra's that is nothing but this text."""
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    """Put a text in quotes, so that Hydra reads exactly this text."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # else an interpolation
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
-_WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra reads as no text
-_TEXT = re.compile(r"(\.{0,2}/)*[a-z_]([\w./:@+ -]*[\w./])?", re.ASCII | re.IGNORECASE)  # nor as a number
-_MEANT = ("[", "{", "'", '"')  # how a value begins that the user has written for Hydra
+_WORDS = ("null", "true", "false", "nan", "inf")  # words that Hydra does not read as text
+_TEXT = re.compile(r"(\.{0,2}/)*[a-z_]([\w./:@+ -]*[\w./])?", re.ASCII | re.IGNORECASE)  # no number
+_MEANT = ("[", "{", "'", '"')  # a value that begins so was written for Hydra
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Each word with the value that follows it, where it is a flag with one."""
+    """Yield each word, together with the value after it if the word is a flag with a value."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -113,7 +122,7 @@ def _is_setting(command: str, word: str, name: str, settings: Sequence[str]) -> 
 
 
 def _value(name: str, value: str, several: bool) -> str:
-    """The value as Hydra reads it as the user means it."""
+    """The value, written so that Hydra reads what the user means."""
     if name in OPTIONAL and value == "null":
         return "none"
     if value.startswith(_MEANT) or "${" in value or PLAIN.fullmatch(value):
@@ -134,5 +143,5 @@ def _no_flag(word: str, value: str | None) -> str:
 
 
 def no_setting(command: str, word: str) -> str:
-    """The message for a word that is no setting."""
+    """Return the message for a word that is not a setting."""
     return f"{word}: cannot be read as SETTING=VALUE; `oneshot {spoken(command)} --help` shows the settings"
