@@ -1,4 +1,4 @@
-"""The folder of a run: given as out=, taken up, or new."""
+"""The folder of a run: the one of out=, that of an unfinished run, or a new one."""
 
 import hashlib
 import json
@@ -9,10 +9,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError
-from ..runs.folder import CONFIG, differences, is_free, is_locked, parse_settings, read_result, read_settings
+from ..runs.folder import CONFIG, differences, is_free, is_locked, latest, parse_settings, read_result, read_settings
 from . import job
 
-PROCESSES = ("trainer.devices", "trainer.num_nodes")  # how many compute a run changes it by rounding alone
+LATEST = {"architecture": ("search", "architecture.json"), "run": ("retrain", "network.safetensors")}
+PROCESSES = ("trainer.devices", "trainer.num_nodes")  # the number of processes changes results by rounding only
 FREE = (
     "out",
     "debug",
@@ -22,14 +23,18 @@ FREE = (
     "checkpoint",
     "executor",
     *PROCESSES,
-)  # a continued run may have others
+)  # a continued run may have other values of these
 
 
 def run_folder(config: DictConfig, kind: str) -> Path:
-    """out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
+    """Return the folder of a run: out=DIR, by default outputs/<kind>/<date-time>-<hash of the configuration>.
 
-    Jobs of one --multirun get folders of their own below out=DIR. Without out= the newest folder of the same
-    configuration that has not finished is taken up, in a --multirun one that has finished too; resume=false: a new one.
+    Each job of a --multirun gets a folder of its own in out=DIR. Without out=, the newest unfinished folder of the same
+    configuration is continued; in a --multirun a finished one is taken as well. With resume=false the folder is new.
+
+    Args:
+        config: The settings of the command.
+        kind: Name of the command.
     """
     multirun = job.is_multirun()
     if config.out is not None:
@@ -58,7 +63,13 @@ def _holds(path: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def held(config: DictConfig, kind: str, key: str) -> str | None:
-    """What this setting was when the run in out= began: what `latest` stood for then."""
+    """Return the value that a setting had when the run in out= began, for example the path that `latest` meant then.
+
+    Args:
+        config: The settings of the command.
+        kind: Name of the command.
+        key: Name of the setting.
+    """
     if config.out is None:
         return None
     kept = run_folder(config, kind) / CONFIG
@@ -66,3 +77,25 @@ def held(config: DictConfig, kind: str, key: str) -> str | None:
         return None
     value = read_settings(kept).get(key)
     return value if isinstance(value, str) else None
+
+
+def resolve_latest(config: DictConfig, command: str) -> None:
+    """Replace `latest` by the path that it means, so that a run which continues has the same.
+
+    Raises:
+        InputError: If there is no finished run to take.
+    """
+    for setting, (kind, holds) in LATEST.items():
+        if config.get(setting) == "latest":
+            config[setting] = held(config, command, setting) or str(latest(Path("outputs", kind), setting, holds))
+
+
+def announced_folder(config: DictConfig, command: str) -> Path | None:
+    """Return the folder to name in a run's first line, or None for a command that makes no run.
+
+    Where settings are still to be taken from another run, only the folder above it is known.
+    """
+    if "resume" not in config or "file" in config:
+        return None
+    takes = config.get("supernet") is not None or "run" in config
+    return Path("outputs", command) if config.out is None and takes else run_folder(config, command)

@@ -1,4 +1,4 @@
-"""From a command line to a command: settings are composed and checked before the imports that take seconds."""
+"""From a command line to a command. Settings are composed and checked before the imports that take seconds."""
 
 import importlib
 import os
@@ -20,7 +20,7 @@ from .check import check, line
 from .composition import configuration
 from .conf import CONF
 from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
-from .folders import run_folder
+from .folders import announced_folder, resolve_latest
 from .meanings import own_settings
 
 SCREEN = "screen"
@@ -29,13 +29,17 @@ SCREEN = "screen"
 def launch(command: str, words: Sequence[str]) -> None:
     """Compose conf/<command>.yaml with the words of the command line, check it, and call the command's `main`.
 
-    Bad input ends the process with one line and code 2 (see faults.py). HYDRA_FULL_ERROR=1 or debug=true shows the
-    trace instead. Errors that are not the user's always show it.
+    Wrong input ends the process with one line and exit code 2 (see faults.py); HYDRA_FULL_ERROR=1 or debug=true shows
+    the trace instead. Errors of this package always show it.
+
+    Args:
+        command: The command.
+        words: The words that follow it on the command line.
     """
-    codes: list[int] = []  # of the jobs of a --multirun that failed alone
+    codes: list[int] = []  # exit codes of those jobs of a --multirun that failed while the others go on
 
     def task(config: DictConfig) -> Any:
-        try:  # here too: Hydra prints lines of its own about what leaves a task
+        try:  # also here, because Hydra prints lines of its own about an exception that leaves a task
             with faults_end(command, config):
                 return _run(config, command)
         except SystemExit as end:
@@ -57,7 +61,7 @@ def launch(command: str, words: Sequence[str]) -> None:
             )
         if any(word.startswith("-") for word in set(found) - set(job.flags)):  # --multirun, --info and other flags
             hydra.main(version_base=None, config_path=str(CONF), config_name=command)(task)()
-        else:  # composed once, where hydra.main composes twice
+        else:  # this composes once; hydra.main would compose twice
             GlobalHydra.instance().clear()
             with hydra.initialize_config_dir(str(CONF), version_base=None, job_name=command):
                 config = hydra.compose(command, searched(found), return_hydra_config=True)
@@ -70,15 +74,15 @@ def launch(command: str, words: Sequence[str]) -> None:
 
 
 def _run(config: DictConfig, command: str) -> Any:
-    """One job: its settings are completed and checked, then its command is imported and called."""
+    """Run one job: complete and check its settings, then import the command and call it."""
     job.started = datetime.now()
     experiments.apply(config, command, job.choices(), job.given())
     check(config, command)
+    resolve_latest(config, command)
     if job.STARTED not in os.environ:
-        folder = run_folder(config, command) if "resume" in config and "file" not in config else None
-        print(line(config, command, folder), flush=True)
+        print(line(config, command, announced_folder(config, command)), flush=True)
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # operations, spaces and architects of the user's own, by _target_
+        sys.path.append(os.getcwd())  # so that _target_ finds the user's own operations, spaces and architects
     module = importlib.import_module(f"{__package__}.commands.{command}")
     if config.pictures == SCREEN:
         return module.main(config)
@@ -90,7 +94,7 @@ def _run(config: DictConfig, command: str) -> Any:
 
 @contextmanager
 def hydra_raises() -> Iterator[None]:
-    """Inside, Hydra hands exceptions on instead of printing them."""
+    """Return a context in which Hydra raises exceptions instead of printing them."""
     os.environ[FULL_ERROR] = "1"
     try:
         yield

@@ -8,12 +8,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from ..errors import InputError, unknown
-from ..runs.folder import CONFIG, latest, read_result, read_settings
+from ..runs.folder import CONFIG, read_result, read_settings
 from ..training import NETWORK
 from . import job
 from .check import PRECISIONS
 from .conf import CONF
-from .folders import held
 from .supernets import load
 
 GROUPS = ("space", "data")
@@ -24,7 +23,7 @@ def take_settings(config: DictConfig) -> Path:
 
     They are read as data, and nothing that they name is called: which space and which data they mean is what the
     command line chose, or the file in conf/ that makes the same; numbers and names are adopted one by one, but for
-    those that the command line gives. run=latest becomes the path that it stands for. Returns the run's folder.
+    those that the command line gives. Returns the run's folder.
     Raises InputError where it is no finished retraining, and for a setting that cannot be adopted.
     """
     folder = finished(config)
@@ -52,8 +51,6 @@ def finished(config: DictConfig) -> Path:
     """The folder of run=, which a retraining has left."""
     if not isinstance(config.run, str) or not config.run:
         raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
-    if config.run == "latest":
-        config.run = held(config, "evaluate", "run") or str(latest(Path("outputs", "retrain"), "run", NETWORK))
     folder = Path(config.run)
     if not folder.is_dir():
         raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")

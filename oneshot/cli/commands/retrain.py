@@ -16,12 +16,11 @@ from ...architecture import Architecture
 from ...data import ImageData
 from ...errors import InputError
 from ...retrain import Retrain
-from ...runs.folder import latest
 from ...spaces import SearchSpace
 from ...training import ARCHITECTURE, write_retraining
 from .. import job
 from ..conf import choices
-from ..folders import held, run_folder
+from ..folders import run_folder
 from ..objects import make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
@@ -87,7 +86,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
     """Return the architecture of architecture=latest, random (drawn with the seed), a run or a file, and its origin.
 
-    `latest` is replaced by a path in the configuration, so that a continued run has the same architecture.
+    `latest` is a path by now.
 
     Raises:
         InputError: If there is no such run or file, or the architecture is not one of this space.
@@ -96,8 +95,6 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
     if not isinstance(config.architecture, str) or not config.architecture:
         raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
-    if config.architecture == "latest":
-        config.architecture = held(config, "retrain", "architecture") or str(latest(Path("outputs", "search")))
     path = Path(config.architecture)
     if not path.exists():
         raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
