@@ -27,8 +27,9 @@ class Halving(Strategy):
     """Runs brackets without end; a subclass defines the rungs of each bracket.
 
     The architectures of a bracket's first rung are random. When all scores of a rung are known, its best architectures
-    fill the next rung. Scores of different rungs are never compared. Asks that run ahead of the answers go to the
-    oldest bracket with something to ask, or else to a new one.
+    fill the next rung. An architecture that failed is never promoted: with too few others the next rung is smaller, and
+    a bracket in which all failed ends. Scores of different rungs are never compared. Asks that run ahead of the answers
+    go to the oldest bracket with something to ask, or else to a new one.
 
     Args:
         space: The search space.
@@ -84,14 +85,14 @@ class Bracket:
     """
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
-        self.rungs, self.level = rungs, 0
+        self.rungs, self.level, self.size = rungs, 0, rungs[0].size
         self.next: list[Architecture] = []  # promoted, best first, and not asked yet
         self.asked: list[Architecture] = []  # in this rung
         self.scores: dict[int, float] = {}  # by place in `asked`
 
     def has_work(self) -> bool:
         """Whether the current rung still lacks an architecture to ask for."""
-        return not self.done() and len(self.asked) < self.rungs[self.level].size
+        return not self.done() and len(self.asked) < self.size
 
     def done(self) -> bool:
         """Whether all rungs have their scores."""
@@ -126,14 +127,14 @@ class Bracket:
         if place is None:
             return False
         self.scores[place] = score
-        if len(self.scores) == self.rungs[self.level].size:
+        if len(self.scores) == self.size:
             self._promote()
         return True
 
     def _promote(self) -> None:
         """Fill the next rung. Of equal scores, the architecture that was asked first goes on."""
-        best = sorted(self.scores, key=lambda i: (-self.scores[i], i))
-        self.level += 1
-        size = 0 if self.done() else self.rungs[self.level].size
-        self.next = [self.asked[i] for i in best[:size]]
+        best = sorted((i for i, score in self.scores.items() if score > -math.inf), key=lambda i: (-self.scores[i], i))
+        self.level = self.level + 1 if best else len(self.rungs)
+        self.size = 0 if self.done() else min(self.rungs[self.level].size, len(best))
+        self.next = [self.asked[i] for i in best[: self.size]]
         self.asked, self.scores = [], {}

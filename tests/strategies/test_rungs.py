@@ -75,16 +75,27 @@ def test_the_best_of_a_rung_go_on_whatever_other_rungs_scored():
             assert promoted == ranked[: len(asked) // 3]
 
 
-def test_failures_go_on_only_where_nothing_else_is_left():
+def test_failures_are_never_promoted():
     strategy = SuccessiveHalving(SPACE, n=9, eta=3, minimum_fidelity=1 / 9)
     first = [strategy.ask() for _ in range(9)]
     for i, query in enumerate(first):
         strategy.tell(query, {"accuracy": -1e9 * i} if i in (6, 8) else {})
-    second = [strategy.ask() for _ in range(3)]
-    assert [query.architecture for query in second] == [first[i].architecture for i in (6, 8, 0)]
-    for query in second:
+    second = [strategy.ask() for _ in range(2)]
+    assert [query.architecture for query in second] == [first[i].architecture for i in (6, 8)]
+    new = strategy.ask()  # the rung of three has two architectures; the next bracket begins
+    assert new.fidelity == first[0].fidelity and new.architecture not in {query.architecture for query in first}
+    strategy.tell(second[0], {})
+    strategy.tell(second[1], {"accuracy": 0.5})
+    assert strategy.ask() == (first[8].architecture, 1.0, None)
+
+
+def test_a_bracket_in_which_all_failed_ends():
+    strategy = SuccessiveHalving(SPACE, n=3, eta=3, minimum_fidelity=1 / 3)
+    first = [strategy.ask() for _ in range(3)]
+    for query in first:
         strategy.tell(query, {})
-    assert strategy.ask() == (first[6].architecture, 1.0, None)
+    assert not strategy.open
+    assert strategy.ask().fidelity == first[0].fidelity
 
 
 def test_asks_ahead_start_the_next_bracket_and_come_back():
