@@ -77,8 +77,9 @@ def architecture_step(components: Components, train: Examples, valid: Examples, 
         loss = components.architect.loss(components.supernet, train, valid, components.weights, step)
     for optimizer in components.moving:
         optimizer.zero_grad()
-    if components.moving:
+    if components.moving and loss.requires_grad:  # it needs none where every path to the output drew `none`
         components.backward(loss)
+    zero_missing(components.architect)
     components.watch(f"update {step.index}", loss, clip(components.architect.parameters(), 0.0))
     for optimizer in components.moving:
         components.advance(optimizer)
@@ -101,9 +102,21 @@ def joint_step(components: Components, train: Examples, step: Step) -> Tensor:
     for optimizer in (components.weights, *components.moving):
         optimizer.zero_grad()
     components.backward(loss)
+    zero_missing(components.architect)
     norms = clip(components.supernet.parameters(), components.clip), clip(components.architect.parameters(), 0.0)
     components.watch(f"update {step.index}", loss, norms[0] + norms[1])
     for optimizer in (components.weights, *components.moving):
         components.advance(optimizer)
     components.architect.after_step()
     return loss
+
+
+def zero_missing(architect: Architect) -> None:
+    """Give the parameters of an architect that the loss does not depend on a gradient of 0.
+
+    Args:
+        architect: After the backward pass.
+    """
+    for parameter in architect.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
