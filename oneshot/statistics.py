@@ -43,7 +43,10 @@ class Interval(NamedTuple):
 
 
 def kendall(scores: np.ndarray, reference: np.ndarray) -> float:
-    """Compute Kendall's tau-b: 1 for the same order, -1 for the opposite; ties count half.
+    """Compute Kendall's tau-b: 1 for the same order, -1 for the opposite.
+
+    A pair that is tied on one side counts neither as agreement nor as disagreement, and the denominator is corrected
+    for ties.
 
     Args:
         scores: (architectures,).

@@ -17,7 +17,9 @@ class Evolution(Strategy):
     Paper: population 100 and tournament 25, for 20,000 queries. The defaults here suit some hundred queries.
 
     Differences:
-        - A mutation changes one decision of the space.
+        - A mutation is the space's own. In the DARTS space, where each node keeps two edges, about half of the
+          mutations move an edge and so change two decisions; in the others one decision changes.
+        - The members of a tournament are drawn without replacement; in the paper's code a member can be drawn twice.
         - `crossover` is an addition. With this probability a child first takes each decision from one of two parents,
           provided that the mix is valid.
         - `removal` can also be "worst" (the member with the lowest score leaves) or "none" (nobody leaves).
