@@ -1,15 +1,33 @@
 """Fixtures."""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.groups import VARIABLE
 
 from oneshot.data import ImageData, digits
 
 os.environ["WANDB_MODE"] = "disabled"  # here and in the processes that tests start, but for those about W&B
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest --config-dir FOLDER`: the contract tests then also run over FOLDER/architect/*.yaml and so on."""
+    parser.addoption("--config-dir", metavar="FOLDER", help="a folder of settings, tested with those of conf/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests find the folder of settings, and the Python files beside it."""
+    if name := config.getoption("--config-dir"):
+        folder = Path(config.invocation_params.dir, name).resolve()
+        if not folder.is_dir():
+            raise pytest.UsageError(f"--config-dir {name}: there is no such folder")
+        os.environ[VARIABLE] = str(folder)
+        sys.path.append(str(folder.parent))
 
 
 @pytest.fixture(autouse=True, scope="session")

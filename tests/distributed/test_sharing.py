@@ -31,19 +31,20 @@ CASES = [
     ("64-true", "darts", RETRAIN),
 ]
 START = 1  # away from kinks of ReLU and max pools: near one, rounding in one process grows to 2e-4 in alpha in 20 steps
-ALTERNATING = ("darts", "enas", "proxyless")
 TOLERANCE = {"32-true": 1e-5, "64-true": 1e-10}
 
 
 def trained(precision, space, settings, start=START, **processes):
     """State, rows and what was found after 20 updates; in float64 after 6, or 3 of the weights alone."""
     data = digits(batch_size=16, train_size=160 if precision == "32-true" else 96)
-    epochs = 1 if precision == "64-true" else 2 if settings.startswith(ALTERNATING) else 4
     if settings == RETRAIN:
         module = retraining(data, start)
     else:
         spaces = {"darts": small_space(data, nodes=1), "nasbench201": NASBench201(data.image_shape, 10, 1, 4)}
         module = configured(settings, data, start, space=spaces[space])
+    schedule = getattr(module, "schedule", None)
+    alternating = schedule and schedule.architecture_steps and not schedule.joint  # two updates for each batch
+    epochs = 1 if precision == "64-true" else 2 if alternating else 4
     pl.Trainer(max_epochs=epochs, precision=precision, **processes, **QUIET).fit(module)
     found = getattr(module, "found", None)
     return {"state": module.state_dict(), "rows": module.rows, "found": found and found.decisions}

@@ -1,4 +1,4 @@
-"""The choices of the config groups that contract tests run over: conf/ and the folder of `pytest --config-dir FOLDER`."""
+"""What contract tests run over: the choices of a group, in conf/ and in the folder of `pytest --config-dir FOLDER`."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,9 @@ def folders() -> tuple[Path, ...]:
 
 def names(group: str) -> list[str]:
     """The choices of a group."""
-    return list(choices(group, folders()))
+    found = list(choices(group, folders()))
+    assert found, f"the group {group} has no choices"
+    return found
 
 
 def search_path() -> list[str]:
@@ -39,7 +41,7 @@ def settings(group: str, name: str) -> DictConfig:
 
 def small(node: DictConfig, sizes: Mapping[str, Any] = SMALL) -> DictConfig:
     """These settings with small sizes, where they have settings of these names."""
-    return OmegaConf.merge(node, {key: value for key, value in sizes.items() if key in node})
+    return OmegaConf.merge(node, {key: sizes[key] for key in sizes if key in list(node)})
 
 
 def missing(node: DictConfig) -> Iterator[str]:

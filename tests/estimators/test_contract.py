@@ -1,0 +1,75 @@
+"""What must hold for every estimator in conf/estimator, and in the folder of `pytest --config-dir FOLDER`."""
+
+import random
+
+import pytest
+import torch
+from helpers.groups import each, missing, search_path, settings, small
+
+from oneshot.architecture import Query
+from oneshot.cli.composition import configuration
+from oneshot.cli.estimates import EstimatorFactory, scores_of
+from oneshot.cli.objects import space_and_data
+
+SIZES = ["space=nasbench201", "space.cells=1", "space.channels=4", "data.train_size=64", "data.batch_size=16"]
+
+
+def composed(name):
+    """The configuration of a baseline with this estimator, small; skips what needs a file of the user's."""
+    if unknown := list(missing(settings("estimator", name))):
+        pytest.skip(f"the estimator {name} needs {', '.join(f'estimator.{key}' for key in unknown)}")
+    words = [*SIZES, f"estimator={name}", "trainer=cpu", "logger=none"]
+    config = configuration("baseline", [*words, *search_path()])
+    config.estimator = small(config.estimator)
+    return config
+
+
+def build(name, folder):
+    config = composed(name)
+    torch.manual_seed(0)
+    space, data = space_and_data(config)
+    return EstimatorFactory(config, space, data, folder).estimator(config.estimator), space
+
+
+def queries_of(space, number=3):
+    rng = random.Random(0)
+    return [Query(space.sample(rng)) for _ in range(number)]
+
+
+@each("estimator")
+def test_there_is_a_score_for_each_query_in_their_order(name, tmp_path):
+    estimator, space = build(name, tmp_path)
+    queries = queries_of(space)
+    scores = list(estimator(queries))
+    assert len(scores) == len(queries)
+    assert list(estimator(queries[::-1])) == scores[::-1]
+    assert [estimator([query])[0] for query in queries] == scores
+    assert list(estimator([])) == []
+
+
+@each("estimator")
+def test_scores_are_finite_numbers_by_the_names_of_the_class(name, tmp_path):
+    estimator, space = build(name, tmp_path)
+    for scores in estimator(queries_of(space)):
+        assert tuple(scores) == scores_of(composed(name).estimator)
+        assert all(torch.tensor(float(score)).isfinite() for score in scores.values())
+
+
+@each("estimator")
+def test_another_one_answers_the_same_and_leaves_the_callers_draws(name, tmp_path):
+    estimator, space = build(name, tmp_path)
+    queries = queries_of(space)
+    first = estimator(queries)
+    again = build(name, tmp_path)[0]
+    torch.manual_seed(7)
+    states = random.getstate(), torch.get_rng_state()
+    assert again(queries) == first
+    assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
+
+
+@each("estimator")
+def test_a_lower_fidelity_is_answered_too(name, tmp_path):
+    estimator, space = build(name, tmp_path)
+    (query,) = queries_of(space, 1)
+    (scores,) = estimator([query._replace(fidelity=0.5)])
+    assert tuple(scores) == scores_of(composed(name).estimator)
