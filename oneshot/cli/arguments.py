@@ -1,6 +1,6 @@
 """From the words of a command line to Hydra's arguments.
 
-What Hydra would misread is put in quotes. Words without a name, such as the runs of a report, get the name of a setting.
+What Hydra would misread is put in quotes. Words without a name, such as the runs of a report, get one.
 """
 
 import difflib
