@@ -1,4 +1,4 @@
-"""The settings of a command, checked before torch is imported: names, plain types and what every command has."""
+"""Check the names and plain types of a command's settings before torch is imported."""
 
 import ast
 import os
@@ -30,7 +30,15 @@ MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def check(config: DictConfig, command: str) -> None:
-    """Raise InputError for a setting that is missing, unknown or of another type. Objects check ranges."""
+    """Check the settings of a command. Ranges are checked later, by the objects that take the values.
+
+    Args:
+        config: The settings.
+        command: The command.
+
+    Raises:
+        InputError: If a setting is missing, unknown or of a wrong type.
+    """
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)
@@ -46,7 +54,7 @@ def check(config: DictConfig, command: str) -> None:
 
 
 def _check_common(config: DictConfig) -> None:
-    """What several commands have."""
+    """Check the settings that several commands have."""
     if "epochs" in config:
         check_integer("epochs", config.epochs, *EPOCHS)
     if "seed" in config:
@@ -65,7 +73,7 @@ def _check_common(config: DictConfig) -> None:
 
 
 def _defaults(command: str) -> DictConfig:
-    """What the command's own files and those of the chosen groups set."""
+    """The settings of the command's own files and of the chosen files of its groups."""
     own = [OmegaConf.load(CONF / f"{name}.yaml") for name in included(command)]
     found: Any = OmegaConf.merge(*reversed(own))
     for group, choice in job.choices().items():
@@ -79,7 +87,7 @@ def _defaults(command: str) -> DictConfig:
 
 
 def _check_like(name: str, value: Any, default: Any) -> None:
-    """A value of the command line against the one in the file."""
+    """Check that a value of the command line has the type of the value in the file."""
     if isinstance(default, bool):
         check_boolean(name, value)
     elif isinstance(default, float) and not is_number(value):
@@ -91,7 +99,7 @@ def _check_like(name: str, value: Any, default: Any) -> None:
 
 
 def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Every mapping below with a _target_ of this package."""
+    """Every mapping with a _target_, by its dotted name."""
     for key in map(str, config):
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
@@ -121,7 +129,7 @@ def _check_node(path: str, node: DictConfig) -> None:
 
 
 def _kinds(annotation: ast.expr | None) -> Iterator[str]:
-    """The plain types of an annotation; none where one of its parts is no plain type."""
+    """The plain types of an annotation; none if one of its parts is no plain type."""
     parts = _parts(annotation)
     names = [ast.unparse(part) for part in parts]
     if all(name in KINDS for name in names):
@@ -145,7 +153,13 @@ def _text(value: Any) -> str:
 
 
 def line(config: DictConfig, command: str, folder: Path | None) -> str:
-    """What a run does, in one line: method, space, data, device as it was asked for, folder."""
+    """Return one line about a run: method, space, data, device as it was asked for, and folder.
+
+    Args:
+        config: The settings.
+        command: The command.
+        folder: Folder of the run, if it has one.
+    """
     chosen = job.choices()
     parts = []
     if "architecture" in config:
