@@ -1,4 +1,4 @@
-"""What can go wrong with a script, as one line and an exit code; anything else shows its trace."""
+"""The failures of a command that end with one line and an exit code. Any other failure shows its trace."""
 
 import difflib
 import os
@@ -30,13 +30,18 @@ from .meanings import defaults, included, own_settings, read
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
 BAD_INPUT, DIVERGED, OUT_OF_MEMORY, FULL_DISK = 2, 3, 4, 5  # exit codes
-BLOCKED = re.compile(r"Target '([^']+)'.* is blocklisted .*?(?:full_key: (\S+))?$", re.DOTALL)  # by Hydra
+BLOCKED = re.compile(r"Target '([^']+)'.* is blocklisted .*?(?:full_key: (\S+))?$", re.DOTALL)  # Hydra's message
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 
 
 @contextmanager
 def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[None]:
-    """Inside, what is not a fault of ours ends the process with one line and a code of its own."""
+    """Return a context in which a failure that is no bug ends the process with one line and an exit code.
+
+    Args:
+        config_name: The command.
+        config: Its settings, if they are known.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -56,7 +61,7 @@ def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[N
 
 
 def fault(error: Exception, config_name: str, config: DictConfig | None) -> tuple[str | None, int]:
-    """One line and the exit code; no line for an error that is none of these."""
+    """Return one line for a failure, or None if it is a bug, and the exit code."""
     if isinstance(error, Diverged):
         return one_line(error), DIVERGED
     if isinstance(error, Lost):
@@ -81,7 +86,7 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
 
 
 def explain(error: BaseException, config_name: str) -> str | None:
-    """One line for an error that comes from the user's input; None for any other."""
+    """Return one line for an error in the user's input, or None for any other error."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         cause = error.__cause__
         return explain(cause, config_name) or f"{one_line(error)} ({one_line(cause)})"
@@ -109,19 +114,19 @@ def explain(error: BaseException, config_name: str) -> str | None:
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:
-    """Whether it is of a class of a module that this process may not have imported."""
+    """Whether the error has this class, whose module may not be imported."""
     return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
 
 
 def _misconfigured(error: BaseException) -> str:
-    """What Lightning has to say of a Trainer's settings."""
+    """The line for an error of Lightning's about the settings of a Trainer."""
     if "No supported gpu backend found" in str(error) or "CUDAAccelerator" in str(error):
         return "trainer.accelerator=gpu: torch finds no GPU here; trainer=auto takes one where there is one"
     return f"trainer: {one_line(error)}"
 
 
 def _no_choice() -> str | None:
-    """A group set to nothing or to a number, as architect=null."""
+    """The line for a group that is set to nothing or to a number, such as architect=null."""
     for override in sys.argv[1:]:
         group, _, choice = override.partition("=")
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -139,7 +144,7 @@ def _is_number(text: str) -> bool:
 
 
 def _unreadable(override: str, command: str) -> str:
-    """A word that Hydra cannot read as a setting."""
+    """The line for a word that Hydra cannot read as a setting."""
     name, equals, value = override.partition("=")
     if not equals:
         return no_setting(command, override)
@@ -152,7 +157,7 @@ def _unreadable(override: str, command: str) -> str:
 
 
 def _explain_override(error: ConfigCompositionException, command: str) -> str:
-    """An override of something that does not exist: name it and the nearest setting."""
+    """The line for a setting that does not exist, with the nearest one that does."""
     message = str(error)
     for override in sys.argv[1:]:
         key = override.partition("=")[0].lstrip("+~")
@@ -164,7 +169,7 @@ def _explain_override(error: ConfigCompositionException, command: str) -> str:
 
 
 def _hint(key: str, override: str, command: str) -> str:
-    """What to write instead of a setting that this command does not have."""
+    """What to write instead of a setting that the command does not have."""
     see = f"`oneshot {spoken(command)} --help all` lists the settings"
     known = _known(command)
     first, _, last = key.rpartition(".")
@@ -187,12 +192,12 @@ def _of_a_search() -> set[str]:
 
 
 def _known(command: str) -> list[str]:
-    """The names of the settings that a command has with the choices of the command line, read from conf/."""
+    """The names of the settings that a command has with the choices of the command line."""
     names = [s.key for name in included(command) for s in read(CONF / f"{name}.yaml").settings]
     for group, choice in _chosen(command).items():
         folder, _, package = group.partition("@")
         paths = [CONF / folder / f"{choice}.yaml"]
-        for path in paths:  # grows by the files that one builds on
+        for path in paths:  # grows: a file may build on others of its group
             if path.is_file():
                 names += [setting.key for setting in read(path, package or folder).settings]
                 bases = [entry for entry in defaults(path) if isinstance(entry, str) and entry != "_self_"]
@@ -201,7 +206,7 @@ def _known(command: str) -> list[str]:
 
 
 def _chosen(command: str) -> dict[str, str]:
-    """The choice of each group: of the command line, else the default."""
+    """The choice of each group, from the command line or else the default."""
     entries = [entry for name in included(command) for entry in defaults(CONF / f"{name}.yaml")]
     chosen = {group: str(choice) for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
     given = dict(word.lstrip("+~").split("=", 1) for word in sys.argv[1:] if "=" in word)
