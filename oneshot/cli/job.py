@@ -1,4 +1,4 @@
-"""The running command as its command line describes it. Only this file asks Hydra about it."""
+"""The command line of the running command. Only this file asks Hydra about it."""
 
 import shutil
 import sys
@@ -9,49 +9,49 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-STARTED = "ONESHOT_STARTED"  # in the environment of a process that another one of the same run has started
-started = datetime.now()  # of the job; launch.py sets it anew for each job of a --multirun
-flags: list[str] = []  # the command line's own flags that a next command needs too: --config-dir FOLDER
+STARTED = "ONESHOT_STARTED"  # environment variable of a process that another process of the same run started
+started = datetime.now()  # when the job started; launch.py sets it for each job of a --multirun
+flags: list[str] = []  # flags of the command line that a next command needs too: --config-dir FOLDER
 
 
 def is_multirun() -> bool:
-    """Whether this is one of several jobs of a --multirun."""
+    """Return whether this is one of several jobs of a --multirun."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def number() -> int:
-    """The job's number in its --multirun."""
+    """Return the number of the job in its --multirun."""
     return HydraConfig.get().job.num
 
 
 def overrides() -> list[str]:
-    """The settings of the command line, as given."""
+    """Return the settings of the command line, as they were typed."""
     return list(HydraConfig.get().overrides.task)
 
 
 def own_overrides() -> list[str]:
-    """The settings of this one job, Hydra's own among them: what a process with the same job is started with."""
+    """Return the settings of this job, including Hydra's own, to start another process of the same job with."""
     of_hydra = [word for word in HydraConfig.get().overrides.hydra if not word.startswith("hydra.mode=")]
     return [*overrides(), *of_hydra]
 
 
 def given() -> set[str]:
-    """The names of the settings of the command line."""
+    """Return the names of the settings on the command line."""
     return {names(word) for word in overrides()}
 
 
 def names(override: str) -> str:
-    """The name of the setting in SETTING=VALUE."""
+    """Return the name of the setting in SETTING=VALUE."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def choices() -> Mapping[str, str | None]:
-    """The choice of each group."""
+    """Return the choice of each group."""
     return HydraConfig.get().runtime.choices
 
 
 def program() -> Sequence[str]:
-    """The words that start `oneshot` from a shell here."""
+    """Return the words that start this `oneshot` from a shell."""
     found = shutil.which("oneshot")
     if found and Path(found).resolve().parent == Path(sys.executable).resolve().parent:
         return ["oneshot"]
@@ -61,11 +61,14 @@ def program() -> Sequence[str]:
 
 
 def child(command: str) -> list[str]:
-    """The words that start a command in a process of its own. -P: no folder of the user's comes before Python's."""
+    """Return the words that start a command in a process of its own.
+
+    With -P no folder of the user's is searched before Python's own.
+    """
     return [sys.executable, "-P", "-m", "oneshot", command]
 
 
 def folders() -> tuple[Path, ...]:
-    """The user's own folders of settings, as the command line names them."""
+    """Return the user's folders of settings, which the command line names."""
     sources = HydraConfig.get().runtime.config_sources
     return tuple(Path(source.path) for source in sources if source.schema == "file")
