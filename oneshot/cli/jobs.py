@@ -1,4 +1,4 @@
-"""A command in a process of its own: how it is begun, waited for, ended and reported."""
+"""Run a command in a process of its own: start it, wait for it, end it and read its last line."""
 
 import os
 import subprocess
@@ -17,12 +17,12 @@ from .arguments import shown
 from .faults import FULL_ERROR
 from .orphans import end_with_parent
 
-PATIENCE = 60.0  # seconds
-ENDING = threading.Event()  # set: what is called by Children ends the script that it waits for
+PATIENCE = 60.0  # seconds to wait for a process that still writes
+ENDING = threading.Event()  # when it is set, the calls of Children end the commands that they wait for
 
 
 def wait_for(out: Path) -> None:
-    """Until no process writes there, for a minute at most: that of a parent that was killed saves."""
+    """Wait until no process writes to this folder, at most a minute: after a kill the process may still save."""
     patience = time.monotonic() + PATIENCE
     while out.is_dir() and is_locked(out) and time.monotonic() < patience:
         time.sleep(0.2)
@@ -36,10 +36,17 @@ def run_script(
     every: float | None = None,
     ends: Callable[[], bool] = bool,
 ) -> tuple[int, str]:
-    """Run a script with out=; returns its exit code and the last line of what it has to say about its end.
+    """Run a command with out= and return its exit code and the last line of its stderr.
 
-    group: of its run to W&B, unless the environment names one. Each `every` seconds `ends` is asked whether the script
-    is to end; it then gets SIGTERM, once, and saves. It ends with this process too, and when an exception comes by.
+    The command also ends when this process ends or raises.
+
+    Args:
+        script: Name of the command.
+        arguments: Its settings.
+        out: Folder of its run.
+        group: W&B group of its run, unless the environment names one.
+        every: Seconds between two calls of `ends`; None never calls it.
+        ends: Returns whether the command shall end. It then gets SIGTERM once, saves and ends.
     """
     command = [*job.child(script), *job.flags, *arguments, shown("out", str(out))]
     environment = {"WANDB_RUN_GROUP": group, **os.environ}
@@ -57,7 +64,7 @@ def run_script(
 
 
 def _wait(process: subprocess.Popen[str], every: float | None, ends: Callable[[], bool]) -> str:
-    """Until it has ended; returns its stderr."""
+    """Wait until the process has ended and return its stderr."""
     ended = False
     while True:
         try:
@@ -69,7 +76,11 @@ def _wait(process: subprocess.Popen[str], every: float | None, ends: Callable[[]
 
 
 class Children(Executor):
-    """Calls in threads of this process, each of which waits for a child process; `close` has these saved and ended."""
+    """Makes calls in threads of this process. Each call waits for a child process; `close` lets these save and end.
+
+    Args:
+        workers: Number of calls at a time.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers, self.threads = workers, max(1, (os.cpu_count() or 1) // workers)
@@ -78,6 +89,7 @@ class Children(Executor):
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
+        """Call the function with each item and yield each item with its answer, in the order in which they end."""
         source, running = iter(items), dict[futures.Future[Result], Item]()
         self.pool = futures.ThreadPoolExecutor(self.workers)
         try:
@@ -93,6 +105,7 @@ class Children(Executor):
             self.close()
 
     def close(self) -> None:
+        """End the child processes and wait until they have saved."""
         if self.pool:
             ENDING.set()
             self.pool.shutdown()
