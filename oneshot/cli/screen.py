@@ -1,4 +1,4 @@
-"""What the scripts print at their end: the architecture, the paths written, the next command."""
+"""What commands print at their end: the architecture, the numbers, the written files, the next command."""
 
 import shlex
 import textwrap
@@ -17,13 +17,14 @@ from . import job
 from .arguments import shown
 
 TRAINING = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
-PASSED_ON = {"search": TRAINING, "retrain": TRAINING, "evaluate": ("logger", "threads")}  # settings of the next command
+# command -> settings of this run that it takes over when it comes next
+PASSED_ON = {"search": TRAINING, "retrain": TRAINING, "evaluate": ("logger", "threads")}
 SEARCH_ONLY = ("space.cells", "space.channels", "data.batch_size", "data.train_size", "data.architecture_fraction")
 WIDTH = 80  # columns
 
 
 def architecture_table(space: SearchSpace, architecture: Architecture) -> Table:
-    """A row a node, a column a cell: the operations that enter the node and where they come from."""
+    """Return a table with a row for each node and a column for each cell: the operations that enter the node."""
     graphs = space.graphs(architecture)
     table = Table("node", *graphs)
     nodes = dict.fromkeys(node for graph in graphs.values() for node in graph if _entering(graph, node))
@@ -42,12 +43,12 @@ def _entering(graph: nx.DiGraph, node: str) -> list[tuple[str, str]]:
 
 
 def say(console: Console, lines: Iterable[str]) -> None:
-    """Lines as they are: not wrapped, not coloured by their content."""
+    """Print lines as they are, without wrapping and colours."""
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-LABELS = {  # of the numbers of a result
+LABELS = {  # number of a result -> its label on the screen
     "valid_accuracy": "supernet, validation accuracy",
     "found_valid_accuracy": "found cell inside the supernet, not retrained",
     "test_accuracy": "test accuracy",
@@ -63,7 +64,7 @@ LABELS = {  # of the numbers of a result
 
 
 def summary(result: Mapping[str, object]) -> str:
-    """The numbers of a result, a line each."""
+    """Return the numbers of a result, one in each line."""
     rows = [(LABELS.get(name, name.replace("_", " ")), _number(name, value)) for name, value in result.items()]
     shown = [(label, text) for label, text in rows if text]
     width = max((len(label) for label, _ in shown), default=0)
@@ -71,7 +72,7 @@ def summary(result: Mapping[str, object]) -> str:
 
 
 def _number(name: str, value: object) -> str:
-    """A number with its unit; nothing for anything else."""
+    """A number with its unit; an empty text for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if name.endswith("accuracy") or name == "best_accuracy":
@@ -84,7 +85,7 @@ def _number(name: str, value: object) -> str:
 
 
 def answered(run: Run, console: Console) -> bool:
-    """Whether this run has finished before; its result is then shown."""
+    """Return whether this run finished before, and show its result if it did."""
     result = run.result()
     if result is not None:
         say(console, [f"finished before: {run.path} (resume=false starts anew in a new folder)", summary(result)])
@@ -92,7 +93,7 @@ def answered(run: Run, console: Console) -> bool:
 
 
 def written(run: Run) -> str:
-    """The run's folder and what is in it to read and to look at."""
+    """Return lines with the folder of the run and the files in it."""
     names = sorted(path.name for path in run.path.iterdir() if path.name[0] != ".")
     kept = [name for name in names if name.endswith((".json", ".png", ".safetensors", ".csv", ".onnx", ".pt2"))]
     more = f" and {len(names) - len(kept)} more" if len(kept) < len(names) else ""
@@ -101,14 +102,14 @@ def written(run: Run) -> str:
 
 
 def next_command(command: str, setting: str, path: Path, adopted: Sequence[str] = (), more: Sequence[str] = ()) -> str:
-    """The command that goes on from here, with those of this run's settings that it shares.
+    """Return the command that comes next, with the settings of this run that it needs too.
 
     Args:
         command: Its name.
-        setting: The setting that names what this run has left.
-        path: Where that is.
-        adopted: Settings that this run did not have from the command line.
-        more: Settings that the next command needs besides.
+        setting: Its setting for the result of this run.
+        path: Path of this result.
+        adopted: Settings of this run that did not come from its command line.
+        more: Other settings of the next command.
     """
     shared = []
     for override in [*job.overrides(), *adopted]:
