@@ -1,4 +1,4 @@
-"""What the classes and functions of this package take, read from their source: nothing is imported, so it is quick."""
+"""The parameters of the classes and functions of this package, read from the source without importing it."""
 
 import ast
 from collections.abc import Mapping
@@ -12,7 +12,12 @@ ROOT = PACKAGE.name
 
 
 class Signature(NamedTuple):
-    """parameters: name -> annotation, None where there is none. open: whether it takes any other keyword too."""
+    """The parameters of a class or function.
+
+    Args:
+        parameters: Name -> annotation; None if there is none.
+        open: Whether any other keyword is taken too.
+    """
 
     parameters: Mapping[str, ast.expr | None]
     open: bool
@@ -20,7 +25,7 @@ class Signature(NamedTuple):
 
 @cache
 def signature(target: str) -> Signature | None:
-    """The signature of a dotted name in this package; None where the source does not say."""
+    """Return the signature of a dotted name in this package, or None if the source does not show it."""
     parts = target.split(".")
     if parts[0] != ROOT or len(parts) < 2:
         return None
