@@ -1,7 +1,7 @@
 """Time the supernet against the papers' code.
 
-Measured are the steps of every architect, memory, operations and overheads. The reference computes the supernet as the
-papers' code does, one candidate after the other.
+Measured are the steps of every architect, memory, operations and overheads.
+The reference computes one candidate after the other, as the papers' code does.
 
 --quick is short for quick=true.
 
