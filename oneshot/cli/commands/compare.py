@@ -1,6 +1,7 @@
 """Compare architects over several seeds.
 
-Every architect is searched and retrained with every seed. The results are one table and one picture.
+Every architect is searched and retrained with every seed.
+The results are one table and one picture.
 
 Examples:
     oneshot compare 'architects=[darts,snas,random]' seeds=[0,1,2]
