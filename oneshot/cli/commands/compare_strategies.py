@@ -1,6 +1,7 @@
 """Compare strategies over several seeds.
 
-Every strategy searches with every seed over one estimator. The results are one table and a plot of regret over queries.
+Every strategy searches with every seed over one estimator.
+The results are one table and a plot of regret over queries.
 
 Examples:
     oneshot compare-strategies experiment=nb201_cifar10 strategies=all seeds=20 reference.table=FILE
