@@ -1,6 +1,7 @@
 """Measure the latency of every candidate.
 
-The table is for this device; oneshot search takes it with cost=latency cost.table=FILE.
+The table is for this device. `oneshot search` takes it with
+cost=latency cost.table=FILE.
 
 Examples:
     oneshot latency batch=1 dtype=float32
