@@ -1,6 +1,7 @@
 """Measure how well scores rank architectures.
 
-An estimator and a reference score the same random architectures, and their orders are compared.
+An estimator and a reference score the same random architectures.
+Their orders are compared.
 
 Examples:
     oneshot rank experiment=nb201_cifar10 reference.table=FILE
