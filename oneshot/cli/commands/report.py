@@ -1,7 +1,7 @@
 """Make a page about finished runs.
 
-It shows tables over seeds, curves, fronts, cells, time and memory. RUN is the folder of a run, a folder above several
-runs, or a shell pattern in quotes.
+It shows tables over seeds, curves, fronts, cells, time and memory.
+RUN is the folder of a run, a folder above runs, or a shell pattern in quotes.
 
 Usage: oneshot report RUN [RUN ...] [SETTING=VALUE ...]
 
