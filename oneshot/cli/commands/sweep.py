@@ -1,6 +1,7 @@
 """Run a sweep of settings on this machine.
 
-FILE is in the format of W&B's sweeps, but W&B's server is not needed. Each job is a process; a table comes at the end.
+FILE is in the format of W&B's sweeps, but W&B's server is not needed.
+Each job is a process of its own. The result is a table.
 
 Usage: oneshot sweep FILE.yaml [SETTING=VALUE ...]
 
