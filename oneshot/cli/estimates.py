@@ -1,4 +1,4 @@
-"""The configured estimator, given what it asks for by name."""
+"""Build the configured estimator with the objects that its parameters name."""
 
 import inspect
 from collections.abc import Callable
@@ -25,10 +25,16 @@ from .supernets import load, train
 
 
 class EstimatorFactory:
-    """What an estimator may ask for; what none asks for is not made.
+    """Builds estimators. An object that no estimator asks for is not made.
 
-    Without supernet=RUN a supernet is handed out untrained, so that all settings are checked before anything is
-    written; `train` then gives it its weights. path: the run's folder.
+    Without supernet=RUN an estimator first gets an untrained supernet, so that all settings are checked before anything
+    is written. `train` then gives it its weights.
+
+    Args:
+        config: The settings of the command.
+        space: The search space.
+        data: The images.
+        path: Folder of the run.
     """
 
     def __init__(self, config: DictConfig, space: SearchSpace, data: ImageData, path: Path) -> None:
@@ -49,12 +55,12 @@ class EstimatorFactory:
         }
 
     def estimator(self, node: DictConfig) -> Any:
-        """The estimator of this node."""
+        """Return the estimator of this node."""
         asked = wanted(node)
         return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
 
     def train(self, run: Run, console: Console) -> dict[str, Any]:
-        """Train the supernet, where one was asked for that no run gave; what there is to report of it."""
+        """Train the supernet if an estimator asked for one and supernet= names none; return numbers for the result."""
         given = self.config.supernet
         if self.supernet is None:
             if given is not None:
@@ -78,12 +84,16 @@ class EstimatorFactory:
 
 
 def wanted(node: DictConfig) -> set[str]:
-    """The names of the objects that the node's _target_ takes."""
+    """Return the names of the parameters of the node's _target_ that the node does not set."""
     return set(inspect.signature(target(node)).parameters) - set(map(str, node))
 
 
 def scores_of(node: DictConfig) -> tuple[str, ...]:
-    """The scores that the estimator of this node gives: the `metrics` of its class."""
+    """Return the names of the scores of this node's estimator: the `metrics` of its class.
+
+    Raises:
+        InputError: If the class has no `metrics`.
+    """
     found = vars(target(node)).get("metrics")
     if not isinstance(found, tuple):
         raise InputError(f'{node._target_}: its class must name its scores, as metrics = ("accuracy",)')
@@ -91,12 +101,12 @@ def scores_of(node: DictConfig) -> tuple[str, ...]:
 
 
 def known_scores(config: DictConfig, node: DictConfig) -> tuple[str, ...]:
-    """What the estimator of this node says of an architecture, and with a cost what that adds."""
+    """Return the names of the scores of this node's estimator, and with a cost also those that it adds."""
     return (*scores_of(node), *(Priced.adds if config.cost else ()))
 
 
 def target(node: DictConfig) -> Any:
-    """What the node's _target_ names."""
+    """Return the class or function that the node's _target_ names."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
     return instantiate(OmegaConf.create({"_target_": node._target_, "_partial_": True})).func
