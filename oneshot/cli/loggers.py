@@ -1,4 +1,4 @@
-"""Where a run's rows, pictures and result go besides its own files: W&B, or any logger of Lightning's."""
+"""Loggers for the rows, pictures and result of a run, besides its own files: W&B, or any of Lightning's."""
 
 import hashlib
 import json
@@ -20,32 +20,42 @@ from ..errors import InputError, one_line, unknown
 from ..runs.folder import Run, read_json, write_text
 
 MODES = ("auto", "online", "offline", "disabled")
-CONNECT, UPLOAD = 20, 60  # seconds that W&B may take for its first answer, and at the end
-KEPT = "wandb.json"  # in the run's folder: the id, so that a continued run stays one run
+CONNECT, UPLOAD = 20, 60  # seconds that W&B may take for its first answer, and for the last upload
+KEPT = "wandb.json"  # file in the run's folder with W&B's id, so that a continued run stays one run
 PARTS = ("valid", "test", "train", "weight", "architecture", "found", "best")
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class Logger(Protocol):
-    """What a recording tells.
+    """What a recorder expects of a logger."""
 
-    settings: resolved. inputs: files of other runs. Rows have a step; those that a continued run has come again.
-    tables: rows by the table's name. close: returns a line for the user, or nothing.
-    """
+    def begin(self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]) -> None:
+        """Begin a run.
 
-    def begin(
-        self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]
-    ) -> None: ...
+        Args:
+            run: The run.
+            settings: Its settings, resolved.
+            job: Kind of the run, such as "search".
+            tags: Tags of the run.
+            inputs: Files of other runs that it reads.
+        """
+        ...
 
-    def log(self, number: int, row: Mapping[str, Any]) -> None: ...
+    def log(self, number: int, row: Mapping[str, Any]) -> None:
+        """Log a row, which has a step. A continued run logs all its earlier rows again; number counts from 0."""
+        ...
 
-    def finish(self, result: Mapping[str, Any], pictures: Mapping[str, Path], tables: Tables) -> None: ...
+    def finish(self, result: Mapping[str, Any], pictures: Mapping[str, Path], tables: Tables) -> None:
+        """Log the result, the pictures and the tables (rows by the name of the table)."""
+        ...
 
-    def close(self, failed: bool) -> str: ...
+    def close(self, failed: bool) -> str:
+        """Close the logger and return a line for the user, or an empty text."""
+        ...
 
 
 def slashed(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers among these, by the names that loggers group by: valid_accuracy is valid/accuracy."""
+    """Return the numbers under names that loggers group: valid_accuracy becomes valid/accuracy."""
     named = {}
     for name, value in numbers.items():
         part, _, rest = name.partition("_")
@@ -55,7 +65,11 @@ def slashed(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Lightning:
-    """One of Lightning's loggers, with the run's settings, rows and result; its pictures where it is TensorBoard."""
+    """One of Lightning's loggers. It gets settings and rows; pictures only if it is TensorBoard.
+
+    Args:
+        logger: The logger of Lightning.
+    """
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
@@ -80,13 +94,25 @@ class Lightning:
 
 
 class WandB:
-    """Weights & Biases: never asks, never stops a run. Where null stands, its environment variables (WANDB_...) hold.
+    """Weights & Biases. It never asks a question and never stops a run.
 
-    mode: auto is online where a key is set up, offline elsewhere and where the server does not answer in 20 seconds.
-    In the run's folder `wandb.json` holds the id: a continued run is the same run with the rows that it lacked; one
-    that logs offline has all rows again, in one folder. x axis: the rows' own step. Architecture and weights are
-    artifacts named by their content, so what one run wrote and another read is one: search -> retrain -> evaluate.
-    Raises InputError for an unknown mode.
+    `wandb.json` in the run's folder holds W&B's id. A continued run is therefore the same run at W&B and gets the rows
+    that it lacked; a run that logs offline gets all rows again, in one folder. The x axis is the step of the rows.
+    Architecture and weights are artifacts that are named by their content, so an artifact links the run that wrote it
+    to the runs that read it: search -> retrain -> evaluate.
+
+    Args:
+        project: Name of the project; None is that of WANDB_PROJECT, or "oneshot".
+        mode: "auto", "online", "offline" or "disabled". "auto" is online if a key is set up and the server answers
+            within 20 seconds, else offline. WANDB_MODE wins over it.
+        entity: User or team; None is that of WANDB_ENTITY.
+        group: Name for runs that belong together; None is that of WANDB_RUN_GROUP.
+        job_type: Kind of the run; None is the command.
+        name: Name of the run; None is that of WANDB_NAME, or W&B makes one.
+        tags: Tags besides those of the run.
+
+    Raises:
+        InputError: If the mode is unknown or the tags are no list of words.
     """
 
     def __init__(
@@ -107,7 +133,7 @@ class WandB:
         self.given = {"project": project, "entity": entity, "group": group, "job_type": job_type, "name": name}
         self.run: Any = None
         self.inputs: set[str] = set()  # names of artifacts
-        self.next = 0  # W&B's own number of what comes behind the rows
+        self.next = 0  # W&B's number for what comes after the rows
 
     def begin(self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]) -> None:
         mode = os.environ.get("WANDB_MODE") or self.mode
@@ -133,7 +159,7 @@ class WandB:
             if mode == "offline":
                 raise
             print(f"warning: W&B: {one_line(error, 200)}; logs offline", file=sys.stderr)
-            wandb.teardown()  # else its own process still has a run of this id
+            wandb.teardown()  # else W&B's own process still has a run with this id
             for begun in (run.path / "wandb").glob(f"run-*-{own['id']}"):
                 shutil.rmtree(begun, ignore_errors=True)
             self.run = _connect(own, "offline")
@@ -174,14 +200,14 @@ class WandB:
         return f"W&B: {f'`wandb sync {shlex.quote(str(self.folder))}` uploads it' if offline else run.url}"
 
     def _artifact(self, path: Path, used: bool) -> None:
-        """As an input or an output of this run, named by its content."""
+        """Log a file as an input or an output of this run, named by its content."""
         if not path.is_file():
             return
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         kind = "architecture" if path.suffix == ".json" else "weights"
         name = f"{path.stem}-{digest}"
-        if name in self.inputs:  # a copy of what it read
+        if name in self.inputs:  # a copy of an input
             return
         if used:
             self.inputs.add(name)
@@ -192,18 +218,18 @@ class WandB:
 
 
 def _connect(own: Mapping[str, Any], mode: str) -> Any:
-    """A run that prints nothing; one of an id that the server knows goes on."""
+    """Begin a W&B run that prints nothing. A run whose id the server knows is continued."""
     quiet = wandb.Settings(silent=True, console="off", init_timeout=CONNECT, finish_timeout=UPLOAD)
     resume = None if mode == "offline" else "allow"
     return wandb.init(**own, mode=mode, resume=resume, settings=quiet)  # type: ignore[arg-type]
 
 
 def _identity(run: Run, job: str) -> str:
-    """The run's id to W&B: of its folder, made when it first begins, or given by W&B's agent."""
+    """The W&B id of a run: that in its folder, else the one that W&B's agent gives, else a new one."""
     known = read_json(run.path / KEPT).get("id")
     if isinstance(known, str) and re.fullmatch(r"[a-z0-9_-]{4,64}", known):
         return known
-    given = os.environ.get("WANDB_RUN_ID") if job != "supernet" else None  # which is a run inside a run
+    given = os.environ.get("WANDB_RUN_ID") if job != "supernet" else None  # a supernet's run is inside another run
     made = given or secrets.token_hex(4)
     write_text(run.path / KEPT, json.dumps({"id": made}) + "\n")
     return made
