@@ -1,4 +1,4 @@
-"""The objects that a configuration names: data, spaces, trainers, devices."""
+"""Make the objects that a configuration names: data, spaces, trainers, devices."""
 
 import inspect
 import logging
@@ -27,7 +27,15 @@ DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 
 def make(node: DictConfig, **objects: Any) -> Any:
-    """Call the node's _target_ with its settings and these objects; a node of _partial_ gives the function."""
+    """Call the node's _target_ with the node's settings and these objects.
+
+    Args:
+        node: A mapping with `_target_`. With `_partial_: true` the function is returned, not called.
+        objects: Other arguments of the call.
+
+    Raises:
+        InputError: If the node is no such mapping, or its settings do not fit.
+    """
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise InputError(f"{node!r}: must be a mapping with _target_, as in conf")
     factory = instantiate(node, _partial_=True, _convert_="all")
@@ -48,20 +56,25 @@ def make(node: DictConfig, **objects: Any) -> Any:
 
 
 def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
-    """The configured data and the space over its images."""
+    """Return the configured space and data."""
     data = make(config.data)
     return make(config.space, image_shape=data.image_shape, classes=data.classes), data
 
 
 def prepare(config: DictConfig) -> None:
-    """What every run begins with: seed and threads take effect here."""
+    """Check checkpoint.every and set seed and threads, at the start of a run."""
     if "checkpoint" in config:
         interval(config.checkpoint.every)
     settle(config.seed, config.threads)
 
 
 def settle(seed: int, threads: int) -> None:
-    """What every process of ours begins with. threads: 0 leaves it to torch."""
+    """Set seed and threads, and silence Lightning, at the start of a process.
+
+    Args:
+        seed: Seed of torch's global generator.
+        threads: Number of CPU threads; 0: torch chooses.
+    """
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
@@ -74,9 +87,16 @@ def settle(seed: int, threads: int) -> None:
 def trainer_for(
     config: DictConfig, console: Console | None, epochs: int | None = None, shared: bool = False
 ) -> pl.Trainer:
-    """The configured trainer, with our progress bar on this console, if any, and none of its own files.
+    """Return the configured trainer, which writes no files of its own.
 
-    shared: whether its processes may be several, see processes.py.
+    Args:
+        config: The settings of the command.
+        console: Where our progress bar is shown; None shows none.
+        epochs: Number of epochs; None is `config.epochs`.
+        shared: Whether it may have several processes, see processes.py.
+
+    Raises:
+        InputError: If a setting of the trainer cannot be used.
     """
     lightning = [key for key in config.trainer if key not in ("compile", "cuda_graph", "precision")]
     trainer = make(
@@ -92,7 +112,7 @@ def trainer_for(
 
 
 def precision(config: DictConfig) -> str:
-    """trainer.precision; auto is bf16-mixed on a CUDA device that computes in bfloat16, and 32-true elsewhere."""
+    """Return trainer.precision. auto becomes bf16-mixed on a CUDA device that supports it, and 32-true elsewhere."""
     if config.trainer.precision != "auto":
         return config.trainer.precision
     on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -100,9 +120,17 @@ def precision(config: DictConfig) -> str:
 
 
 def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:
-    """out=FILE.json, by default outputs/<kind>/<date-time>.json; jobs of one --multirun add their number to its name.
+    """Return the path of a new file: out=FILE.json, by default outputs/<kind>/<date-time>.json.
 
-    beside: suffixes of other files that will stand beside it. None of them may exist.
+    The jobs of a --multirun add their number to its name.
+
+    Args:
+        config: The settings of the command.
+        kind: Name of the command.
+        beside: Suffixes of other files that will be written beside it.
+
+    Raises:
+        InputError: If one of the files exists, or cannot be written.
     """
     out = Path(config.out or Path("outputs", kind, f"{job.started:%Y-%m-%d_%H-%M-%S}.json"))
     if job.is_multirun():
@@ -119,7 +147,14 @@ def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:
 
 
 def read_device(name: str) -> torch.device:
-    """auto (an accelerator where there is one, else the CPU) or the name of a device that can compute."""
+    """Return the device of a name.
+
+    Args:
+        name: auto (an accelerator if there is one, else the CPU), or a name such as cpu or cuda:1.
+
+    Raises:
+        InputError: If there is no such device, or it cannot compute.
+    """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if not isinstance(name, str):
@@ -127,7 +162,7 @@ def read_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises differs by device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # which one depends on the device
         if str(error).startswith(("Expected one of", "Invalid device string", "Device string")):
             raise InputError(f"device={name}: {DEVICES}") from None
         raise InputError(f"device={name}: cannot be used here ({str(error).splitlines()[0][:80]})") from None
