@@ -1,4 +1,4 @@
-"""The processes of a run with trainer=ddp: the first one keeps the folder and the screen, the others follow it."""
+"""The processes of a run with trainer=ddp. The first one writes to folder and screen; the others follow it."""
 
 import os
 import signal
@@ -26,13 +26,19 @@ from ..runs import signals
 from . import job
 from .orphans import end_with_parent
 
-PATIENCE = 10.0  # seconds for a process that fails to end
+PATIENCE = 10.0  # seconds to wait for a failed process to end
 
 
 def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> None:
-    """Raise InputError unless this script can run in the trainer's processes; divide the CPU among them.
+    """Check that this command can run in the trainer's processes, and divide the CPU threads among them.
 
-    shared: whether its module shares batches.
+    Args:
+        trainer: The trainer.
+        config: The settings of the command.
+        shared: Whether the module of the command can share batches.
+
+    Raises:
+        InputError: If it cannot.
     """
     number, strategy = trainer.num_devices, trainer.strategy
     if not isinstance(strategy, SharedBatches):
@@ -50,18 +56,22 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> No
         raise InputError(f"trainer.num_nodes={trainer.num_nodes}: several nodes need torchrun or srun")
     if not config.threads:
         torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // number)))
-    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else Lightning sets others
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else Lightning sets another number
 
 
 def follows(trainer: pl.Trainer) -> bool:
-    """Whether this is not the first process of the run."""
+    """Return whether this is not the first process of the run."""
     return isinstance(trainer.strategy, SharedBatches) and not trainer.is_global_zero
 
 
 def follow(trainer: pl.Trainer, build: Callable[[DictConfig], Fit]) -> None:
-    """Train with the first process, by its settings and from its checkpoint, and write nothing.
+    """Train together with the first process, with its settings and from its checkpoint, and write nothing.
 
-    Signals are the first one's affair: with it this one ends.
+    Signals are left to the first process; this one ends with it.
+
+    Args:
+        trainer: The trainer.
+        build: From settings to the module that is trained.
     """
     if job.STARTED in os.environ:
         os.write(1, b"\n")
@@ -76,16 +86,25 @@ def follow(trainer: pl.Trainer, build: Callable[[DictConfig], Fit]) -> None:
 
 
 def dismiss(trainer: pl.Trainer) -> None:
-    """Tell the others that there is nothing to do, where they have been started."""
+    """Tell the other processes, if they were started, that there is nothing to do."""
     if isinstance(trainer.strategy, SharedBatches) and _started_by_others(trainer):
         _told(trainer, None)
 
 
 @contextmanager
 def leading(trainer: pl.Trainer, config: DictConfig, checkpoint: Path | None) -> Iterator[None]:
-    """Inside, the other processes train too; here they are started, unless torchrun or srun has done that.
+    """Return a context in which the other processes train too.
 
-    They end with this context, and with this process, whatever ends it. Raises Lost where one of them ends before.
+    They are started here, unless torchrun or srun started them. They end with the context and with this process,
+    however it ends.
+
+    Args:
+        trainer: The trainer.
+        config: The settings of the command.
+        checkpoint: The checkpoint to start from, if any.
+
+    Raises:
+        Lost: If one of them ends too early.
     """
     if not isinstance(trainer.strategy, SharedBatches):
         yield
@@ -109,7 +128,7 @@ def leading(trainer: pl.Trainer, config: DictConfig, checkpoint: Path | None) ->
 
 
 class _Other:
-    """A process that follows this one: this command, with another rank."""
+    """A process that follows this one: the same command with another rank."""
 
     def __init__(self, rank: int, errors: IO[str]) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
@@ -125,12 +144,12 @@ class _Other:
         )
 
     def ready(self) -> bool:
-        """Wait until it is about to connect; False where it ended before."""
+        """Wait until the process is about to connect. Returns False if it ended before."""
         assert self.process.stdout is not None
         return bool(self.process.stdout.read(1))
 
     def end(self) -> tuple[str, int]:
-        """Why it ended, and the exit code that this calls for."""
+        """Return why the process ended, and the exit code for this process."""
         code = self.process.wait()
         self.errors.seek(0)
         text = self.errors.read().strip()
@@ -154,7 +173,7 @@ def _others(number: int) -> Iterator[list[_Other]]:
                 others.append(_Other(rank, stack.enter_context(tempfile.TemporaryFile("w+"))))
             yield others
         finally:
-            for other in others:  # what they still do leads to nothing
+            for other in others:  # their work is of no use any more
                 other.process.kill()
                 other.process.wait()
             os.environ.clear()
@@ -162,7 +181,7 @@ def _others(number: int) -> Iterator[list[_Other]]:
 
 
 def _first_to_end(others: list[_Other]) -> _Other | None:
-    """One that has failed, waiting a little for it; the connection is lost before the process has ended."""
+    """A process that has failed. This waits a little, because the connection is lost before the process has ended."""
     until = time.monotonic() + PATIENCE
     while others and time.monotonic() < until:
         for other in others:
@@ -173,7 +192,7 @@ def _first_to_end(others: list[_Other]) -> _Other | None:
 
 
 def _told(trainer: pl.Trainer, task: Any) -> Any:
-    """Connect the processes, where they are not, and hand on what the first one says."""
+    """Connect the processes, unless they are connected, and return the task that the first one sends."""
     trainer.strategy.setup_environment()
     box = [task]
     torch.distributed.broadcast_object_list(box, 0)
