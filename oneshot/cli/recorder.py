@@ -1,4 +1,4 @@
-"""What a run writes as it goes: its rows and its result, to its folder and to the configured logger."""
+"""Write the rows and the result of a run to its folder and to the configured logger."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ from .processes import leading
 
 INPUTS = "inputs.json"
 WEIGHTS = "supernet.safetensors"
-TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices are tags
+TAGS = ("architect", "strategy", "estimator", "space", "data", "experiment")  # groups whose choices become tags
 WANDB = "oneshot.cli.loggers.WandB"
-INPUTS_OF = {  # setting -> the files of the run that it names
+INPUTS_OF = {  # setting that names a run -> files of that run
     "architecture": ("architecture.json",),
     "supernet": (WEIGHTS,),
     "run": ("architecture.json", "network.safetensors"),
@@ -37,7 +37,13 @@ INPUTS_OF = {  # setting -> the files of the run that it names
 
 @contextmanager
 def recording(run: Run, config: DictConfig, kind: str) -> Iterator["Recorder"]:
-    """What takes rows and writes them to the run's files and to the configured logger, if any; kind: of the run."""
+    """Return a context with a recorder, which is closed at the end.
+
+    Args:
+        run: The run.
+        config: The settings of the command.
+        kind: Kind of the run, such as "search".
+    """
     record = Recorder(run, config, kind)
     try:
         yield record
@@ -48,9 +54,14 @@ def recording(run: Run, config: DictConfig, kind: str) -> Iterator["Recorder"]:
 
 
 class Recorder:
-    """Called with each row; `begin` with those that a run which continues has already; `finish` with the result.
+    """Takes the rows of a run: it is called with each row.
 
-    A logger that fails is a warning: the run goes on without it.
+    If the logger fails, there is a warning and the run goes on without it.
+
+    Args:
+        run: The run.
+        config: The settings of the command.
+        kind: Kind of the run, such as "search".
     """
 
     def __init__(self, run: Run, config: DictConfig, kind: str) -> None:
@@ -61,23 +72,26 @@ class Recorder:
         settings = OmegaConf.to_container(config, resolve=True)
         start = time.monotonic()
         self._tell("begin", run, settings, kind, tags, inputs(config))
-        run.started += time.monotonic() - start  # waiting for a server is no search
+        run.started += time.monotonic() - start  # the time that the server takes does not count
 
     def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         self.run.record(row, seconds)
         self._log(row)
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take the rows that a continued run already has; empty for a new run."""
         self.run.begin(rows)
         self.number = 0
         for row in rows:
             self._log(row)
 
     def finish(self, result: Mapping[str, Any], tables: Tables | None = None) -> None:
+        """Hand result, pictures and tables to the logger."""
         pictures = {path.stem: path for path in sorted(self.run.path.glob("*.png"))}
         self._tell("finish", result, pictures, tables or {})
 
     def close(self, failed: bool) -> None:
+        """Close the logger and print its last line."""
         line = self._tell("close", failed)
         if line:
             print(line)
@@ -91,7 +105,7 @@ class Recorder:
             return None
         try:
             return getattr(self.logger, method)(*arguments)
-        except Exception as error:  # whatever a logger raises, the run is worth more
+        except Exception as error:  # a failed logger must not end the run
             if stop := stop_of(error):
                 raise stop from error
             self.logger = None
@@ -100,7 +114,15 @@ class Recorder:
 
 
 def logger_for(config: DictConfig, path: Path) -> Logger | None:
-    """The configured logger: W&B, any of Lightning's, which keep their files in the run's folder, or none."""
+    """Return the configured logger, if any: W&B, or one of Lightning's with its files in the run's folder.
+
+    Args:
+        config: The settings of the command.
+        path: Folder of the run.
+
+    Raises:
+        InputError: If a setting is wrong or the logger is not installed.
+    """
     if not config.get("logger"):
         return None
     if config.logger.get("_target_") == WANDB:
@@ -112,7 +134,7 @@ def logger_for(config: DictConfig, path: Path) -> Logger | None:
 
 
 def inputs(config: DictConfig) -> list[Path]:
-    """The files of other runs that this one reads: an architecture, weights."""
+    """Return the files of other runs that this run reads: an architecture, weights."""
     found = []
     for key, names in INPUTS_OF.items():
         folder = config.get(key)
@@ -122,7 +144,7 @@ def inputs(config: DictConfig) -> list[Path]:
 
 
 def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recorder) -> None:
-    """Train the module, from the run's newest checkpoint where it has one; its rows go to files and logger."""
+    """Train the module, from the newest checkpoint of the run if it has one. Rows go to files and logger."""
     newest = Checkpoints(run.path / "checkpoints", say=lambda line: print(line, file=sys.stderr)).newest()
     with leading(trainer, config, newest):
         module.record = record
@@ -130,9 +152,14 @@ def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: 
 
 
 def open_run(config: DictConfig, path: Path) -> Run:
-    """The run of this folder, new or taken up; locked, with its resolved configuration in config.yaml.
+    """Open the run in this folder, new or continued: it is locked, and its resolved settings are in config.yaml.
 
-    Raises InputError where a file that the run reads has changed since it began.
+    Args:
+        config: The settings of the command.
+        path: Folder of the run.
+
+    Raises:
+        InputError: If a file that the run reads has changed since the run began.
     """
     logger_for(config, path)  # its settings are checked before anything is written
     now, before = digests(config), read_json(path / INPUTS)
@@ -146,7 +173,7 @@ def open_run(config: DictConfig, path: Path) -> Run:
 
 
 def digests(config: DictConfig) -> dict[str, str]:
-    """What the files that a configuration names hold: tables, and the weights of a supernet."""
+    """Return the SHA-256 digests of the files that the settings name: tables, and the weights of a supernet."""
     names = [OmegaConf.select(config, key) for key in ("estimator.table", "reference.table", "cost.table")]
     if config.get("supernet"):
         names.append(str(Path(config.supernet, WEIGHTS)))
