@@ -1,4 +1,4 @@
-"""A trained supernet for an estimator: read from a run, or trained here first."""
+"""A trained supernet for an estimator: read from a run, or trained first."""
 
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from .objects import trainer_for
 from .recorder import WEIGHTS, fit, open_run, recording
 from .screen import say
 
-FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # need not be as in the run
+FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # may differ from the run
 
 
 def take_settings(config: DictConfig) -> list[str]:
-    """Give the configuration the sizes and the split that the run of supernet= was trained with; returns what changed.
+    """Copy the sizes and the split of the run of supernet= into the configuration, and return the changed settings.
 
-    They are read as data. Raises InputError where the run has another space or data set, or where the command
-    line says something else: its weights would not fit, or its validation images would not be new to it.
+    They are read as data; nothing that they name is called.
+
+    Raises:
+        InputError: If supernet= is no finished search, or the run has another space, data set or setting than the
+            command line. Weights would not fit then, or validation images would not be new to the supernet.
     """
     if config.supernet is None:
         return []
@@ -49,7 +52,7 @@ def take_settings(config: DictConfig) -> list[str]:
                 f"{name}={config[group].get(key)}: the supernet of {config.supernet} was trained with {value!s:.80}"
             )
         values = value if isinstance(value, list) else [value]
-        if all(isinstance(one, bool | int | float | str | None) for one in values):  # no mapping: it could name a call
+        if all(isinstance(one, bool | int | float | str | None) for one in values):  # a mapping could name code
             with open_dict(config):
                 config[group][key] = value
             changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))
@@ -59,14 +62,23 @@ def take_settings(config: DictConfig) -> list[str]:
 def train(
     supernet: nn.Module, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
 ) -> dict[str, Any]:
-    """Train weights in RUN/supernet, where that was not done before, and take them; returns the training's result."""
+    """Train a supernet in RUN/supernet, unless that was done before, load its weights and return the result.
+
+    Args:
+        supernet: The module that gets the weights.
+        config: The settings of the command.
+        space: The search space.
+        data: The images.
+        run: The run that needs the supernet.
+        console: Where lines and the progress bar are shown.
+    """
     folder = run.path / "supernet"
     result = read_result(folder)
     if result is None:
         search = search_for(config, space, data)
         search.selection = by_scores
         say(console, [f"training a supernet: {folder}"])
-        with open_run(config, folder) as inner:  # whose config.yaml lets supernet=RUN/supernet name it
+        with open_run(config, folder) as inner:  # it has a config.yaml, so that supernet=RUN/supernet can name it
             with recording(inner, config, "supernet") as record:
                 fit(trainer_for(config, console), search, inner, config, record)
                 write_weights(folder / WEIGHTS, search.supernet)
@@ -77,10 +89,18 @@ def train(
 
 
 def load(module: nn.Module, file: Path) -> None:
-    """Take the weights of a safetensors file. Raises InputError where they do not fit."""
+    """Load the weights of a safetensors file.
+
+    Args:
+        module: The module that gets them.
+        file: Path of the file.
+
+    Raises:
+        InputError: If the file cannot be read or its weights do not fit.
+    """
     own = module.state_dict()
     try:
-        with safe_open(file, "pt") as weights:  # names and shapes first: a file of another size is not read
+        with safe_open(file, "pt") as weights:  # names and shapes first, so that a file that does not fit is not read
             for name in {**own, **dict.fromkeys(weights.keys())}:
                 theirs = tuple(weights.get_slice(name).get_shape()) if name in weights.keys() else "nothing"
                 here = tuple(own[name].shape) if name in own else "nothing"
