@@ -1,4 +1,4 @@
-"""An estimator for workers: what travels to them are the settings that they make it from."""
+"""An estimator that can be sent to workers: they get its settings and build it from them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +15,14 @@ from .objects import make, settle
 
 
 class Portable:
-    """An estimator that is made again where it is loaded, once a worker.
+    """An estimator that each worker builds again, once, when it is unpickled there.
 
-    estimator: of config[node], perhaps Priced; it answers where there is no other worker than this process. path: the
-    run's folder, which workers can read; the supernet that was trained there is theirs too.
+    Args:
+        estimator: The estimator of config[node], perhaps inside a `Priced`. It answers in this process.
+        config: The settings of the command.
+        node: Key of the estimator's settings.
+        path: Folder of the run. Workers can read it, and take the supernet that was trained there.
+        executor: Where calls are made; it gives the number of CPU threads.
     """
 
     def __init__(self, estimator: Estimator, config: DictConfig, node: str, path: Path, executor: Executor) -> None:
@@ -35,7 +39,14 @@ class Portable:
 
 
 def made_again(settings: dict[str, Any], node: str, priced: bool, path: str) -> Estimator:
-    """In a worker: the estimator of these settings."""
+    """Build the estimator in a worker.
+
+    Args:
+        settings: The settings of the command.
+        node: Key of the estimator's settings.
+        priced: Whether the cost of the settings is added to its scores.
+        path: Folder of the run.
+    """
     config = OmegaConf.create(settings)
     keep_freed_memory()
     settle(config.seed, config.threads)
