@@ -1,12 +1,12 @@
-"""The `when:` blocks of an experiment: settings for one command, one choice of a group or one value alone.
+"""The `when:` blocks of an experiment: settings that hold only for some commands, choices or values.
 
     when:
       search: {epochs: 6}
       search space=darts: {space: {cells: 3}}
       architect=enas: {epochs: 24}
 
-A condition is a command, GROUP=CHOICE or SETTING=VALUE, or several of them with spaces between. `search` holds for
-every command that builds a supernet: all but `retrain`. Later blocks win over earlier ones, the command line over all.
+A condition is a command, GROUP=CHOICE or SETTING=VALUE, or several of them with spaces between; then all must hold.
+`search` holds for every command except `retrain`. Later blocks win over earlier ones; the command line wins over all.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,20 +21,21 @@ KEY = "when"
 
 
 def apply(config: DictConfig, command: str, choices: Mapping[str, str | None], given: Collection[str]) -> None:
-    """Take the blocks that hold out of config[when], into the configuration.
+    """Apply the blocks of config[when] whose conditions hold.
 
     Args:
-        config: As Hydra composed it. Afterwards it has no `when`.
+        config: The configuration as Hydra composed it; `when` is removed from it.
         command: The command that runs.
         choices: The choice of each group.
-        given: The names of the settings on the command line, which stay as they are.
+        given: The names of the settings on the command line, which are not changed.
 
     Raises:
-        InputError: For a block that cannot be one, and for settings that the command does not have.
+        InputError: If a block or a condition is malformed, or a block for this command has an unknown setting.
     """
     if KEY not in config:
         return
-    blocks = OmegaConf.to_container(config[KEY]) or {}
+    found = config[KEY]
+    blocks = {} if found is None else OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
     with open_dict(config):
         del config[KEY]
     if not isinstance(blocks, dict):
@@ -75,7 +76,7 @@ def _has(config: DictConfig, name: str) -> bool:
 
 
 def leaves(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting of a block by its dotted name."""
+    """Yield every setting of a block with its dotted name."""
     for key, value in block.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
