@@ -1,1 +1,1 @@
-"""What `oneshot benchmark` measures, and the loops that it compares with."""
+"""The measurements of `oneshot benchmark`, and the loops that it compares with."""

@@ -1,4 +1,4 @@
-"""What stands around the updates: Lightning, logging and progress bar, against a bare loop; a checkpoint."""
+"""The time around the updates: Lightning, logging and progress bar against a bare loop; and a checkpoint."""
 
 import io
 import statistics
@@ -30,7 +30,7 @@ SAVES = 7
 
 
 def milliseconds_an_update(device: torch.device) -> tuple[float, float]:
-    """Means over the first updates of a tiny search: under Lightning, and bare."""
+    """Return the mean milliseconds of an update of a tiny search: under Lightning, and in a bare loop."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder, "run"))
         clock = Clock()
@@ -41,30 +41,38 @@ def milliseconds_an_update(device: torch.device) -> tuple[float, float]:
 
 
 def milliseconds_a_checkpoint(search: Search) -> float:
-    """The median of some checkpoints of this search: written, synced and renamed, with both optimizers' states."""
+    """Return the median milliseconds of a checkpoint of this search, with the states of both optimizers.
+
+    The file is written, synced and renamed, as in a run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = TimedCheckpoints(Path(folder))
         trainer = trainer_of(search.device, SAVES + 2, [Checkpointing(checkpoints, 1)])
         trainer.strategy.checkpoint_io = checkpoints
         trainer.fit(search)
-        return 1000 * statistics.median(checkpoints.seconds[2:])  # behind the first steps optimizers have states
+        return 1000 * statistics.median(checkpoints.seconds[2:])  # after the first steps the optimizers have states
 
 
 class TimedCheckpoints(Checkpoints):
-    """Keeps how long each took."""
+    """Checkpoints that measure how many seconds each took.
+
+    Args:
+        folder: Where checkpoints are written.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.seconds: list[float] = []
 
     def save(self, trainer: pl.Trainer, done: int) -> None:
+        """Write a checkpoint and keep the seconds that it took."""
         start = time.perf_counter()
         super().save(trainer, done)
         self.seconds.append(time.perf_counter() - start)
 
 
 def trainer_of(device: torch.device, updates: int, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """A trainer of so many updates that shows and keeps nothing of its own."""
+    """Return a trainer for so many updates, which shows and writes nothing of its own."""
     return pl.Trainer(
         max_epochs=1,
         limit_train_batches=updates,
@@ -79,6 +87,7 @@ def trainer_of(device: torch.device, updates: int, callbacks: list[pl.Callback])
 
 
 def tiny_search(record: Callable[..., None] | None = None) -> Search:
+    """Return a DARTS search on digits with 3 cells of 2 channels. record: gets the rows."""
     torch.manual_seed(0)
     data = digits(batch_size=16)
     space = DARTSCells(data.image_shape, data.classes, cells=3, channels=2, nodes=1)
@@ -87,7 +96,11 @@ def tiny_search(record: Callable[..., None] | None = None) -> Search:
 
 
 def bare_loop(search: Search, device: torch.device) -> float:
-    """The updates of the search's first epoch without its module: the same batches, seeds and steps."""
+    """Make the first updates of a search without Lightning, with the same batches, seeds and steps.
+
+    Returns:
+        Mean milliseconds of an update.
+    """
     search.to(device)
     for part in (search.weight_part, search.architecture_part):
         part.to(device)
@@ -110,17 +123,19 @@ def bare_loop(search: Search, device: torch.device) -> float:
 
 
 class Clock(pl.Callback):
-    """When updates start."""
+    """Notes when each update starts."""
 
     def __init__(self) -> None:
         self.starts: list[float] = []
 
     def tick(self) -> None:
+        """Note the start of an update."""
         self.starts.append(time.perf_counter())
 
     def on_train_batch_start(self, *_: object) -> None:
+        """Note the start of an update, as Lightning's callback."""
         self.tick()
 
     def milliseconds(self) -> float:
-        """The mean between two starts."""
+        """Return the mean milliseconds between two starts."""
         return 1000 * (self.starts[-1] - self.starts[0]) / (len(self.starts) - 1)

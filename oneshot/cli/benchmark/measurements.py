@@ -1,4 +1,4 @@
-"""What benchmark.py measures: a supernet's steps, memory and operations beside the papers' loops (naive.py)."""
+"""Measure a supernet's steps, memory and operations, and compare them with the papers' loops (naive.py)."""
 
 import copy
 import random
@@ -33,7 +33,15 @@ CLASSES = 10
 
 
 class Figure(NamedTuple):
-    """One measurement. reference, ratio (reference / ours): None where nothing stands beside ours."""
+    """One measurement.
+
+    Args:
+        name: What is measured.
+        unit: Its unit.
+        ours: The value of this package.
+        reference: The value of the reference; None if there is none.
+        ratio: reference / ours; None without a reference.
+    """
 
     name: str
     unit: str
@@ -43,18 +51,27 @@ class Figure(NamedTuple):
 
 
 def beside(name: str, unit: str, ours: float, reference: float) -> Figure:
+    """Return a measurement with its reference."""
     return Figure(name, unit, ours, reference, reference / ours)
 
 
 class Pair(NamedTuple):
-    """Two calls that do the same work. They get the number of their round."""
+    """Two calls that do the same work. Each gets the number of the round."""
 
     ours: Callable[[int], object]
     reference: Callable[[int], object]
 
 
 class Benchmark:
-    """All measurements of one configuration. Both sides start from the same weights and take the same batches."""
+    """All measurements of one configuration. Both sides start from the same weights and take the same batches.
+
+    Args:
+        config: The settings of `oneshot benchmark`.
+        device: Where to compute.
+
+    Raises:
+        InputError: If a setting is out of range.
+    """
 
     def __init__(self, config: DictConfig, device: torch.device) -> None:
         for name, low in (("size", 8), ("batch", 2), ("rounds", 1), ("warmup", 0)):
@@ -72,12 +89,14 @@ class Benchmark:
         self.low = config.trainer.precision == "bf16-mixed" or (config.trainer.precision == "auto" and on_gpu)
 
     def space_with(self, **settings: Any) -> SearchSpace:
+        """Return the configured space with these settings changed."""
         shape = (3, self.config.size, self.config.size)
         space = self.config.space.copy()
         space.update(settings)
         return make(space, image_shape=shape, classes=CLASSES)
 
     def figures(self, console: Console) -> Iterator[Figure]:
+        """Yield all measurements. The console shows what is measured."""
         update_ms = 0.0
         for name in self.config.architects:
             with console.status(f"steps of {name}"):
@@ -97,7 +116,7 @@ class Benchmark:
             yield from self.around(update_ms)
 
     def steps(self, name: str) -> Iterator[Figure]:
-        """Milliseconds of the steps of an architect's schedule, and images a second."""
+        """Yield the milliseconds of the steps of an architect, and the images per second."""
         settings = inside("search", [f"architect={name}"])
         schedule: Schedule = make(settings.schedule)
         supernet = self.supernet()
@@ -116,15 +135,18 @@ class Benchmark:
         yield Figure(f"{name}: images", "1/s", images / totals[0], images / totals[1])
 
     def supernet(self) -> nn.Module:
+        """Return a supernet of the configured space, with the weights of the seed."""
         torch.manual_seed(self.config.seed)
         return self.space.supernet().to(self.device)
 
     def ours(self, supernet: nn.Module) -> nn.Module:
+        """Return a copy of the supernet as a search computes it."""
         net = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         accelerate(net, self.config.trainer.compile, self.config.trainer.cuda_graph)
         return net
 
     def parts(self, settings: DictConfig, supernet: nn.Module) -> Components:
+        """Return what an update needs, from the settings of a search and a supernet."""
         torch.manual_seed(self.config.seed)
         criterion = make(settings.criterion)
         architect: Architect = make(settings.architect, space=self.space, criterion=criterion, cost=None).to(
@@ -135,12 +157,19 @@ class Benchmark:
         return Components(supernet, architect, criterion, weights, moving, settings.weights.gradient_clip)
 
     def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of the configured precision."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.low else nullcontext()
 
     def update(
         self, parts: Components, kind: str, precision: Callable[[], AbstractContextManager[object]] = nullcontext
     ) -> Callable[[int], object]:
-        """One step of this kind, with the batches and draws of a round."""
+        """Return a call that makes one step with the batches and draws of a round.
+
+        Args:
+            parts: What an update needs.
+            kind: "weight", "architecture" or "joint".
+            precision: Returns the context of the step.
+        """
 
         def run(n: int) -> None:
             step = Step(self.config.seed, n, self.config.warmup + self.config.rounds)
@@ -154,7 +183,7 @@ class Benchmark:
         return run
 
     def interleaved(self, pairs: Mapping[str, Pair]) -> dict[str, tuple[float, float]]:
-        """Median milliseconds of each pair: a round runs every call once, one after the other."""
+        """Return the median milliseconds of each pair. A round makes every call once, in turn."""
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
         for n in range(self.config.warmup + self.config.rounds):
             for name, pair in pairs.items():
@@ -162,6 +191,7 @@ class Benchmark:
         return {name: medians(rows[self.config.warmup :]) for name, rows in times.items()}
 
     def milliseconds(self, call: Callable[[int], object], n: int) -> float:
+        """Return the milliseconds of one call in round n."""
         self.wait()
         start = time.perf_counter()
         call(n)
@@ -169,11 +199,12 @@ class Benchmark:
         return 1000 * (time.perf_counter() - start)
 
     def wait(self) -> None:
+        """Wait until the device has finished."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
     def memory_and_operations(self) -> Iterator[Figure]:
-        """Of both steps with all candidates active. Operations of a forward and backward: each plan of the supernet."""
+        """Yield the memory of both steps with all candidates, and the operations of a forward and backward pass."""
         supernet, (x, y) = self.supernet(), self.weight_part.batch(0, 0)
         ours, reference = self.ours(supernet), naive(supernet)
         weight = self.uniform()
@@ -196,7 +227,7 @@ class Benchmark:
             yield beside(f"operations, {plan}", "calls", operations(loss(net, False)), theirs)
 
     def plans(self) -> Iterator[Figure]:
-        """A weight step, edges one by one against edges grouped."""
+        """Yield the time of a weight step with edges one by one, against edges grouped."""
         if "execution" not in self.config.space:
             return
         steps, optimizer = [], make(inside("search", []).weights.optimizer)
@@ -207,10 +238,11 @@ class Benchmark:
         yield beside("edges, the reference grouped", "ms", *self.interleaved({"": Pair(*steps)})[""])
 
     def uniform(self) -> Tensor:
+        """Return equal gates for all allowed candidates, (choices, candidates)."""
         return (self.space.mask / self.space.mask.sum(1, keepdim=True)).to(self.device)
 
     def bytes(self, compute: Callable[[], Tensor], net: nn.Module) -> int:
-        """Saved for the backward pass on the CPU; what a forward and backward allocate at most on a GPU."""
+        """Return bytes: on the CPU those saved for the backward pass, on a GPU the peak of both passes."""
         if self.device.type != "cuda":
             return saved_bytes(compute, net.parameters())
         before = 0
@@ -221,7 +253,7 @@ class Benchmark:
         return torch.cuda.max_memory_allocated() - before
 
     def single_path(self) -> Iterator[Figure]:
-        """A weight step of drawn paths against steps of their discrete networks."""
+        """Yield the time of a weight step of drawn paths, against steps of their discrete networks."""
         supernet, optimizer = self.ours(self.supernet()), make(inside("search", []).weights.optimizer)
         path_optimizer, times = optimizer(supernet.parameters()), []
         for n in range(self.config.rounds):
@@ -235,6 +267,8 @@ class Benchmark:
         yield beside("path, against its network", "ms", *medians(times))
 
     def plain_step(self, net: nn.Module, optimizer: torch.optim.Optimizer, *gates: Gates) -> Callable[[int], object]:
+        """Return a call that makes one weight step with the batch of a round."""
+
         def run(n: int) -> None:
             x, y = self.weight_part.batch(0, n)
             with self.autocast():
@@ -247,7 +281,7 @@ class Benchmark:
         return run
 
     def small_cells(self) -> Iterator[Figure]:
-        """Gradients of the weights, then of the gates: cells of 4 nodes, 6 edges, 5 candidates."""
+        """Yield the time of both gradients, of weights and of gates, in NAS-Bench-201 cells."""
         torch.manual_seed(self.config.seed)
         cells = max(1, self.config.space.cells // 3)
         space = NASBench201((3, self.config.size, self.config.size), CLASSES, cells, self.config.space.channels)
@@ -270,10 +304,13 @@ class Benchmark:
         yield beside("NAS-Bench-201: both steps", "ms", *times[""])
 
     def around(self, update_ms: float) -> Iterator[Figure]:
-        """What an update takes outside the supernet, beside `update_ms`: the mean update of the first architect.
+        """Yield what an update takes outside the supernet.
 
-        Lightning, logging and progress bar take the same whatever the supernet's size, so that is
-        measured on a tiny one, where it can be seen.
+        Lightning, logging and progress bar take the same time for a supernet of any size. They are measured with a tiny
+        one, where their share is large.
+
+        Args:
+            update_ms: Mean milliseconds of an update of the first architect, for comparison.
         """
         batch = statistics.median(self.milliseconds(lambda n: self.weight_part.batch(0, n), n) for n in range(20))
         yield Figure("augmented batch", "ms", batch)
@@ -291,18 +328,25 @@ class Benchmark:
 
 
 def medians(rows: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the median of each column."""
     ours, reference = zip(*rows, strict=True)
     return statistics.median(ours), statistics.median(reference)
 
 
 def operations(compute: Callable[[], Tensor]) -> int:
+    """Return the number of operations of a forward and backward pass."""
     with Operations() as counter:
         compute().backward()
     return counter.total
 
 
 def enlarged_digits(size: int, batch: int) -> ImageData:
-    """The digits, enlarged to size x size in colour, and augmented as CIFAR-10 is."""
+    """Return the digits as colour images of size x size pixels, augmented like CIFAR-10.
+
+    Args:
+        size: Height and width in pixels.
+        batch: Images per step.
+    """
     small = digits(batch_size=batch).splits
 
     def enlarge(read: Callable[[], LabelledImages]) -> Callable[[], LabelledImages]:

@@ -1,4 +1,4 @@
-"""The supernet as the papers' code computes it: what scripts/benchmark.py compares with."""
+"""The supernet as the papers' code computes it: the reference of `oneshot benchmark`."""
 
 import copy
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from ...spaces.depthwise import Depthwise
 
 
 class NaiveCell(MixedCell):
-    """One edge and one candidate after the other; outputs weighed and summed in Python; none as a product with 0."""
+    """Computes one edge and one candidate after the other, sums in Python, and computes `none` as a product with 0."""
 
     def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
+        """Return all states of the cell: its inputs, then its nodes."""
         states = list(inputs)
         for target in range(len(inputs), self.graph[-1].target + 1):
             entering = [i for i, edge in enumerate(self.graph) if edge.target == target]
@@ -37,9 +38,9 @@ class NaiveCell(MixedCell):
 
 
 def naive(supernet: nn.Module) -> nn.Module:
-    """A copy of the same weights and numbers: cells as loops, torch's own convolutions, contiguous format.
+    """Return a copy of the supernet with loops, torch's own convolutions and contiguous tensors; the numbers are equal.
 
-    Every forward pass under autograd takes all gradients, those of the weights and those of the gates.
+    Every forward pass with autograd takes all gradients, of the weights and of the gates.
     """
     net = copy.deepcopy(supernet).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in net.modules():

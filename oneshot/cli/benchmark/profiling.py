@@ -1,4 +1,4 @@
-"""What a computation costs in numbers that do not depend on how busy the machine is: saved bytes and operations."""
+"""Count saved bytes and operations of a computation. These do not depend on how busy the machine is."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ FREE |= {aten._unsafe_view.default, aten.lift_fresh.default, aten.new_empty.defa
 
 
 def saved_bytes(compute: Callable[[], Tensor], parameters: Iterable[Tensor] = ()) -> int:
-    """Bytes of the storages that the backward pass of `compute` needs, each once, without those of `parameters`."""
+    """Return the bytes that `compute` saves for its backward pass. Each storage counts once, `parameters` not."""
     known = {p.untyped_storage().data_ptr() for p in parameters}
     storages: dict[int, int] = {}
 
@@ -25,16 +25,16 @@ def saved_bytes(compute: Callable[[], Tensor], parameters: Iterable[Tensor] = ()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        kept = compute()  # alive until the sum is taken, so no address is used twice
+        kept = compute()  # kept until the sum is taken, so that no address is used twice
         total = sum(storages.values())
     del kept
     return total
 
 
 class Operations(TorchDispatchMode):
-    """Counts the ATen operations that compute, those of a backward pass as well; views and allocations are free.
+    """Counts ATen operations, also those of a backward pass. Views and allocations do not count.
 
-    A stand-in for kernel launches that does not depend on the device. `counts`: by name.
+    The count approximates kernel launches and does not depend on the device. `counts` holds it by name.
     """
 
     def __init__(self) -> None:
@@ -48,4 +48,5 @@ class Operations(TorchDispatchMode):
 
     @property
     def total(self) -> int:
+        """Number of all operations."""
         return self.counts.total()
