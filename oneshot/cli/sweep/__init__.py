@@ -1,1 +1,1 @@
-"""Sweeps in W&B's format, run here and without its server."""
+"""Sweeps in W&B's format, run on this machine without W&B's server."""

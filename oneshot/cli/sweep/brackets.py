@@ -1,4 +1,4 @@
-"""Early termination of a sweep's jobs, by the asynchronous Hyperband of W&B's sweeps."""
+"""Stop poor jobs of a sweep early, with the asynchronous Hyperband of W&B's sweeps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,15 @@ KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 @dataclass(frozen=True)
 class Brackets:
-    """At row r of its metric (the first is row 0), for each r of `rows`, a job goes on if it is among the best 1/eta.
+    """At each bracket a job goes on only if it is among the best 1/eta of all jobs there, itself included.
 
-    It is compared with what all jobs had there, its own value included. strict: by its value there, else by its best up
-    to there. W&B looks at the last bracket alone that a job has passed; here each one is looked at when it is
-    reached, as rows may come faster than they are read.
+    W&B checks only the last bracket that a job has passed. Here each bracket is checked when it is reached, because
+    rows may come faster than they are read.
+
+    Args:
+        rows: Rows of the metric that are brackets; the first row is 0.
+        eta: One in `eta` jobs goes on.
+        strict: Whether a job is judged by its value at the row (True), or by its best value up to there (False).
     """
 
     rows: tuple[int, ...]
@@ -25,10 +29,13 @@ class Brackets:
     strict: bool
 
     def poor_at(self, losses: Sequence[float], others: Sequence[Sequence[float]], passed: int = -1) -> int | None:
-        """The first bracket at which a job does not go on, None where there is none.
+        """Return the first bracket at which a job must stop, or None.
 
-        losses: its metric, smaller is better; others: those of the other jobs. passed: the last bracket of which it is
-        known that it went on there; that one is looked at again, as others may have come by, those before are not.
+        Args:
+            losses: The metric of the job in each row; smaller is better.
+            others: The same of the other jobs.
+            passed: The last bracket that the job is known to have passed. It is checked again, because other jobs may
+                have reached it since; earlier ones are not.
         """
         for row in self.rows:
             if row < passed:
@@ -42,12 +49,16 @@ class Brackets:
         return None
 
     def passed(self, rows: int) -> int:
-        """The last bracket that lies within so many rows; -1: none."""
+        """Return the last bracket within so many rows, or -1."""
         return max((row for row in self.rows if row < rows), default=-1)
 
 
 def brackets(content: Any) -> Brackets | None:
-    """`early_terminate` of a sweep; None where there is none. Raises InputError."""
+    """Read `early_terminate` of a sweep; None if there is none.
+
+    Raises:
+        InputError: If it is malformed.
+    """
     if content is None:
         return None
     if not isinstance(content, Mapping) or content.get("type") != "hyperband":

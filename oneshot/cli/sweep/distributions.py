@@ -1,8 +1,8 @@
-"""The parameters of a W&B sweep: which values each can take, and which of them stands at a quantile.
+"""The parameters of a W&B sweep: the values that each can take, and the value at each quantile.
 
-The meanings are those of https://docs.wandb.ai/models/sweeps/sweep-config-keys; beta is in the schema of W&B alone and
-not here. A finite set without order is drawn by index, everything else through its inverse distribution function, as
-W&B's own Bayesian search sees it: one number in [0, 1], whatever the scale.
+Distributions mean what https://docs.wandb.ai/models/sweeps/sweep-config-keys says. `beta`, which is only in W&B's
+schema, does not exist here. A finite set without order is drawn by index. Everything else is drawn by its quantile, a
+number in [0, 1] for every scale, as in W&B's own Bayesian search.
 """
 
 import bisect
@@ -21,8 +21,13 @@ Quantile = Callable[[float], Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A setting of the jobs. values: all of them, None where they are not finite. at: the value at a quantile in
-    [0, 1], None where the values have no order."""
+    """A setting of the jobs.
+
+    Args:
+        name: Dotted name of the setting.
+        values: All values; None if there are infinitely many.
+        at: From a quantile in [0, 1] to a value; None if the values have no order.
+    """
 
     name: str
     values: Sequence[Any] | None
@@ -39,7 +44,7 @@ def _log_uniform(low: float, high: float) -> Quantile:
 
 def _log_uniform_values(low: float, high: float) -> Quantile:
     at = _log_uniform(math.log(low), math.log(high))
-    return lambda u: min(max(at(u), low), high)  # exp(log(x)) is x but for rounding
+    return lambda u: min(max(at(u), low), high)  # exp(log(x)) is x up to rounding
 
 
 BOUNDS, MOMENTS = {"min": None, "max": None}, {"mu": 0.0, "sigma": 1.0}  # keys -> defaults
@@ -52,12 +57,20 @@ DISTRIBUTIONS: dict[str, tuple[Mapping[str, float | None], Callable[[float, floa
     "normal": (MOMENTS, lambda mu, sigma: lambda u: mu + sigma * NormalDist().inv_cdf(u)),
     "log_normal": (MOMENTS, _log_normal),
 }
-QUANTIZED = ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal")  # as q_uniform, ...
+QUANTIZED = ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal")  # as q_uniform, ... too
 KNOWN = ("constant", "categorical", "int_uniform", *DISTRIBUTIONS, *(f"q_{name}" for name in QUANTIZED))
 
 
 def parameters(content: Mapping[str, Any], prefix: str = "") -> list[Parameter]:
-    """The parameters of a sweep, those of nested `parameters:` by their dotted names. Raises InputError."""
+    """Read the parameters of a sweep. Those of nested `parameters:` get dotted names.
+
+    Args:
+        content: `parameters` of the file.
+        prefix: Prefix of the names, for nested parameters.
+
+    Raises:
+        InputError: If a parameter is malformed.
+    """
     found = []
     for key, spec in content.items():
         name = f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""A sweep as a file in W&B's own format, which `wandb sweep` takes as well."""
+"""Read a sweep from a file in W&B's own format, which `wandb sweep` takes as well."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from ...errors import InputError, check_integer, is_number, one_line, unknown
 from .brackets import Brackets, brackets
 from .distributions import Parameter, parameters
 
-PROGRAMS = ("search", "retrain", "baseline", "rank")  # whose runs leave metrics.jsonl and result.json in out=
+PROGRAMS = ("search", "retrain", "baseline", "rank")  # commands whose runs write metrics.jsonl and result.json to out=
 OURS = ("out", "resume")
 METHODS = ("grid", "random", "bayes")
 REQUIRED = ("program", "method", "parameters", "command")
 KEYS = (*REQUIRED, "metric", "early_terminate", "run_cap", "name", "description", "project", "entity")
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, by W&B's schema
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # names of parameters in W&B's schema
 BEFORE, PROGRAM, SETTINGS = ("${env}", "${interpreter}"), "${program}", "${args_no_hyphens}"
 OURSELVES = "oneshot"
 COMMAND = f"[{', '.join((BEFORE[0], OURSELVES, 'search', SETTINGS))}]"
@@ -28,8 +28,20 @@ MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Sweep:
-    """program: name of a script of ours. metric: "" for none. settings: of every job, from the file's command. target:
-    of the metric, at which no more jobs begin. content: the file's, as it stands."""
+    """A sweep.
+
+    Args:
+        program: Name of the command that the jobs run.
+        method: "grid", "random" or "bayes".
+        metric: Name of the metric; empty for none.
+        maximize: Whether the metric is maximized.
+        target: Value of the metric at which no more jobs begin, if any.
+        parameters: The settings that differ between jobs.
+        settings: Settings of every job, from `command` of the file.
+        brackets: When jobs are stopped early, if at all.
+        run_cap: Number of jobs, if the file has it.
+        content: The content of the file.
+    """
 
     program: str
     method: str
@@ -44,7 +56,14 @@ class Sweep:
 
 
 def read(file: str) -> Sweep:
-    """The sweep in a file. Raises InputError, which names it, for anything that it cannot be."""
+    """Read a sweep from a file.
+
+    Args:
+        file: Path of the file.
+
+    Raises:
+        InputError: If the file cannot be read or is no such sweep; the message names the file.
+    """
     try:
         if Path(file).stat().st_size > MAX_BYTES:
             raise InputError(f"more than {MAX_BYTES} bytes")
@@ -58,7 +77,11 @@ def read(file: str) -> Sweep:
 
 
 def sweep(content: Any) -> Sweep:
-    """The content of such a file. Raises InputError."""
+    """Return the sweep of a file's content.
+
+    Raises:
+        InputError: If the content is malformed.
+    """
     if not isinstance(content, dict):
         raise InputError("must be a mapping, as the files in conf/sweeps")
     for key in content:
@@ -108,7 +131,7 @@ def _metric(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], float | None
 
 
 def _program(program: Any, command: Any) -> str:
-    """The command of ours that a job is: `oneshot search` in `command`, or a file of scripts/ as `program`."""
+    """The command that a job runs: `oneshot search` in `command`, or a file of scripts/ as `program`."""
     if program == OURSELVES and isinstance(command, list) and OURSELVES in command[:-1]:
         name = command[command.index(OURSELVES) + 1]
         if name not in PROGRAMS:
@@ -121,7 +144,7 @@ def _program(program: Any, command: Any) -> str:
 
 
 def _settings(command: Any) -> tuple[str, ...]:
-    """The settings in the command besides W&B's macros, but for the logger: that is W&B's own matter."""
+    """The settings in the command without W&B's macros and without the logger, which is for W&B only."""
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise InputError(f"command: must be a list of texts, as {COMMAND}")
     ours = OURSELVES in command[:-1]
@@ -153,12 +176,20 @@ def _check(parameter: Parameter, method: str) -> None:
 
 
 def setting(name: str, value: Any) -> str:
-    """A setting as W&B's agent writes it in place of ${args_no_hyphens}."""
+    """Return a setting as W&B's agent writes it for ${args_no_hyphens}."""
     return f"{name}={value}"
 
 
 def check_setting(text: str, where: str) -> None:
-    """Raise InputError unless Hydra reads it as one setting with one value."""
+    """Check that Hydra reads a text as one setting with one value.
+
+    Args:
+        text: The text.
+        where: Where it is from, for the message.
+
+    Raises:
+        InputError: If it does not.
+    """
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
@@ -168,5 +199,5 @@ def check_setting(text: str, where: str) -> None:
 
 
 def settings_of(values: Mapping[str, Any]) -> Sequence[str]:
-    """The settings of a job, from its parameters."""
+    """Return the settings of a job, from its parameters."""
     return [setting(name, value) for name, value in values.items()]

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: a run of a script each, in a folder of its own, which says what came of it."""
+"""The jobs of a sweep. Each is a run of a command in a folder of its own, from which its outcome is read."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,25 @@ from ..jobs import ENDING, run_script, wait_for
 from .brackets import Brackets
 
 STOPPED_EARLY, FAILED = "stopped early", "failed"
-REFUSED = "refused"  # its settings, before it had a folder
-MARK = "stopped.json"  # in the folder of a job that was stopped early: the row at which it was
-POLL = 0.5  # seconds
+REFUSED = "refused"  # its settings were refused, before it had a folder
+MARK = "stopped.json"  # in the folder of a job that was stopped early; holds the row at which it was
+POLL = 0.5  # seconds between two looks at the metric
 
 
 @dataclass(frozen=True)
 class Job:
-    """program: name of the script. settings: its command line, without out=. folder: the run's; those of the other jobs
-    stand beside it."""
+    """A job of a sweep.
+
+    Args:
+        number: Its number, from 0.
+        parameters: Its values of the sweep's parameters.
+        program: Name of the command.
+        settings: Its command line, without out=.
+        folder: Folder of its run, beside those of the other jobs.
+        metric: Name of the metric; empty for none.
+        maximize: Whether the metric is maximized.
+        brackets: When it is stopped early, if at all.
+    """
 
     number: int
     parameters: Mapping[str, Any]
@@ -34,6 +44,15 @@ class Job:
 
 
 class Outcome(NamedTuple):
+    """The outcome of a job.
+
+    Args:
+        status: "finished", "stopped early", "failed" or "refused".
+        metric: Value of the metric, if there is one.
+        seconds: Time of the run, if it is known.
+        reason: Why it ended so; empty for a finished job.
+    """
+
     status: str
     metric: float | None
     seconds: float | None
@@ -41,9 +60,9 @@ class Outcome(NamedTuple):
 
 
 def execute(job: Job) -> Outcome:
-    """Run the job in a process of its own, or continue it; one that has ended before is read.
+    """Run the job in a process of its own, or continue it. A job that ended before is only read.
 
-    It watches its own metric and those beside it, so it can be called on any machine that has the folder.
+    The metrics of all jobs are read from their folders, so this can be called on any machine that has the folders.
     """
     wait_for(job.folder)
     if ended := outcome(job):
@@ -60,7 +79,7 @@ def execute(job: Job) -> Outcome:
 
 
 def outcome(job: Job) -> Outcome | None:
-    """What came of a job that has ended; None where it has not, or failed: it is then tried again."""
+    """Return the outcome of a job that ended. None means that it has not ended, or failed and will be tried again."""
     result, mark = read_result(job.folder), read_json(job.folder / MARK)
     if result is not None:
         metric = result.get(key(job.metric))
@@ -76,7 +95,11 @@ def outcome(job: Job) -> Outcome | None:
 
 
 class EarlyStopping:
-    """Called now and then while a job runs: whether it is to be stopped early, which its folder then says."""
+    """Called repeatedly while a job runs. Returns whether to stop it early, and then writes a mark to its folder.
+
+    Args:
+        job: The job.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.passed = job, -1
@@ -99,18 +122,18 @@ class EarlyStopping:
 
 
 def key(metric: str) -> str:
-    """The name of a metric in our files: valid/accuracy is valid_accuracy."""
+    """Return the name of a metric in our files: valid/accuracy is valid_accuracy there."""
     return metric.replace("/", "_", 1)
 
 
 def history(folder: Path, metric: str) -> list[float]:
-    """The values of a metric in the rows of a run, of one that was stopped early up to there."""
+    """Return the values of a metric in the rows of a run, up to the row at which it was stopped early, if it was."""
     values = [row[key(metric)] for row in read_rows(folder / METRICS) if is_number(row.get(key(metric)))]
     row = read_json(folder / MARK).get("row")
     return values if row is None else values[: row + 1]
 
 
 def seconds(folder: Path) -> float | None:
-    """How long a run has taken, without what a kill has cost and the time between."""
+    """Return the seconds of a run, without lost work and without the time between a kill and the next start."""
     rows = [read_result(folder) or {}, *reversed(read_rows(folder / TIMINGS))]
     return next((row["seconds"] for row in rows if "seconds" in row), None)

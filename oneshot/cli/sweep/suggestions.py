@@ -1,4 +1,4 @@
-"""Which job comes next in a sweep: the next point of a grid, or what Optuna suggests."""
+"""Choose the parameters of each job of a sweep: the next point of a grid, or what Optuna suggests."""
 
 import hashlib
 import itertools
@@ -21,41 +21,53 @@ from .file import Sweep
 STORAGE = "optuna.db"
 STUDY = "sweep"
 DEFAULT_RUNS = 20
-VALUES = "parameters"  # of a trial: what its job was given
+VALUES = "parameters"  # attribute of a trial: the parameters of its job
 
 
 class Suggestions(Protocol):
-    """A sweep's jobs by number. `ask` gives the same for the same number, until these settings were refused.
-
-    `tell` takes what came of a job, `refuse` that its script does not take such settings. redraws: whether `ask` then
-    gives others.
-    """
+    """The parameters of a sweep's jobs, by number. `redraws`: whether `ask` gives others after a refusal."""
 
     redraws: bool
 
-    def ask(self, number: int) -> dict[str, Any]: ...
+    def ask(self, number: int) -> dict[str, Any]:
+        """Return the parameters of a job: always the same ones, until they are refused."""
+        ...
 
-    def tell(self, number: int, metric: float | None) -> None: ...
+    def tell(self, number: int, metric: float | None) -> None:
+        """Take the metric of a job; None: it failed."""
+        ...
 
-    def refuse(self, number: int) -> None: ...
+    def refuse(self, number: int) -> None:
+        """Take note that the command of a job does not accept its parameters."""
+        ...
 
 
 def count(sweep: Sweep, runs: int | None) -> int:
-    """How many jobs a sweep has: `runs`, else its run_cap, else the whole grid or 20; of a grid never more."""
+    """Return the number of jobs: `runs`, else run_cap of the sweep, else the whole grid or 20; at most the grid."""
     size = math.prod(len(parameter.values or ()) for parameter in sweep.parameters)
     asked = runs or sweep.run_cap or (size if sweep.method == "grid" else DEFAULT_RUNS)
     return min(asked, size) if sweep.method == "grid" else asked
 
 
 def suggestions(sweep: Sweep, folder: Path, seed: int) -> Suggestions:
-    """The method of the sweep; grid needs no folder."""
+    """Return the method of the sweep.
+
+    Args:
+        sweep: The sweep.
+        folder: Folder of the sweep, where draws are kept.
+        seed: Seed of the draws.
+    """
     if sweep.method == "grid":
         return Grid(sweep.parameters)
     return Sampled(sweep.parameters, folder / STORAGE, sweep.method == "bayes", sweep.maximize, seed)
 
 
 class Grid:
-    """All combinations; the last parameter of the file changes first."""
+    """All combinations; the last parameter of the file changes first.
+
+    Args:
+        parameters: The parameters of the sweep.
+    """
 
     redraws = False
 
@@ -64,23 +76,33 @@ class Grid:
         self.values = [parameter.values or () for parameter in parameters]
 
     def ask(self, number: int) -> dict[str, Any]:
+        """Return the point of this number."""
         point = next(itertools.islice(itertools.product(*self.values), number, None))
         return dict(zip(self.names, point, strict=True))
 
     def tell(self, number: int, metric: float | None) -> None:
+        """Do nothing: a grid does not learn."""
         pass
 
     def refuse(self, number: int) -> None:
+        """Do nothing: a point of a grid cannot be replaced."""
         pass
 
 
 class Sampled:
     """Random draws, or the tree-structured Parzen estimator (TPE), kept in an Optuna study in an SQLite file.
 
-    A parameter is an index or a quantile to Optuna (see distributions.py); what the job was given stands in the trial's
-    user attributes. A draw is a function of the seed, the number and what was told before. A trial is written whole, in
-    one transaction, so that after a kill it is there with all its values or not at all. A job that failed and is
-    asked for again gets a second trial with the same values; one that was refused (to Optuna: pruned) one with others.
+    For Optuna a parameter is an index or a quantile (see distributions.py); the values of the job are in the user
+    attributes of the trial. A draw depends on the seed, the number and the earlier results only. A trial is written in
+    one transaction, so that after a kill it is there with all its values or not at all. A job that failed and is asked
+    for again gets a second trial with the same values. A job that was refused (Optuna: pruned) gets one with others.
+
+    Args:
+        parameters: The parameters of the sweep.
+        file: The SQLite file.
+        bayes: Whether TPE draws (True), or random draws are made (False).
+        maximize: Whether the metric is maximized.
+        seed: Seed of the draws.
     """
 
     redraws = True
@@ -99,7 +121,7 @@ class Sampled:
         }
 
     def ask(self, number: int) -> dict[str, Any]:
-        """The parameters of a job; its trial runs or is told."""
+        """Return the parameters of a job, and add its trial to the study if it needs a new one."""
         trial = self._trial(number)
         if trial is None or trial.state in (TrialState.FAIL, TrialState.PRUNED):
             drawn = trial.params if trial and trial.state == TrialState.FAIL else self._draw(number)
@@ -114,7 +136,7 @@ class Sampled:
         return trial.user_attrs[VALUES]
 
     def tell(self, number: int, metric: float | None) -> None:
-        """What came of a job; None: it failed. The first answer stays."""
+        """Take the metric of a job; None: it failed. Only the first answer counts."""
         trial = self._trial(number)
         if trial and not trial.state.is_finished():
             if metric is None:
@@ -123,6 +145,7 @@ class Sampled:
                 self.study.tell(trial.number, metric)
 
     def refuse(self, number: int) -> None:
+        """Mark the trial of a job as refused, so that `ask` draws others."""
         trial = self._trial(number)
         if trial and not trial.state.is_finished():
             self.study.tell(trial.number, state=TrialState.PRUNED)
@@ -135,7 +158,7 @@ class Sampled:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.user_attrs.get("job") == number]
 
     def _draw(self, number: int) -> dict[str, Any]:
-        """What a study in memory with the same trials suggests."""
+        """Draw parameters from a study in memory with the same trials."""
         study = optuna.create_study(sampler=self._sampler(number), direction=self.direction)
         study.add_trials(self.study.get_trials(deepcopy=False))
         return study.ask(self.distributions).params
@@ -147,7 +170,7 @@ class Sampled:
             return RandomSampler(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(multivariate=True, constant_liar=True, seed=seed)  # the liar: for jobs that run now
+            return TPESampler(multivariate=True, constant_liar=True, seed=seed)  # the liar counts running jobs
 
     def _value(self, parameter: Parameter, drawn: dict[str, Any]) -> Any:
         if parameter.at:
@@ -157,5 +180,5 @@ class Sampled:
 
 
 def digest(settings: Sequence[str]) -> str:
-    """A short name of a job's settings."""
+    """Return a short hash of a job's settings."""
     return hashlib.blake2b("\n".join(settings).encode(), digest_size=3).hexdigest()
