@@ -1,4 +1,4 @@
-"""A trained network as its run left it: the settings that it was made with, read as data, and its weights."""
+"""A trained network of an earlier run: its settings, which are read as data, and its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ GROUPS = ("space", "data")
 
 
 def take_settings(config: DictConfig) -> Path:
-    """Give the configuration the space, the data and the precision that the run of run= was trained with.
+    """Copy space, data and precision of the run of run= into the configuration, and return the folder of the run.
 
-    They are read as data, and nothing that they name is called: which space and which data they mean is what the
-    command line chose, or the file in conf/ that makes the same; numbers and names are adopted one by one, but for
-    those that the command line gives. Returns the run's folder.
-    Raises InputError where it is no finished retraining, and for a setting that cannot be adopted.
+    The settings of the run are read as data; nothing that they name is called. The classes of space and data come from
+    the command line, or from the file in conf/ with the same `_target_`. Numbers and names are copied one by one,
+    except those that the command line sets.
+
+    Raises:
+        InputError: If it is no finished retraining, or a setting cannot be copied.
     """
     folder = finished(config)
     file = folder / CONFIG
@@ -48,7 +50,11 @@ def take_settings(config: DictConfig) -> Path:
 
 
 def finished(config: DictConfig) -> Path:
-    """The folder of run=, which a retraining has left."""
+    """Return the folder of run=.
+
+    Raises:
+        InputError: If it is not the folder of a finished retraining.
+    """
     if not isinstance(config.run, str) or not config.run:
         raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
     folder = Path(config.run)
@@ -62,7 +68,17 @@ def finished(config: DictConfig) -> Path:
 
 
 def template(config: DictConfig, group: str, target: Any, file: Path) -> DictConfig:
-    """What makes the group's object: as the command line chose it, else the file in conf/ with the run's _target_."""
+    """Return the settings of a group: the choice of the command line, or else the file in conf/ with this `_target_`.
+
+    Args:
+        config: The settings of the command.
+        group: Name of the group.
+        target: The `_target_` that the run had.
+        file: The settings file of the run, for messages.
+
+    Raises:
+        InputError: If no file in conf/ has this `_target_`.
+    """
     said = {key: value for key, value in config[group].items() if value is not None}
     if "_target_" in said:
         return OmegaConf.create(said)
@@ -74,7 +90,17 @@ def template(config: DictConfig, group: str, target: Any, file: Path) -> DictCon
 
 
 def fill(node: DictConfig, name: str, value: Any, file: Path) -> None:
-    """Set group.key... of the node to the run's value. Raises InputError where that would name a call, or hide one."""
+    """Set a setting of the node to the value of the run.
+
+    Args:
+        node: The settings of a group.
+        name: Dotted name of the setting, with the group.
+        value: The value of the run.
+        file: The settings file of the run, for messages.
+
+    Raises:
+        InputError: If the value could name code to call, or would replace settings that do.
+    """
     place: Any = node
     *parents, key = name.split(".")[1:]
     for parent in parents:
@@ -93,7 +119,15 @@ def fill(node: DictConfig, name: str, value: Any, file: Path) -> None:
 
 
 def read_weights(network: nn.Module, folder: Path) -> None:
-    """Take the weights of a retraining. Raises InputError where they do not fit or are not finite."""
+    """Load the weights of a retraining.
+
+    Args:
+        network: The module that gets them.
+        folder: Folder of the retraining.
+
+    Raises:
+        InputError: If they do not fit or are not finite.
+    """
     file = folder / NETWORK
     load(network, file)
     for name, tensor in network.state_dict().items():
