@@ -93,7 +93,7 @@ def resolve_latest(config: DictConfig, command: str) -> None:
 def announced_folder(config: DictConfig, command: str) -> Path | None:
     """Return the folder to name in a run's first line, or None for a command that makes no run.
 
-    Where settings are still to be taken from another run, only the folder above it is known.
+    If settings must first be taken from another run, only the folder above is known.
     """
     if "resume" not in config or "file" in config:
         return None
