@@ -86,7 +86,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
     """Return the architecture of architecture=latest, random (drawn with the seed), a run or a file, and its origin.
 
-    `latest` is a path by now.
+    `latest` has been replaced by a path before (folders.py).
 
     Raises:
         InputError: If there is no such run or file, or the architecture is not one of this space.
