@@ -49,7 +49,7 @@ def test_a_finished_run_answers_with_its_result(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.name != "status.json"}
     code, out, err = run("search", *TINY, "out=run")
-    assert (code, err) == (0, "") and "\nfinished before: run " in out and "valid accuracy" in out
+    assert (code, err) == (0, "") and "\nfinished before: run " in out and "supernet, validation accuracy" in out
     assert {p: p.stat().st_mtime_ns for p in before} == before and status(whole)["status"] == "finished"
 
 

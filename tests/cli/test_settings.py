@@ -1,12 +1,15 @@
 """docs/settings.md is what conf/ says, and every setting says what it means."""
 
+import itertools
 import shutil
 
 import pytest
 import yaml
 from helpers.support import ROOT
 
+from oneshot.cli import conf as places
 from oneshot.cli import meanings, settings
+from oneshot.cli.conf import COMMANDS, spoken
 
 FILES = sorted(path for path in (ROOT / "conf").rglob("*.yaml") if path.parent.name != "sweeps")
 TEXT = """\
@@ -58,9 +61,8 @@ def test_read(tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT / "conf")))
 def test_every_key_is_read_with_its_value(path):
     text = path.read_text()
-    content = {k: v for k, v in (yaml.safe_load(text) or {}).items() if k not in ("defaults", "hydra")}
+    content = {k: v for k, v in (yaml.safe_load(text) or {}).items() if k not in meanings.NOT_SETTINGS}
     prefix = "" if "@package _global_" in text or path.parent.name == "conf" else f"{path.parent.name}."
-    prefix = "space." if "@package space" in text else prefix
     found = {s.key: yaml.safe_load(s.value.replace("must be given", "???")) for s in meanings.read(path).settings}
     assert found == dict(leaves(content, prefix))
 
@@ -70,18 +72,32 @@ def test_the_page_is_not_stale():
 
 
 def test_every_file_is_on_the_page():
-    page = settings.PAGE.read_text()
+    """With all its settings."""
+    lines = settings.PAGE.read_text().splitlines()
     for path in FILES:
         group = path.parent.name
-        place = f"### {path.stem}.py\n" if group == "conf" else f"#### {group}={path.stem}\n"
-        assert (f"| `{path.stem}` |" if group in settings.OVERLAYS else place) in page, path
+        if group == "conf" and path.stem not in COMMANDS:
+            continue  # what commands include
+        heading = f"### oneshot {spoken(path.stem)}" if group == "conf" else f"#### {group}={path.stem}"
+        start = lines.index(heading if group != "experiment" else f"### experiment={path.stem}")
+        part = itertools.takewhile(lambda line: not line.startswith("#"), lines[start + 1 :])
+        rows = [line.split(" | ") for line in part if line.startswith("| ")]
+        shown = {cell.strip("| `") for row in rows for cell in row[:2]}
+        assert {setting.key for setting in meanings.read(path).settings} <= shown, path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_condition_is_on_the_page(path):
+    page = settings.PAGE.read_text()
+    for condition in yaml.safe_load(path.read_text()).get("when", {}):
+        assert f"| `{condition}` | " in page.partition(f"### experiment={path.stem}\n")[2], condition
 
 
 @pytest.fixture
 def conf(tmp_path, monkeypatch):
     """A copy of conf/ that the page is made of."""
     copy = shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    for module in (meanings, settings):
+    for module in (places, meanings, settings):
         monkeypatch.setattr(module, "CONF", copy)
     monkeypatch.setattr(settings, "PAGE", tmp_path / "docs" / "settings.md")
     monkeypatch.setattr(settings.sys, "argv", ["settings.py", "--check"])
@@ -102,7 +118,8 @@ def test_check(conf, monkeypatch):
     [
         ("cost/mine.yaml", "# Mine\nweight: 0.1\n", "cost.weight has no meaning"),
         ("cost/mine.yaml", "weight: 0.1  # of it\n", "must begin with a comment"),
-        ("tuning/digits_mine.yaml", "# @package _global_\nepoch: 3\n", "epoch has no meaning"),
+        ("experiment/mine.yaml", "# @package _global_\n# Mine\nepoch: 3\n", "epoch has no meaning"),
+        ("experiment/mine.yaml", "# @package _global_\n# Mine\nwhen:\n  rank: {epoch: 3}\n", "epoch has no meaning"),
     ],
 )
 def test_a_setting_without_a_meaning(conf, capsys, name, text, reason):
