@@ -73,13 +73,19 @@ JOBS = {
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
 COMPARED = (".safetensors", ".jsonl", "architecture.json", "scores.json", "result.json")
-CLOCKS = ("seconds", "peak_memory_bytes")  # how the names of what result.json holds besides end
-LIMIT = 600.0  # seconds of one process
-EARLY = 0.3
+CLOCKS = ("seconds", "peak_memory_bytes")  # endings of the names of numbers in result.json that differ from run to run
+LIMIT = 600.0  # seconds that one process may take
+EARLY = 0.3  # seconds in which the handlers of signals may not be set yet
 
 
 class Ended(NamedTuple):
-    """How a process ended: its code, negative for a signal; the signal it was sent while it lived; its seconds."""
+    """How a process ended.
+
+    Args:
+        code: Its exit code; negative for a signal.
+        sent: The signal that it got while it ran, if any.
+        seconds: How long it ran.
+    """
 
     code: int
     sent: int | None
@@ -87,7 +93,7 @@ class Ended(NamedTuple):
 
 
 def main() -> None:
-    """Read the command line, run the torture and end with 1 where a run is not equal."""
+    """Read the command line and run the torture. The exit code is 1 if a run is not equal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="signals that end a process, over all jobs")
     parser.add_argument("--jobs", nargs="*", choices=list(JOBS), default=list(JOBS), help="default: all")
@@ -119,7 +125,7 @@ def main() -> None:
 
 
 class Torture:
-    """Counts what was done to each job, and what came out unequal."""
+    """Counts the kills and runs of each job, and the runs that came out unequal."""
 
     def __init__(self, given: argparse.Namespace, folder: Path, console: Console) -> None:
         self.given, self.folder, self.console = given, folder, console
@@ -131,7 +137,7 @@ class Torture:
         self.unequal: list[str] = []
 
     def reference(self, name: str) -> None:
-        """The job left alone."""
+        """Run the job once without a kill."""
         ended = process(JOBS[name], self.folder / "reference" / name, None, None)
         if ended.code:
             raise InputError(f"{name}: ends with code {ended.code} when nobody disturbs it; see {self.folder}")
@@ -139,7 +145,7 @@ class Torture:
         say(self.console, [f"{name}: {ended.seconds:.1f} s undisturbed"])
 
     def run(self, name: str) -> None:
-        """One run of the job, killed until it finishes, and its comparison."""
+        """Run the job, kill it again and again until it finishes, and compare the result."""
         number = sum(self.runs.values())
         out = self.folder / "killed" / f"{name}-{number}"
         tmp = self.given.other_tmp if number % 2 else None
@@ -155,7 +161,7 @@ class Torture:
             self.kills[name] += 1
             self.signals[signal.Signals(sent).name] += 1
             left -= 1
-            early = delay is not None and delay < EARLY  # before our handlers were there
+            early = delay is not None and delay < EARLY  # the handlers of signals may not be set yet
             if ended.code != ENDED.get(sent, -sent) and not (early and ended.code == -sent):
                 line = out.with_suffix(".log").read_text(errors="replace").strip().rpartition("\n")[2]
                 self.unequal.append(f"{out}: ended with {ended.code} after {signal.Signals(sent).name}: {line[:200]}")
@@ -186,7 +192,7 @@ class Torture:
 
 
 def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, int] | None) -> Ended:
-    """Run the job's command in a process forked from this one, which has imported what it needs; perhaps kill it."""
+    """Run the command of a job in a fork of this process, which has made the imports, and kill it if asked to."""
     command, *words = job
     importlib.import_module(f"oneshot.cli.commands.{command}")
     start = time.monotonic()
@@ -208,7 +214,7 @@ def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, i
 
 
 def _become(words: list[str], log: Path, tmp: str | None) -> None:
-    """In the forked process: be the command, and nothing of the parent."""
+    """Run the command in the forked process, without anything of the parent."""
     code = 1
     try:
         for number in ENDED:
@@ -234,7 +240,7 @@ def _become(words: list[str], log: Path, tmp: str | None) -> None:
 
 
 def compare(reference: Path, killed: Path) -> list[str]:
-    """The files that the seed determines and that are not the same bytes, or not in both."""
+    """Return the files that the seed determines and that differ, or are missing in one of the folders."""
     names = {
         path.relative_to(folder)
         for folder in (reference, killed)
@@ -245,7 +251,7 @@ def compare(reference: Path, killed: Path) -> list[str]:
 
 
 def content(path: Path) -> bytes | None:
-    """The file's bytes; of a result without its clocks; None where there is none."""
+    """Return the bytes of a file, without the times and the memory of a result; None if there is no file."""
     if not path.is_file():
         return None
     if path.name != "result.json":

@@ -1,4 +1,4 @@
-"""Time commands on a shared machine: they take turns, so that what else runs slows all of them alike.
+"""Time commands on a shared machine. They take turns, so that other programs slow all of them alike.
 
 Example: python scripts/turns.py commands.txt --slice 20 --out turns
 """
@@ -21,11 +21,11 @@ from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer
 from oneshot.runs.folder import new_folder, write_text
 
-PATIENCE = 60.0  # seconds, of a process that is asked to end
+PATIENCE = 60.0  # seconds that a process may take to end
 
 
 def main() -> None:
-    """Read the command line, run the commands in turns and say what each took."""
+    """Read the command line, run the commands in turns and show the time of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", type=Path, help="a file with one command a line")
     parser.add_argument("--slice", type=int, default=20, help="seconds of a turn (default: 20)")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def read_commands(path: Path) -> list[list[str]]:
-    """The words of every line; empty ones and those after # are left out."""
+    """Return the words of each line, without empty lines and without comments (#)."""
     try:
         lines = [shlex.split(line, comments=True) for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
@@ -71,7 +71,7 @@ def read_commands(path: Path) -> list[list[str]]:
 
 
 class Turns:
-    """A command that runs in its turns and is stopped (SIGSTOP) between them; counts the seconds in which it ran."""
+    """A command that runs in its turns and is stopped (SIGSTOP) between them. Counts the seconds in which it runs."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.command, self.log = command, log
@@ -80,7 +80,7 @@ class Turns:
         self.code: int | None = None
 
     def take(self, seconds: float) -> None:
-        """Run for so long, or until the command ends."""
+        """Run for so many seconds, or until the command ends."""
         start = time.monotonic()
         if self.process is None:
             self.process = self._start()
@@ -93,7 +93,7 @@ class Turns:
         self.seconds += time.monotonic() - start
 
     def end(self) -> None:
-        """Ask a command that has not ended to end."""
+        """Ask the command to end, if it has not."""
         if self.process is None or self.code is not None:
             return
         for number in (signal.SIGTERM, signal.SIGCONT):
