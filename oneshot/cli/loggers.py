@@ -75,12 +75,15 @@ class Lightning:
         self.logger = logger
 
     def begin(self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]) -> None:
+        """Log the settings."""
         self.logger.log_hyperparams(settings)
 
     def log(self, number: int, row: Mapping[str, Any]) -> None:
+        """Log the numbers of a row under its step."""
         self.logger.log_metrics({k: v for k, v in slashed(row).items() if k != "step"}, step=row["step"])
 
     def finish(self, result: Mapping[str, Any], pictures: Mapping[str, Path], tables: Tables) -> None:
+        """Log the pictures, if the logger is TensorBoard."""
         add_image = getattr(self.logger.experiment, "add_image", None)
         if add_image is None:
             return
@@ -89,6 +92,7 @@ class Lightning:
                 add_image(name, np.asarray(picture.convert("RGB")), dataformats="HWC")
 
     def close(self, failed: bool) -> str:
+        """Close the logger."""
         self.logger.finalize("failed" if failed else "success")
         return ""
 
@@ -136,6 +140,7 @@ class WandB:
         self.next = 0  # W&B's number for what comes after the rows
 
     def begin(self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]) -> None:
+        """Begin or continue the run at W&B."""
         mode = os.environ.get("WANDB_MODE") or self.mode
         if mode == "disabled":
             return
@@ -174,11 +179,13 @@ class WandB:
             self._artifact(path, used=True)
 
     def log(self, number: int, row: Mapping[str, Any]) -> None:
+        """Log the numbers of a row, unless the run at W&B has it."""
         if self.run and number >= self.run.starting_step:
             self.run.log(slashed(row), step=number)
         self.next = number + 1
 
     def finish(self, result: Mapping[str, Any], pictures: Mapping[str, Path], tables: Tables) -> None:
+        """Log result, pictures, tables and artifacts."""
         if not self.run:
             return
         self.run.summary.update(slashed(result))
