@@ -88,8 +88,8 @@ def description(command: str) -> Command:
 def _arguments() -> tuple[str, list[str]]:
     """The word after --help, and the other settings; none with --multirun, where a setting has several values."""
     arguments = sys.argv[1:]
-    behind = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
-    topic = behind[0] if behind and "=" not in behind[0] and not behind[0].startswith("-") else ""
+    after = arguments[next(i for i, a in enumerate(arguments) if a in FLAGS) + 1 :]
+    topic = after[0] if after and "=" not in after[0] and not after[0].startswith("-") else ""
     several = any(word in MULTIRUN for word in arguments)
     rest = [word for word in arguments if "=" in word or word in with_values(arguments, WITH_VALUE)]
     return topic, [] if several else searched(rest)
@@ -169,10 +169,10 @@ def _more(composed: Composed) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     if composed.choices:
         first = next(iter(composed.choices)).partition("@")[0]
-        table.add_row("  --help GROUP", f"its choices and their settings, as --help {first}")
-    table.add_row("  --help all", "every setting; --help PREFIX: those that begin so")
+        table.add_row("  --help GROUP", f"choices of a group with their settings, for example --help {first}")
+    table.add_row("  --help all", "every setting; --help PREFIX: those that begin with PREFIX")
     table.add_row("  --cfg job", "the configuration that would run")
     if "seed" in composed.settings:
-        table.add_row("  --multirun", "one run for each of several values, as --multirun seed=0,1,2")
+        table.add_row("  --multirun", "one run for each value, for example --multirun seed=0,1,2")
     table.add_row("  docs/", "settings.md: all settings of all commands; how_to.md: what they are for")
     return table

@@ -132,9 +132,9 @@ def _written(value: Node) -> str:
 
 def _comment(lines: list[str], line: int, column: int, first: int, head: int) -> str:
     """The comment beside the value with its continuation lines, or else the comment above the key."""
-    behind = re.match(r"[:\s]*#\s*(.*)", lines[line][column:])
-    if behind:
-        parts, start = [behind[1]], lines[line].index("#", column)
+    beside = re.match(r"[:\s]*#\s*(.*)", lines[line][column:])
+    if beside:
+        parts, start = [beside[1]], lines[line].index("#", column)
         for below in lines[line + 1 :]:
             if not below.startswith(" " * start + "#"):
                 break
