@@ -65,6 +65,8 @@ class DARTSCells(SearchSpace):
         operations: Operations of your own, by name: (channels, stride, affine) -> module.
         auxiliary: Whether `network` has the published auxiliary head after the second reduction.
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
+        affine_skeleton: Whether the batch norm of the supernet's stem has weights, as in the authors' code. Those in
+            the cells have none, so that they cannot compete with the gates.
 
     Raises:
         InputError: If a setting is out of range.
@@ -86,11 +88,13 @@ class DARTSCells(SearchSpace):
         operations: Mapping[str, Operation] | None = None,
         auxiliary: bool = False,
         execution: str = "auto",
+        affine_skeleton: bool = True,
     ) -> None:
         check_integer("space.cells", cells, 3, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_boolean("space.auxiliary", auxiliary)
+        check_boolean("space.affine_skeleton", affine_skeleton)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
         image_shape, classes = images_of(image_shape, classes)
@@ -98,7 +102,7 @@ class DARTSCells(SearchSpace):
         self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
-        self.execution = execution
+        self.execution, self.affine_skeleton = execution, affine_skeleton
         self.candidates = _checked_candidates(candidates, self.factories)
         self.choices = tuple(
             Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
@@ -390,4 +394,4 @@ class Network(nn.Module):
 def _stem(space: DARTSCells, affine: bool) -> nn.Module:
     channels = STEM * space.channels
     convolution = nn.Conv2d(space.image_shape[0], channels, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, batch_norm(channels, affine))
+    return nn.Sequential(convolution, batch_norm(channels, affine or space.affine_skeleton, running=affine))

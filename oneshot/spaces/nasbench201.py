@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
-from ..errors import InputError, check_integer, unknown
+from ..errors import InputError, check_boolean, check_integer, unknown
 from .base import NONE, Images, ImageShape, SearchSpace, check_halves, images_of
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
@@ -56,6 +56,8 @@ class NASBench201(SearchSpace):
         cells: Cells of a stage; 5 in the paper.
         channels: Channels of the first stage; 16 in the paper.
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
+        affine_skeleton: Whether the supernet's batch norms outside the cells (stem, residual blocks, tail) have
+            weights, as in the authors' search code.
 
     Raises:
         InputError: If a setting is out of range.
@@ -75,6 +77,7 @@ class NASBench201(SearchSpace):
         cells: int = 5,
         channels: int = 16,
         execution: str = "auto",
+        affine_skeleton: bool = True,
     ) -> None:
         check_integer("space.cells", cells, 1, 1000)
         check_integer("space.channels", channels, 1, 4096)
@@ -83,7 +86,9 @@ class NASBench201(SearchSpace):
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
         self.image_shape, self.classes = image_shape, classes
+        check_boolean("space.affine_skeleton", affine_skeleton)
         self.cells, self.channels, self.execution = cells, channels, execution
+        self.affine_skeleton = affine_skeleton
         self.settings = {"cells": cells, "channels": channels}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -169,20 +174,22 @@ class Skeleton(nn.Module):
     Args:
         space: Gives the sizes.
         cell: Makes a cell from its channels: forward([x], *gates) -> states, and the last state is its output.
-        affine: Whether batch norms have parameters and running statistics, as in a network and not in a supernet.
+        affine: Whether it is a network, whose batch norms have weights and running statistics. In a supernet those of
+            the cells have neither, and the others have weights if `space.affine_skeleton`.
     """
 
     def __init__(self, space: NASBench201, cell: Callable[[int], nn.Module], affine: bool) -> None:
         super().__init__()
         convolution = nn.Conv2d(space.image_shape[0], space.channels, 3, padding=1, bias=False)
-        self.stem = nn.Sequential(convolution, batch_norm(space.channels, affine))
+        skeleton = affine or space.affine_skeleton
+        self.stem = nn.Sequential(convolution, batch_norm(space.channels, skeleton, affine))
         self.blocks = nn.ModuleList()
         for stage in range(STAGES):
             channels = space.channels << stage
             if stage:
-                self.blocks.append(Reduction(channels // 2, channels, affine))
+                self.blocks.append(Reduction(channels // 2, channels, skeleton, affine))
             self.blocks.extend(cell(channels) for _ in range(space.cells))
-        self.tail = nn.Sequential(batch_norm(channels, affine), nn.ReLU())
+        self.tail = nn.Sequential(batch_norm(channels, skeleton, affine), nn.ReLU())
         self.classifier = nn.Linear(channels, space.classes)
 
     def forward(self, x: Tensor, *gates: Gates) -> Tensor:
@@ -204,13 +211,15 @@ class Reduction(nn.Module):
     Args:
         inputs: Channels that enter.
         outputs: Channels that leave.
-        affine: As in `Skeleton`.
+        affine: Whether its batch norms have weights.
+        running: Whether they have running statistics.
     """
 
-    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            relu_conv_norm(inputs, outputs, affine, 3, 2), relu_conv_norm(outputs, outputs, affine, 3, 1)
+            relu_conv_norm(inputs, outputs, affine, 3, 2, running),
+            relu_conv_norm(outputs, outputs, affine, 3, 1, running),
         )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
 

@@ -17,17 +17,20 @@ from .depthwise import Depthwise
 Operation = Callable[[int, int, bool], nn.Module]
 
 
-def batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
+def batch_norm(channels: int, affine: bool, running: bool | None = None) -> nn.BatchNorm2d:
     """Return the batch norm of a network (affine, with running statistics) or of a supernet (neither).
 
     Args:
         channels: Channels of the input.
-        affine: Whether it is of a network.
+        affine: Whether it has weights.
+        running: Whether it has running statistics; None: if it is affine.
     """
-    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine)
+    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=affine if running is None else running)
 
 
-def relu_conv_norm(inputs: int, outputs: int, affine: bool, kernel: int = 1, stride: int = 1) -> nn.Module:
+def relu_conv_norm(
+    inputs: int, outputs: int, affine: bool, kernel: int = 1, stride: int = 1, running: bool | None = None
+) -> nn.Module:
     """Return ReLU, convolution and batch norm.
 
     Args:
@@ -36,9 +39,10 @@ def relu_conv_norm(inputs: int, outputs: int, affine: bool, kernel: int = 1, str
         affine: As in `batch_norm`.
         kernel: Side of the kernel, odd, in pixels.
         stride: Of the convolution.
+        running: As in `batch_norm`.
     """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(nn.ReLU(), convolution, batch_norm(outputs, affine))
+    return nn.Sequential(nn.ReLU(), convolution, batch_norm(outputs, affine, running))
 
 
 class FactorizedReduce(nn.Sequential):

@@ -51,7 +51,8 @@ def apply(name, x, stride, state, key):
 
 def plain_supernet(space, state, x, weight):
     """Every edge, every candidate, one after the other."""
-    s0 = s1 = norm(F.conv2d(x, state["stem.0.weight"], padding=1))
+    stem = F.conv2d(x, state["stem.0.weight"], padding=1)
+    s0 = s1 = F.batch_norm(stem, None, None, state["stem.1.weight"], state["stem.1.bias"], training=True)
     reduced = False
     for i in range(space.cells):
         reduces = i in (space.cells // 3, 2 * space.cells // 3)
@@ -86,6 +87,8 @@ def test_supernet_equals_a_plain_loop(double, cells, nodes, candidates):
     options = {"candidates": candidates} if candidates else {}
     space = DARTSCells((3, 8, 12), 5, cells=cells, channels=3, nodes=nodes, **options)
     supernet = space.supernet()
+    nn.init.normal_(supernet.stem[1].weight)
+    nn.init.normal_(supernet.stem[1].bias)
     x = torch.randn(4, 3, 8, 12)
     weight = torch.rand(space.shape).requires_grad_()
     parameters = dict(supernet.named_parameters())
@@ -137,10 +140,12 @@ def test_a_node_without_active_candidates_is_zero():
     assert logits.shape == (4, 10) and (logits - logits[0]).abs().max() == 0
 
 
-def test_supernet_batch_norm_has_no_state():
-    supernet = DARTSCells((1, 8, 8), 10, cells=3, channels=4).supernet()
-    norms = [m for m in supernet.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and not any(m.affine or m.track_running_stats for m in norms)
+@pytest.mark.parametrize("affine", [True, False])
+def test_only_the_stem_of_a_supernet_has_affine_batch_norm(affine):
+    supernet = DARTSCells((1, 8, 8), 10, cells=3, channels=4, affine_skeleton=affine).supernet()
+    norms = {name: m for name, m in supernet.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert {name for name, m in norms.items() if m.affine} == ({"stem.1"} if affine else set())
+    assert len(norms) > 1 and not any(m.track_running_stats for m in norms.values())
     assert not list(supernet.buffers())
 
 

@@ -18,13 +18,15 @@ TABLE = ROOT.parent / "shared" / "data" / "nasbench201" / "accuracies.csv"
 ALL_3X3 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 
 
-def norm(x):
-    return F.batch_norm(x, None, None, training=True)
+def norm(x, state=None, key=""):
+    """Batch norm over the batch, with the weights of this key where the state has them."""
+    weight, bias = ((state or {}).get(f"{key}.{name}") for name in ("weight", "bias"))
+    return F.batch_norm(x, None, None, weight, bias, training=True)
 
 
 def convolved(x, state, key, stride=1):
     weight = state[f"{key}.1.weight"]
-    return norm(F.conv2d(F.relu(x), weight, None, stride, weight.shape[2] // 2))
+    return norm(F.conv2d(F.relu(x), weight, None, stride, weight.shape[2] // 2), state, f"{key}.2")
 
 
 def apply(name, x, state, key):
@@ -39,7 +41,7 @@ def apply(name, x, state, key):
 
 def plain_supernet(space, state, x, weight):
     """The published skeleton, one edge and one candidate after the other."""
-    x = norm(F.conv2d(x, state["stem.0.weight"], padding=1))
+    x = norm(F.conv2d(x, state["stem.0.weight"], padding=1), state, "stem.1")
     block = 0
     for stage in range(3):
         if stage:
@@ -55,7 +57,24 @@ def plain_supernet(space, state, x, weight):
                     nodes[target] = nodes[target] + weight[i, k] * y
             x = nodes[3]
             block += 1
-    return F.linear(F.relu(norm(x)).mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
+    return F.linear(F.relu(norm(x, state, "tail.0")).mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
+
+
+def scatter(net):
+    """Draw the weights of the batch norms, which start at 1 and 0."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_norms_outside_the_cells_are_affine_as_asked(affine):
+    net = NASBench201((3, 8, 8), 10, 1, 4, affine_skeleton=affine).supernet()
+    found = {name for name, module in net.named_modules() if isinstance(module, torch.nn.BatchNorm2d) and module.affine}
+    outside = {"stem.1", "tail.0", *(f"blocks.{b}.residual.{i}.2" for b in (1, 3) for i in (0, 1))}
+    assert found == (outside if affine else set())
+    assert not list(net.buffers())
 
 
 @pytest.mark.parametrize("execution", ["edges", "grouped"])
@@ -64,6 +83,7 @@ def test_the_supernet_equals_the_plain_loop(double, cells, execution):
     torch.manual_seed(0)
     space = NASBench201((3, 8, 8), 10, cells, 4, execution)
     net, x = space.supernet().to(memory_format=torch.channels_last), torch.randn(4, 3, 8, 8)
+    scatter(net)
     weight = torch.rand(6, 5, requires_grad=True)
     leaves = [weight, *net.parameters()]
     ours, state = net(x, Gates(weight)), dict(net.named_parameters())
