@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from ..errors import InputError
 from ..runs.folder import write_text
 from . import meanings
-from .conf import COMMANDS, CONF, spoken
+from .conf import COMMANDS, CONF, choices, spoken
 from .experiments import KEY as WHEN
 from .experiments import leaves
 from .help import description
@@ -52,27 +52,31 @@ def main() -> None:
     write_text(PAGE, text)
 
 
-def page() -> str:
+def page(folders: tuple[Path, ...] = ()) -> str:
     """Return the whole page.
 
+    Args:
+        folders: Folders of settings of the user's, whose groups and experiments join those of conf/.
+
     Raises:
-        InputError: If a setting has no comment.
+        InputError: If a setting has no meaning anywhere.
     """
     commands = {name: meanings.read(CONF / f"{name}.yaml") for name in COMMANDS}
-    folders = [path.name for path in sorted(CONF.iterdir()) if path.is_dir() and path.name not in (EXPERIMENT, SWEEPS)]
-    groups = {name: [meanings.read(path) for path in meanings.group(name)] for name in folders}
-    parts = [HEAD, "## Commands\n"]
+    found = {path.name for folder in (CONF, *folders) for path in folder.iterdir() if path.is_dir()}
+    names = sorted(found - {EXPERIMENT, SWEEPS})
+    groups = {name: [meanings.read(path) for path in meanings.group(name, folders)] for name in names}
+    parts = [HEAD, "## Commands\n", f"### every command\n\n{_table(meanings.read(CONF / 'base.yaml'))}"]
     for name, file in commands.items():
         about = f"{description(name).title}{_includes(file)}"
         parts.append(f"### oneshot {spoken(name)}\n\n{about}\n\n{_table(file)}")
     parts.append("## Groups\n\n`GROUP=CHOICE` takes one of these.\n")
-    for name in folders:
+    for name in names:
         parts.append(f"### {name}=\n")
         parts += [_choice(file) for file in groups[name]]
     parts.append("## Experiments\n\n`experiment=NAME` sets these values. A condition says for which runs.\n")
     of_groups = [setting for files in groups.values() for file in files for setting in file.settings]
     known = {name: _meanings([*of_groups, *file.settings]) for name, file in commands.items()}
-    parts += [_experiment(path, known) for path in meanings.group(EXPERIMENT)]
+    parts += [_experiment(path, known, folders) for path in meanings.group(EXPERIMENT, folders)]
     return "\n".join(parts)
 
 
@@ -102,7 +106,7 @@ def _table(file: File) -> str:
     return _markdown(("setting", "default", "meaning"), rows)
 
 
-def _experiment(path: Path, known: Mapping[str, Mapping[str, str]]) -> str:
+def _experiment(path: Path, known: Mapping[str, Mapping[str, str]], folders: tuple[Path, ...]) -> str:
     """What an experiment sets under each condition. known: command -> setting -> meaning."""
     file = meanings.read(path)
     content: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -111,8 +115,9 @@ def _experiment(path: Path, known: Mapping[str, Mapping[str, str]]) -> str:
     always = {key: value for key, value in content.items() if key != WHEN}
     for condition, block in {ALWAYS: always, **content.get(WHEN, {})}.items():
         command = condition.split()[0] if condition.split()[0] in known else "search"
-        paths = [CONF / group / f"{choice}.yaml" for group, _, choice in (w.partition("=") for w in condition.split())]
-        chosen = _meanings(s for path in paths if path.is_file() for s in meanings.read(path).settings)
+        words = [word.partition("=") for word in condition.split()]
+        paths = [choices(group, folders).get(choice) for group, _, choice in words]
+        chosen = _meanings(s for path in paths if path for s in meanings.read(path).settings)
         for key, value in leaves(block):
             meaning = chosen.get(key) or known[command].get(key) or known["search"].get(key)
             if not meaning:
@@ -138,7 +143,7 @@ def _prose(text: str) -> str:
 
 
 def _relative(file: File) -> Path:
-    return file.path.relative_to(CONF.parent)
+    return file.path.relative_to(CONF.parent) if file.path.is_relative_to(CONF.parent) else file.path
 
 
 if __name__ == "__main__":

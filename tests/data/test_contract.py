@@ -36,7 +36,7 @@ def build(folder):
     """From a name and settings to the data set."""
 
     def make(name, **more):
-        source = {"source": str(folder)} if "source" in settings("data", name) else {}
+        source = {"source": str(folder)} if "source" in list(settings("data", name)) else {}
         node = small(settings("data", name), {**SIZES, **source, **more})
         data = instantiate(node, _convert_="all")
         assert isinstance(data, ImageData)
