@@ -179,4 +179,4 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
         parts.append(f"device {device}{f' x {number}' if number not in (None, 1) else ''}")
     if folder is not None:
         parts.append(f"folder {folder}")
-    return f"{spoken(command)}: {', '.join(parts)}"
+    return f"{spoken(command)}: {', '.join(parts)}" if parts else ""

@@ -15,7 +15,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import InputError
-from .conf import COMMANDS
+from .conf import COMMANDS, CONF
+from .meanings import own_settings
 
 KEY = "when"
 
@@ -66,7 +67,15 @@ def _holds(word: str, config: DictConfig, command: str, choices: Mapping[str, st
     if name in choices:
         return choices[name] == value
     found = OmegaConf.select(config, name)
+    if found is None and not _is_known(name):
+        raise InputError(f"{KEY}: {word!r}: there is no group and no setting {name!r}")
     return found is not None and str(found).lower() == value.lower()
+
+
+def _is_known(name: str) -> bool:
+    """Whether some command has this group or setting, though not the one that runs."""
+    first = name.partition(".")[0]
+    return (CONF / first).is_dir() or any(first in own_settings(command) for command in COMMANDS)
 
 
 def _has(config: DictConfig, name: str) -> bool:

@@ -80,7 +80,8 @@ def _run(config: DictConfig, command: str) -> Any:
     check(config, command)
     resolve_latest(config, command)
     if job.STARTED not in os.environ:
-        print(line(config, command, announced_folder(config, command)), flush=True)
+        about = line(config, command, announced_folder(config, command))
+        print(about, end="\n" if about else "", flush=True)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # so that _target_ finds the user's own operations, spaces and architects
     module = importlib.import_module(f"{__package__}.commands.{command}")

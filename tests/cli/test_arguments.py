@@ -114,7 +114,7 @@ def test_flags_that_do_not_exist(command, words, line):
 
 @pytest.mark.parametrize("command", sorted({*COMMANDS} - {*WORDS}))
 def test_flags_keep_their_values(command):
-    """Also values that look like settings, and a topic behind --help."""
+    """Also values that look like settings, and a topic after --help."""
     words = [word for flag in WITH_VALUE for word in (flag, "a=결과 b")]
     assert arguments(command, [*words, *ALONE, "seed=1"]) == [*words, *ALONE, "seed=1"]
     assert arguments(command, ["--help", "space", "seed=1"]) == ["--help", "space", "seed=1"]

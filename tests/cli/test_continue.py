@@ -89,7 +89,7 @@ def test_a_signal_in_the_middle(run, whole, tmp_path, name, code):
         assert status(tmp_path / "run")["status"] == "running"
     assert not (tmp_path / "run" / "result.json").exists()
     code, out, err = run("search", *TINY, "out=run")
-    assert (code, err) == (0, "") and "continues run behind update" in out
+    assert (code, err) == (0, "") and "continues run after update" in out
     assert_same(whole, tmp_path / "run")
     assert status(tmp_path / "run")["status"] == "finished" and status(tmp_path / "run")["process"] == os.getpid()
 
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint(run, whole, tmp_path):
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     code, out, err = run("search", *TINY, "out=run")
-    assert code == 0 and newest.name in err and "damaged" in err and "continues run behind update 16" in out
+    assert code == 0 and newest.name in err and "damaged" in err and "continues run after update 16" in out
     assert_same(whole, tmp_path / "run")
 
 
@@ -147,7 +147,7 @@ def test_a_sweep_skips_what_has_finished_and_continues_the_rest(run, tmp_path):
         (tmp_path / "sweep" / name / "result.json").unlink()
     kept = (tmp_path / "sweep" / "1" / "metrics.jsonl").read_bytes()
     code, out, _ = run("search", *sweep)
-    assert code == 0 and "finished before: sweep/0" in out and "continues sweep/1 behind update" in out
+    assert code == 0 and "finished before: sweep/0" in out and "continues sweep/1 after update" in out
     assert (tmp_path / "sweep" / "1" / "metrics.jsonl").read_bytes() == kept
     again = [argument for argument in sweep if not argument.startswith("out=")]
     for _ in range(2):
@@ -315,7 +315,7 @@ def test_a_refused_command_changes_nothing(run, table, tmp_path):
         assert code == 2 and "writes there now" in err
     assert content() == before
     code, out, _ = run("baseline", *TABLE, "out=run")
-    assert code == 0 and "continues run behind query 30" in out
+    assert code == 0 and "continues run after query 30" in out
 
 
 def test_a_table_that_has_changed_is_refused(run, table, tmp_path):
@@ -345,7 +345,7 @@ def test_a_full_disk_is_no_fault_of_an_architecture(tmp_path):
     assert not log.exists() or "error" not in log.read_text()
 
 
-def test_a_sweep_goes_on_behind_a_job_that_diverged(run, tmp_path):
+def test_a_sweep_goes_on_after_a_job_that_diverged(run, tmp_path):
     sweep = ["--multirun", *TINY, "weights.optimizer.lr=1e30,0.02", "architect=uniform", "selection.samples=2", "out=s"]
     code, _, err = run("search", *sweep)
     assert code == 3 and err.count("has diverged") == 1

@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_continues_elsewhere(run, tmp_path):
     before = log.read_bytes()
     time.sleep(1)  # workers end with it, so this is no time that they could write in
     code, out, err = run("baseline", *settings, "out=killed")
-    assert (code, err) == (0, "") and "continues killed behind query" in out
+    assert (code, err) == (0, "") and "continues killed after query" in out
     marks = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "marks").iterdir()}
     assert sum(marks.values()) <= len(marks) + 2  # what the two workers were at when the run was killed
     assert run("baseline", *settings, "out=whole")[0] == 0

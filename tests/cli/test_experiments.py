@@ -120,3 +120,15 @@ def test_an_experiment_of_the_users(run, tmp_path):
     (folder / "mine.yaml").write_text(text + "  search architect=snas: {epohcs: 3}\n")
     code, out, err = run("search", *words, "architect=snas")
     assert (code, out) == (2, "") and "has no setting 'epohcs'" in err and err.count("\n") == 1
+
+
+def test_a_condition_of_an_unknown_group_is_refused():
+    config = OmegaConf.create({"epochs": 1, "when": {"architct=darts": {"epochs": 2}}})
+    with pytest.raises(InputError, match="no group and no setting 'architct'"):
+        experiments.apply(config, "search", {"architect": "darts"}, ())
+
+
+def test_a_condition_of_another_command_does_not_hold():
+    config = OmegaConf.create({"epochs": 1, "when": {"architect=darts": {"epochs": 2}, "drop_path=0.1": {"epochs": 3}}})
+    experiments.apply(config, "retrain", {"space": "darts"}, ())
+    assert config.epochs == 1

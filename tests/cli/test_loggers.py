@@ -36,7 +36,7 @@ def test_names():
 
 
 def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
-    """History, summary, configuration, pictures, artifacts and lineage, of a search and the training behind it."""
+    """History, summary, configuration, pictures, artifacts and lineage, of a search and the training after it."""
     monkeypatch.setenv("WANDB_RUN_GROUP", "a-sweep")
     code, out, err = run("search", *TINY, "out=searched", "logger.tags=[mine]")
     assert (code, err) == (0, "") and "`wandb sync searched/wandb/offline-run-" in out

@@ -54,7 +54,7 @@ def results(folder):
 
 
 def table_rows(text, heading):
-    """The first Markdown table behind this heading: label -> column -> cell."""
+    """the first Markdown table under this heading: label -> column -> cell."""
     lines = text.split(f"\n## {heading}\n\n")[1].split("\n\n")[0].split("\n")
     names, _, *rows = [line.strip("| ").replace("\N{NO-BREAK SPACE}", " ").split(" | ") for line in lines]
     return {row[0]: dict(zip(names, row, strict=False)) for row in rows}

@@ -81,7 +81,7 @@ def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> 
     """Spend the budget and return the best architecture. Rows go to files, the best score so far to the screen."""
     baseline.answers.open()
     if baseline.answers.logged:
-        say(console, [f"continues {run.path} behind query {len(baseline.answers.logged)}"])
+        say(console, [f"continues {run.path} after query {len(baseline.answers.logged)}"])
     with QueryBar(console, baseline.total) as bar:
         record.begin([])  # all rows are written again from the log, so none is lost or written twice
 
