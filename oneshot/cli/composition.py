@@ -12,7 +12,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from . import experiments, meanings
+from . import experiments, job, meanings
+from .arguments import searched
 from .conf import CONF, OPTIONAL, spoken
 from .job import names
 from .meanings import Setting, defaults, included
@@ -55,7 +56,7 @@ def configuration(command: str, overrides: Sequence[str], hydra_too: bool = Fals
 
 def inside(command: str, overrides: Sequence[str]) -> DictConfig:
     """Return the same as `configuration`, while another command runs, with the folders of settings of that command."""
-    config = hydra.compose(command, list(overrides), return_hydra_config=True)
+    config = hydra.compose(command, [*overrides, *searched(job.flags)], return_hydra_config=True)
     experiments.apply(config, command, config.hydra.runtime.choices, {names(word) for word in overrides})
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
@@ -129,4 +130,6 @@ def settings_of(path: Path) -> Any:
     """Return the settings of a file, merged over those of the files that it builds on."""
     content: Any = OmegaConf.load(path)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    return OmegaConf.merge(*(settings_of(path.with_name(f"{base}.yaml")) for base in bases), content)
+    beside = [path.with_name(f"{base}.yaml") for base in bases]
+    files = [file if file.is_file() else CONF / path.parent.name / file.name for file in beside]
+    return OmegaConf.merge(*map(settings_of, files), content)

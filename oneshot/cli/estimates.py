@@ -116,7 +116,7 @@ def _space(
     config: DictConfig, classes: int, image_shape: tuple[int, int, int], cells: int, channels: int
 ) -> SearchSpace:
     node = config.space.copy()
-    node.cells, node.channels = cells, channels
+    node.update({name: size for name, size in {"cells": cells, "channels": channels}.items() if name in node})
     return make(node, image_shape=image_shape, classes=classes)
 
 

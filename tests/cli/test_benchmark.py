@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from helpers.commands import is_first_line
-from helpers.support import ARCHITECTS
+
+from oneshot.cli.conf import choices
 
 TINY = [
     "quick=true",
@@ -18,6 +19,8 @@ TINY = [
     "warmup=0",
     "device=cpu",
 ]
+
+ARCHITECTS = list(choices("architect"))
 
 
 def test_a_report_of_every_architect(run, tmp_path):

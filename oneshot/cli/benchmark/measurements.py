@@ -283,8 +283,10 @@ class Benchmark:
     def small_cells(self) -> Iterator[Figure]:
         """Yield the time of both gradients, of weights and of gates, in NAS-Bench-201 cells."""
         torch.manual_seed(self.config.seed)
-        cells = max(1, self.config.space.cells // 3)
-        space = NASBench201((3, self.config.size, self.config.size), CLASSES, cells, self.config.space.channels)
+        cells = max(1, self.config.space.get("cells", 3) // 3)
+        space = NASBench201(
+            (3, self.config.size, self.config.size), CLASSES, cells, self.config.space.get("channels", 16)
+        )
         supernet = space.supernet().to(self.device)
         ours, reference = self.ours(supernet), naive(supernet)
         weight = torch.full(space.shape, 0.2, device=self.device)
