@@ -1,7 +1,7 @@
 """Choices, gates and architectures as plain data, and the JSON file that holds an architecture."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -190,3 +190,7 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file") from None
+
+
+Estimator = Callable[[Sequence[Query]], list[Mapping[str, float]]]
+"""From queries to the scores of each, by name. A larger score is better; `{}` is the answer to a query that failed."""

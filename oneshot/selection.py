@@ -2,24 +2,35 @@
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from .architecture import Architecture, Query
+from .architecture import Architecture, Estimator, Gates, Query
 from .errors import check_integer
 from .schedule import Step
+from .spaces.base import SearchSpace
 
-if TYPE_CHECKING:  # an architect names its published selection, so this module is below the architects
-    from .architects.base import Architect
-    from .estimators.base import Estimator
-    from .spaces.base import SearchSpace
+
+class Drawable(Protocol):
+    """What a selection needs of an architect. An architect names its selection, so this module is below them."""
+
+    def gates(self, step: Step) -> Gates:
+        """Return the gates that are drawn for a step.
+
+        Args:
+            step: The step.
+        """
+
+    def scores(self) -> Tensor:
+        """Return what a space discretizes, (choices, candidates)."""
 
 
 class Selection(Protocol):
     """A function that decides which architecture a search keeps."""
 
-    def __call__(self, space: "SearchSpace", architect: "Architect", estimator: "Estimator", /) -> Architecture:
+    def __call__(self, space: SearchSpace, architect: Drawable, estimator: Estimator, /) -> Architecture:
         """Return the architecture to keep.
 
         Args:
@@ -29,7 +40,7 @@ class Selection(Protocol):
         """
 
 
-def by_scores(space: "SearchSpace", architect: "Architect", estimator: "Estimator") -> Architecture:
+def by_scores(space: SearchSpace, architect: Drawable, estimator: Estimator) -> Architecture:
     """Keep what the space's discretization makes of the architect's scores (DARTS, SNAS, ProxylessNAS).
 
     Args:
@@ -67,7 +78,7 @@ class BestOf:
         check_integer("selection.seed", self.seed, 0)
 
     @torch.no_grad()
-    def __call__(self, space: "SearchSpace", architect: "Architect", estimator: "Estimator") -> Architecture:
+    def __call__(self, space: SearchSpace, architect: Drawable, estimator: Estimator) -> Architecture:
         """Draw the architectures, score them and return the best one.
 
         Args:
