@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -190,9 +190,9 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
     write_weights(run.path / SUPERNET, search.supernet)
     write_weights(run.path / ARCHITECT, search.architect)
     pictures = {
-        "cells": plots.cells(space.graphs(found)),
-        "scores": plots.heat_maps(search.scores, space.choices, chosen=found.decisions),
-        "curves": plots.curves(search.rows),
+        "cells": partial(plots.cells, space.graphs(found)),
+        "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
+        "curves": partial(plots.curves, search.rows),
     }
     for name, figure in pictures.items():
         plots.save(figure, run.path / name)
@@ -224,17 +224,25 @@ def write_retraining(
         What `result.json` holds.
     """
     write_weights(run.path / NETWORK, retrain.network)
-    plots.save(plots.curves(retrain.rows), run.path / "curves")
+    plots.save(partial(plots.curves, retrain.rows), run.path / "curves")
     accuracy = {"test_accuracy": retrain.test_accuracy}
     if space is None or architecture is None:
         return run.finish({**accuracy, "parameters": count_parameters(retrain.network, image_shape)})
-    plots.save(plots.cells(space.graphs(architecture)), run.path / "cells")
+    plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
     decisions = json.loads(space.to_json(architecture))["decisions"]
     return run.finish({"architecture": decisions, **accuracy, **network_cost(space, architecture, image_shape)})
 
 
 def score_rows(search: Search) -> list[dict[str, object]]:
-    """Return the architect's probabilities: a row for each epoch's end (0: the start), choice and candidate."""
+    """Return the architect's probabilities over the epochs of a search, as rows of a table.
+
+    Args:
+        search: The search; its fit may be under way.
+
+    Returns:
+        A row for each epoch, choice and candidate, with the keys `epoch`, `choice`, `candidate` and `probability`.
+        Epoch 0 is the start, epoch n the end of the nth.
+    """
     return [
         {"epoch": epoch, "choice": choice.name, "candidate": name, "probability": probability}
         for epoch, scores in enumerate(search.scores)
@@ -244,10 +252,14 @@ def score_rows(search: Search) -> list[dict[str, object]]:
 
 
 def candidates_cost(search: Search) -> dict[str, float]:
-    """Return the cost that the architect paid for, in its own unit; empty if it had none.
+    """Return the cost of the candidates that a search's architect paid for, in the cost's own unit.
+
+    Args:
+        search: A search whose fit has ended.
 
     Returns:
-        `expected_cost` under the scores, and `discretized_cost` of what was found.
+        `expected_cost` under the scores, and `discretized_cost` of what was found; empty if the architect has no
+        expected cost.
     """
     cost = search.architect.cost
     if not isinstance(cost, ExpectedCost):

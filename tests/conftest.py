@@ -13,6 +13,7 @@ from helpers.groups import VARIABLE
 from oneshot.data import ImageData, digits
 
 os.environ["WANDB_MODE"] = "disabled"  # here and in the processes that tests start, but for those about W&B
+os.environ["ONESHOT_PICTURES"] = "none"  # as most tests look at none; the fixture `pictures` has them made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,3 +57,9 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def data() -> ImageData:
     return digits(batch_size=32, train_size=160)
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands draw their pictures, as for a user."""
+    monkeypatch.setenv("ONESHOT_PICTURES", "screen")

@@ -6,7 +6,7 @@ Figures are made without pyplot: nothing global changes and no display is needed
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,40 +28,51 @@ MOST_BANDS = 5  # lines of one panel that have their intervals drawn: more of th
 
 
 class Page(NamedTuple):
-    """The sizes of a figure. width: in inches, None where the content decides; the others in points."""
+    """The sizes of a figure.
+
+    Args:
+        width: Of the figure, in inches; None where the content decides.
+        font: Size of the letters, in points.
+        small: Size of the letters of details, in points.
+        line: Width of a line, in points.
+        longest: Most characters of a label.
+    """
 
     width: float | None
     font: float
     small: float
     line: float
-    longest: int  # characters of a label
+    longest: int
 
 
 PAGES = {"screen": Page(None, 9.0, 7.0, 1.5, 48), "paper": Page(3.4, 7.0, 6.0, 1.0, 32)}
+NONE = "none"
 _page: ContextVar[Page] = ContextVar("page", default=PAGES["screen"])
+_saves: ContextVar[bool] = ContextVar("saves", default=True)
 
 
 @contextmanager
 def width(name: str) -> Iterator[None]:
-    """Make all figures inside the `with` block for a screen or for a paper.
+    """Make all figures inside the `with` block for a screen or for a paper, or save none.
 
     `with plots.width("paper"): figure = plots.curves(rows)` gives a figure for one column of a paper: 3.4 inches wide,
     letters of 7 points (6 for details). What is side by side on a screen is then one below the other.
     Without this block a figure is made for the screen.
 
     Args:
-        name: `screen` or `paper`.
+        name: `screen`, `paper`, or `none`: `save` then draws and writes nothing.
 
     Raises:
         InputError: For another name.
     """
-    if name not in PAGES:
-        raise unknown("width", name, tuple(PAGES))
-    token = _page.set(PAGES[name])
+    if name not in (*PAGES, NONE):
+        raise unknown("width", name, (*PAGES, NONE))
+    page, saves = _page.set(PAGES.get(name, PAGES["screen"])), _saves.set(name != NONE)
     try:
         yield
     finally:
-        _page.reset(token)
+        _page.reset(page)
+        _saves.reset(saves)
 
 
 def page() -> Page:
@@ -70,7 +81,11 @@ def page() -> Page:
 
 
 def message(text: str) -> Figure:
-    """A figure that holds nothing but a message."""
+    """Make a figure that holds nothing but a text.
+
+    Args:
+        text: The message.
+    """
     figure = Figure(figsize=(page().width or 4, 1.5))
     figure.text(0.5, 0.5, text, ha="center", va="center", size=page().font + 3, color=GREY)
     return figure
@@ -82,7 +97,12 @@ def heading(cell: str) -> str:
 
 
 def plain(name: str, longest: int | None = None) -> str:
-    """A label without mathematics, not too long: its middle is left out."""
+    """Make a label without mathematics. If it is too long, its middle is left out.
+
+    Args:
+        name: What the label says. A character that cannot be printed is replaced.
+        longest: Most characters; None for those of the page.
+    """
     longest = longest or page().longest
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     head = longest // 3
@@ -91,9 +111,17 @@ def plain(name: str, longest: int | None = None) -> str:
 
 
 def panels(count: int, size: tuple[float, float], more: tuple[float, float] = (0.0, 0.0)) -> tuple[Figure, list[Axes]]:
-    """A figure with panels: side by side on a screen, one below the other on paper.
+    """Make a figure with panels: side by side on a screen, one below the other on paper.
 
-    size: of a panel on a screen, in inches; on paper its height is three quarters of that. more: what is added once.
+    Args:
+        count: Number of panels.
+        size: Width and height of a panel on a screen, in inches. On paper the page gives the width, and the height is
+            three quarters of this one.
+        more: Width and height that are added once for the figure, in inches. On paper the width is not added, and the
+            height is three quarters of this one too.
+
+    Returns:
+        The figure, and its panels from left to right or from top to bottom. They share their y axis.
     """
     (wide, tall), width = size, page().width
     if width is None:
@@ -104,7 +132,14 @@ def panels(count: int, size: tuple[float, float], more: tuple[float, float] = (0
 
 
 def style_axes(axes: Axes, x: str, y: str = "", grid: Any = "both") -> None:
-    """Labels, letters of the page's size, pale lines, and no frame at the top and at the right."""
+    """Give axes their labels, letters of the page's size, pale lines, and no frame at the top and at the right.
+
+    Args:
+        axes: The panel.
+        x: Label of the x axis.
+        y: Label of the y axis, "" for none.
+        grid: The axis whose ticks have pale lines: `x`, `y` or `both`.
+    """
     axes.set_xlabel(x, size=page().font)
     axes.set_ylabel(y, size=page().font)
     axes.tick_params(labelsize=page().font - 1)
@@ -114,7 +149,11 @@ def style_axes(axes: Axes, x: str, y: str = "", grid: Any = "both") -> None:
 
 
 def short(value: float) -> str:
-    """A number for an axis: 0.5, 1,500, 180k, 1.25M, 3G."""
+    """Write a value for an axis: 0.5, 1,500, 180k, 1.25M, 3G.
+
+    Args:
+        value: Any number.
+    """
     for least, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / size:.6g}{letter}"
@@ -122,13 +161,27 @@ def short(value: float) -> str:
 
 
 def number_axis(axis: Axis, most: int = 5, whole: bool = False) -> None:
-    """At most so many ticks, as `short` writes them. whole: at whole numbers only."""
+    """Give an axis few ticks at round numbers, as `short` writes them.
+
+    Args:
+        axis: The x or y axis of a panel.
+        most: Most intervals between ticks.
+        whole: Whether ticks are at whole numbers only.
+    """
     axis.set_major_locator(MaxNLocator(most, integer=whole, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
 def logarithmic_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic y axis from low to high, both above 0, with plain numbers at 1, 2, 5, 10 and so on."""
+    """Make the y axis logarithmic, with plain numbers at 1, 2, 5, 10 and so on.
+
+    A short axis has more numbers, and a very long one has powers of ten only.
+
+    Args:
+        axes: The panel.
+        low: Lower end of the axis, above 0, in the unit of the data.
+        high: Upper end, above `low`.
+    """
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     subs = (1.0, 2.0, 5.0) if high / low > 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
@@ -139,9 +192,13 @@ def logarithmic_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def possible(quantity: str) -> tuple[float, float]:
-    """What a quantity can be, from its unit: 0 to 100 for %, else no less than 0 where it is an amount.
+    """Return what a quantity can be, from its unit: 0 to 100 for %, else no less than 0 where it is an amount.
 
-    quantity: its name, a comma and its unit, as in `test accuracy, %`; a name alone is a count (`parameters`).
+    Args:
+        quantity: Its name, a comma and its unit, as in `test accuracy, %`. A name alone can be a count (`parameters`).
+
+    Returns:
+        The smallest and the largest value, in that unit; infinite where there is no limit.
     """
     name, _, unit = quantity.rpartition(", ")
     if unit == "%":
@@ -150,22 +207,25 @@ def possible(quantity: str) -> tuple[float, float]:
     return (0.0 if unit in amounts else -math.inf), math.inf
 
 
-def save(figure: Figure, path_without_suffix: Path) -> list[Path]:
+def save(figure: Figure | Callable[[], Figure], path_without_suffix: Path) -> list[Path]:
     """Write a figure as PNG, SVG and PDF beside each other.
 
     Each file appears whole or not at all. No date is written: the same figure gives the same bytes. SVG and PDF keep
     letters as text, which a paper's typesetting can search and copy.
 
     Args:
-        figure: What to write. `plots.width` says how wide it is, where it is made.
+        figure: What to write, or what draws it: not called where `plots.width("none")` holds.
         path_without_suffix: `found/cells` gives `cells.png`, `cells.svg` and `cells.pdf` in the folder `found`.
 
     Returns:
-        The three paths, PNG first.
+        The three paths, PNG first; none where `plots.width("none")` holds.
 
     Raises:
         OSError: Where the folder does not exist or cannot be written.
     """
+    if not _saves.get():
+        return []
+    figure = figure if isinstance(figure, Figure) else figure()
     kinds: Sequence[tuple[str, dict[str, Any]]] = (
         ("png", {"Software": None}),
         ("svg", {"Date": None}),

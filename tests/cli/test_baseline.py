@@ -13,6 +13,8 @@ from oneshot.cost import network_cost
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import NASBench201
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 SMALL = ["epochs=1", "space.cells=1", "space.channels=4", "data.train_size=256", "data.batch_size=32"]
 NB201 = ["space=nasbench201", *SMALL]
 LEFT = {

@@ -9,6 +9,8 @@ from helpers.commands import is_first_line
 
 from oneshot.cli.conf import choices
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 TINY = [
     "quick=true",
     "space.channels=4",

@@ -14,6 +14,8 @@ from oneshot.cost import candidate_costs, count_multiply_accumulates
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 TINY = [
     "epochs=1",
     "space.cells=3",

@@ -1,6 +1,7 @@
 """`oneshot compare` as a user types it: what it leaves, what it does not do twice, what it refuses."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ def finished(tmp_path_factory):
     """A folder with one comparison, made by a process of its own."""
     folder = tmp_path_factory.mktemp("compare")
     command = [sys.executable, "-m", "oneshot", "compare", *TINY]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "ONESHOT_PICTURES": "screen"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "| uniform | " in done.stdout and "written to compared" in done.stdout
     return folder

@@ -21,6 +21,8 @@ from oneshot.export import TOLERANCE
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 TRAIN = ["epochs=1", "space.channels=4", "data.train_size=128", "data.batch_size=32"]
 TINY = ["batches=[1,3]", "repeats=2", "warmup=0"]
 DARTS = ["space.cells=3", "space.nodes=1"]

@@ -11,6 +11,8 @@ from helpers.wandb_file import Offline
 from oneshot.cli import loggers
 from oneshot.cli.commands import search
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):

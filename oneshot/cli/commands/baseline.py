@@ -11,6 +11,7 @@ Examples:
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -113,14 +114,14 @@ def write_results(
     """
     space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
     run.write("architecture.json", space.to_json(best))
-    plots.save(plots.cells(space.graphs(best)), run.path / "cells")
+    plots.save(partial(plots.cells, space.graphs(best)), run.path / "cells")
     name, scale, suffix = (
         ("validation accuracy", 100, ", %") if metric == "accuracy" else (metric.replace("_", " "), 1, "")
     )
     curve = [scale * row.get("best", math.nan) for row in baseline.rows]
     several = len({row["fidelity"] for row in baseline.rows}) > 1
     quantity = f"best {name} so far{' at the highest fidelity' if several else ''}{suffix}"
-    plots.save(plots.anytime({metric: [curve]}, quantity), run.path / "anytime")
+    plots.save(partial(plots.anytime, {metric: [curve]}, quantity), run.path / "anytime")
     fronts = write_front(rows, metric, run, unit)
     return run.finish(
         {
