@@ -139,7 +139,11 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def trains(supernet: nn.Module) -> bool:
-    """Return whether the weights need a gradient from the architect's loss, as in a joint schedule."""
+    """Return whether a supernet's weights need a gradient from the architect's loss, as in a joint schedule.
+
+    Args:
+        supernet: The supernet of the search.
+    """
     return any(w.requires_grad for w in supernet.parameters())
 
 

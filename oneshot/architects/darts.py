@@ -179,14 +179,27 @@ def sgd_steps(optimizer: Optimizer) -> dict[Tensor, SGDStep]:
 
 
 def with_gradients(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Return the same value; its backward pass gives these gradients to the tensors that need one."""
+    """Return the same value; its backward pass gives these gradients to the tensors that need one.
+
+    Args:
+        value: Scalar.
+        tensors: The leaves that get a gradient, of any shapes. One that needs no gradient is left out.
+        gradients: One for each tensor, with its shape. They are treated as constants.
+
+    Returns:
+        A scalar that is equal to `value`.
+    """
     zeros = (((t - t.detach()) * g.detach()).sum() for t, g in zip(tensors, gradients, strict=True) if t.requires_grad)
     return value.detach() + sum(zeros)
 
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Turn off autocast and reduced-precision products of fp32 tensors (TF32, and bfloat16 on a CPU) inside."""
+    """Turn off autocast and reduced-precision products of fp32 tensors (TF32, and bfloat16 on a CPU) inside.
+
+    Args:
+        device_type: The device whose autocast is turned off, as `torch.autocast` takes it: `cpu` or `cuda`.
+    """
     torch_backends: Any = torch.backends
     on_cuda = [torch_backends.cuda.matmul, torch_backends.cudnn.conv]
     backends = [*on_cuda, torch_backends.mkldnn.matmul, torch_backends.mkldnn.conv]

@@ -88,11 +88,19 @@ class SearchSpace(ABC):
         """
 
     def used(self, architecture: Architecture) -> Architecture:
-        """Return the same network without decisions that have no effect. A space with such decisions overrides this."""
+        """Return the same network without decisions that have no effect. A space with such decisions overrides this.
+
+        Args:
+            architecture: An architecture of this space.
+        """
         return architecture
 
     def notation(self, architecture: Architecture) -> str:
-        """Return one line in the field's notation. A space that has a published one overrides this."""
+        """Return one line in the field's notation. A space that has a published one overrides this.
+
+        Args:
+            architecture: An architecture of this space.
+        """
         return "|".join(c.candidates[i] for c, i in zip(self.choices, architecture.decisions, strict=True))
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
@@ -115,12 +123,12 @@ class SearchSpace(ABC):
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Shape of gates and scores: (choices, candidates), with the largest number of candidates of a choice."""
+        """Shape (choices, candidates) of gates and scores, with the largest number of candidates of a choice."""
         return len(self.choices), max(len(c.candidates) for c in self.choices)
 
     @cached_property
     def mask(self) -> Tensor:
-        """Which entries of gates and scores are candidates: (choices, candidates) of bool."""
+        """Which entries of gates and scores are candidates, as bool (choices, candidates)."""
         width = torch.arange(self.shape[1])
         return torch.stack([width < len(c.candidates) for c in self.choices])
 
@@ -236,7 +244,15 @@ class SearchSpace(ABC):
         return encoding
 
     def graphs(self, architecture: Architecture) -> dict[str, nx.DiGraph]:
-        """Return one graph a cell, by its name. Edges carry `operation` and are absent where it is none."""
+        """Return the graph of each cell, for pictures.
+
+        Args:
+            architecture: An architecture of this space.
+
+        Returns:
+            Graphs by the name of the cell. An edge has the name of its candidate as `operation`; where the candidate
+            is `none` there is no edge. The edges of a concatenation have "".
+        """
         graphs: dict[str, nx.DiGraph] = {}
         for choice, decision in zip(self.choices, architecture.decisions, strict=True):
             cell, edge = choice.name.split("/")

@@ -45,7 +45,11 @@ class Branch:
 
     @staticmethod
     def of(module: nn.Module) -> "Branch":
-        """Take a candidate apart."""
+        """Take a candidate apart.
+
+        Args:
+            module: The candidate.
+        """
         modules = list(module.modules())
         hooks = tuple(getattr(m, name) for m in modules for name in HOOKS)
         parts = tuple(module._modules.values())
@@ -195,7 +199,14 @@ class Sums:
             self.add(targets, y * gate.view(-1, 1, 1))
 
     def of(self, target: int) -> Tensor | None:
-        """Return the sum at a node, or None if nothing was added. All terms of the node must have been added."""
+        """Return the sum at a node. All terms of the node must have been added.
+
+        Args:
+            target: The node.
+
+        Returns:
+            (batch, channels, height, width), or None if nothing was added.
+        """
         terms = []
         for targets, y in self.sums.items():
             if target in targets and targets not in self.parts:
@@ -207,7 +218,11 @@ class Sums:
 
 
 def total(terms: Sequence[Tensor]) -> Tensor:
-    """Return the sum of tensors, of at least one."""
+    """Return the sum of tensors.
+
+    Args:
+        terms: At least one tensor, all of one shape.
+    """
     result = terms[0]
     for term in terms[1:]:
         result = result + term

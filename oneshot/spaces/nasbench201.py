@@ -30,7 +30,13 @@ def convolution(kernel: int) -> Operation:
 
 
 def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return a 3x3 average pool. As published no batch norm follows it, in a supernet too."""
+    """Return a 3x3 average pool that leaves out the padding. As published no batch norm follows it, in a supernet too.
+
+    Args:
+        channels: Channels of the input and the output; a pool does not need to know.
+        stride: 1, or 2 to halve height and width.
+        affine: Has no effect, as there is no batch norm.
+    """
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
 

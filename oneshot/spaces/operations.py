@@ -91,12 +91,24 @@ class _Halves(nn.Module):
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return a 3x3 max pool; in a supernet, batch norm follows."""
+    """Return a 3x3 max pool; in a supernet, batch norm follows.
+
+    Args:
+        channels: Channels of the input and the output.
+        stride: 1, or 2 to halve height and width.
+        affine: False in a supernet; True in a network trained from scratch, where no batch norm follows.
+    """
     return _pool(nn.MaxPool2d(3, stride, padding=1), channels, affine)
 
 
 def average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return a 3x3 average pool that leaves out the padding; in a supernet, batch norm follows."""
+    """Return a 3x3 average pool that leaves out the padding; in a supernet, batch norm follows.
+
+    Args:
+        channels: Channels of the input and the output.
+        stride: 1, or 2 to halve height and width.
+        affine: False in a supernet; True in a network trained from scratch, where no batch norm follows.
+    """
     return _pool(nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels, affine)
 
 
@@ -106,7 +118,13 @@ def _pool(pool: nn.Module, channels: int, affine: bool) -> nn.Module:
 
 
 def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return the identity, or with stride 2 a `FactorizedReduce`."""
+    """Return the identity, or with stride 2 a `FactorizedReduce`.
+
+    Args:
+        channels: Channels of the input and the output.
+        stride: 1, or 2 to halve height and width.
+        affine: As in `batch_norm`, for the `FactorizedReduce`.
+    """
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
 
 
@@ -152,3 +170,4 @@ OPERATIONS: dict[str, Operation] = {
     "dil_conv_3x3": dilated(3),
     "dil_conv_5x5": dilated(5),
 }
+"""The operations of the DARTS cell, by their published names. Each is (channels, stride, affine) -> module."""
