@@ -23,10 +23,17 @@ Link = tuple[Stop, Stop]
 
 
 class Layout(NamedTuple):
-    """A drawn cell in inches: the stops of each edge, its label's stop, and where stops and columns are.
+    """Where the parts of a drawn cell are, in inches.
 
-    All pairs are (along, across) the direction of the edges. size: of a stop's box. columns: where each starts and ends
-    along that direction. down: whether the edges run from top to bottom, in place of left to right.
+    A stop is a place where an edge crosses a column: (source, target, column). A node is the stop (node, node, column).
+
+    Args:
+        routes: The stops of each edge, from source to target. Each node is here too, as an edge to itself.
+        labels: For each edge with a label, the stop where the label is.
+        place: The centre of each stop, (along, across) the direction of the edges, in inches.
+        size: The box of each stop, (along, across), in inches.
+        columns: Where each column starts and ends along the direction of the edges, in inches.
+        down: Whether the edges run from top to bottom, in place of left to right.
     """
 
     routes: dict[Edge, list[Stop]]
@@ -44,14 +51,36 @@ class Layout(NamedTuple):
         return (across, along) if self.down else (along, across)
 
     def point(self, along: float, across: float) -> tuple[float, float]:
-        """x and y in the panel, from its lower left corner."""
+        """Turn a place of the layout into a place of the panel.
+
+        Args:
+            along: Inches along the direction of the edges, from the panel's left side (its top if `down`).
+            across: Inches across it, without the margin: from the bottom up (if `down`, from right to left).
+
+        Returns:
+            x and y in inches, from the lower left corner of the panel.
+        """
         if self.down:
             return self.extent[0] - MARGIN - across, self.extent[1] - along
         return along, across + MARGIN
 
 
 def cell_layout(graph: nx.DiGraph, down: bool = False) -> Layout:
-    """Layers by longest path, few crossings, then places: the method of Sugiyama et al. (1981)."""
+    """Lay out a cell: layers by longest path, few crossings, then places.
+
+    The same graph always gives the same layout.
+
+    Args:
+        graph: A graph without cycles. Each edge has the text `operation`, its label; "" for none.
+        down: Whether the edges run from top to bottom, in place of left to right.
+
+    Returns:
+        The layout.
+
+    Reference:
+        Sugiyama, Tagawa and Toda, Methods for Visual Understanding of Hierarchical System Structures, IEEE Transactions
+        on Systems, Man, and Cybernetics 11(2), 1981.
+    """
     routes, labels = _routes(graph)
     links = [link for route in routes.values() for link in pairwise(route)]
     columns = _ordered(list(dict.fromkeys(stop for route in routes.values() for stop in route)), links)
@@ -155,7 +184,14 @@ def _beside(links: Sequence[Link]) -> dict[Stop, list[Stop]]:
 
 
 def rising(values: np.ndarray) -> list[float]:
-    """The nearest non-decreasing sequence in least squares (pool adjacent violators)."""
+    """Return the nearest non-decreasing sequence in least squares (pool adjacent violators).
+
+    Args:
+        values: (n,).
+
+    Returns:
+        n numbers.
+    """
     pools: list[tuple[float, int]] = []
     for value in values:
         mean, count = float(value), 1
@@ -167,10 +203,20 @@ def rising(values: np.ndarray) -> list[float]:
 
 
 def shown(name: str) -> str:
+    """Write the name of a node for matplotlib: `c_{k-1}` as mathematics, any other name as it is.
+
+    Args:
+        name: The node's name.
+    """
     return f"${name}$" if re.fullmatch(r"\w+_\{[\w+-]+\}", name) else name.replace("$", r"\$")
 
 
 @lru_cache(maxsize=1024)
 def text_width(text: str, points: float) -> float:
-    """Inches."""
+    """Return the width of a text in inches.
+
+    Args:
+        text: As matplotlib takes it: what is between two `$` is mathematics.
+        points: Size of the letters, in points.
+    """
     return TextPath((0, 0), text, size=points).get_extents().width / 72

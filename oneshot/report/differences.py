@@ -16,7 +16,14 @@ BUDGET = (
 
 
 def shared(section: Section) -> list[str]:
-    """Name sizes and budgets that are the same in all groups: a sentence for searches, one for trainings."""
+    """Name sizes and budgets that are the same in all groups: a sentence for searches, one for trainings.
+
+    Args:
+        section: The groups that are compared.
+
+    Returns:
+        At most two sentences.
+    """
     lines = []
     for stage, values in _stages(section).items():
         all_of_them = max(map(len, values.values()), default=0)
@@ -32,6 +39,12 @@ def differing(section: Section) -> list[str]:
     """Name each setting that is not the same in all groups that have it, with its values and their groups.
 
     The settings of the methods themselves are left out, and those that each of these groups has in its name.
+
+    Args:
+        section: The groups that are compared.
+
+    Returns:
+        A sentence for each setting, those of searches first.
     """
     lines = []
     named = {group.label: group.settings for group in section.groups}

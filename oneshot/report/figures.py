@@ -58,7 +58,14 @@ def picture(name: str, draw: Callable[[], Figure], text: str, caption: str, head
 
 
 def anytime(section: Section) -> Iterator[Picture]:
-    """Draw validation accuracy over updates or queries, and over seconds: searches and baselines apart."""
+    """Draw validation accuracy over updates or queries, and over seconds: searches and baselines apart.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        A picture for the searches and one for the baselines, if there are any.
+    """
     names = _searched(section)
     for baseline, x, caption in (
         (
@@ -88,7 +95,14 @@ def anytime(section: Section) -> Iterator[Picture]:
 
 
 def entropy(section: Section) -> Iterator[Picture]:
-    """Draw the entropy of the searches' probabilities over updates."""
+    """Draw the entropy of the searches' probabilities over updates.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        One picture, or none where no search recorded its entropy.
+    """
     names = _searched(section)
     curves = _curves(section, names, series.entropy, False)
     panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
@@ -132,7 +146,15 @@ def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Pictu
 
 
 def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
-    """Draw everything that each baseline's best seed asked for, accuracy against cost: one picture a unit of cost."""
+    """Draw everything that each baseline's best seed asked for, accuracy against cost.
+
+    Args:
+        section: Whose groups.
+        accuracy: Which accuracy says what the best seed is. The pictures show the accuracies of the estimator.
+
+    Yields:
+        A picture for each unit of cost in which at least two architectures have both numbers.
+    """
     by_unit: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for group in section.groups:
         lineage = best_seed(group, accuracy)
@@ -193,6 +215,13 @@ def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
     """Draw the probabilities over the epochs of each group's best seed, where they move.
 
     The marks show the architecture that the search found, or the most probable candidates where its file is damaged.
+
+    Args:
+        section: Whose groups.
+        accuracy: Which accuracy says what the best seed is.
+
+    Yields:
+        A picture for each search whose probabilities were recorded and moved.
     """
     shown: set[Path] = set()
     for n, (name, group) in enumerate(zip(_searched(section), section.groups, strict=True)):
@@ -218,7 +247,14 @@ def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
 
 
 def spent(section: Section) -> Iterator[Picture]:
-    """Draw the seconds and the memory that each group took."""
+    """Draw the seconds and the memory that each group took.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        One picture, or none where no run recorded these numbers.
+    """
     quantities = {}
     for name in ("search_seconds", "training_seconds", "peak_memory"):
         values = {group.label: MEASURES[name].values(group) for group in section.groups}
@@ -231,13 +267,30 @@ def spent(section: Section) -> Iterator[Picture]:
 
 
 def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
-    """The lineage with the highest accuracy; of equal ones, and where none has one, the first."""
+    """Find the lineage with the highest accuracy; of equal ones, and where none has one, the first.
+
+    Args:
+        group: Whose lineages.
+        accuracy: The measure that decides.
+
+    Returns:
+        The lineage; None where the group has none.
+    """
     values = [(accuracy.of(lineage), lineage) for lineage in group.lineages]
     return max(values, key=lambda pair: -1.0 if pair[0] is None else pair[0], default=(None, None))[1]
 
 
 def space_of(summary: RunSummary) -> SearchSpace | None:
-    """The space that the settings name, if it is one of the package's. Nothing else that they name is called."""
+    """Make the space that a run's settings name, if it is one of the package's. Nothing else that they name is called.
+
+    The space has the choices of the run, but not its sizes (image shape, classes, cells, channels).
+
+    Args:
+        summary: Of the run.
+
+    Returns:
+        The space; None where it is not the package's or refuses the settings.
+    """
     settings = summary.settings
     name = str(settings.get("space._target_"))
     try:
@@ -258,7 +311,15 @@ def space_of(summary: RunSummary) -> SearchSpace | None:
 
 
 def architecture_of(summary: RunSummary, space: SearchSpace) -> Architecture | None:
-    """What a run found or trained. None where its file says nothing that the space allows."""
+    """Read what a run found or trained.
+
+    Args:
+        summary: Of the run.
+        space: The run's space.
+
+    Returns:
+        The architecture; None where the run's file holds none that the space allows.
+    """
     decisions: Any = summary.result.get("architecture")
     try:
         if decisions is None:

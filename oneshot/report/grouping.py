@@ -43,7 +43,13 @@ class Group:
 
 @dataclass(eq=False)
 class Section:
-    """Groups of one space and one set of images (or one table), which may be compared."""
+    """Groups of one space and one set of images (or one table), which may be compared.
+
+    Args:
+        heading: Names the space and the images.
+        groups: At least one.
+        tabular: Whether the accuracies come from a benchmark table, not from trainings.
+    """
 
     heading: str
     groups: list[Group]
@@ -51,7 +57,13 @@ class Section:
 
 
 class LeftOut(NamedTuple):
-    """A run whose numbers are in no table."""
+    """A run whose numbers are in no table.
+
+    Args:
+        path: The run's folder or file.
+        status: As in `RunSummary`, or `repetition`.
+        reason: Why its numbers are left out; "" where the run recorded none.
+    """
 
     path: str
     status: str
@@ -109,7 +121,15 @@ def varying(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def value_of(settings: Mapping[str, Any], name: str) -> Any:
-    """A setting's value; its `_target_` where it has settings of its own; NOTHING where there is no such setting."""
+    """Return a setting's value; its `_target_` where it has settings of its own.
+
+    Args:
+        settings: Of a run, by dotted name.
+        name: Dotted name of the setting.
+
+    Returns:
+        The value; NOTHING where there is no such setting.
+    """
     return settings.get(name, settings.get(f"{name}._target_", NOTHING))
 
 

@@ -54,12 +54,19 @@ class Lineage:
 
     @property
     def identity(self) -> str:
-        """Equal for two with the same method and settings, seed included: one of them is a repetition."""
+        """Equal for two with the same method and settings, seed included. One of them is then a repetition."""
         return exact([self.method, exact(matters(self.first)), self.first.seed])
 
 
 def matters(summary: RunSummary) -> dict[str, Any]:
-    """The settings that can change what a run finds, without its seed and the architecture that it trained."""
+    """Return the settings that can change what a run finds, without its seed and the architecture that it trained.
+
+    Args:
+        summary: Of a run of any kind.
+
+    Returns:
+        Settings by dotted name.
+    """
     settings = {}
     own_supernet = (summary.path / "supernet").is_dir()
     for name, value in summary.settings.items():
@@ -74,17 +81,32 @@ def matters(summary: RunSummary) -> dict[str, Any]:
 
 
 def trains(summary: RunSummary) -> bool:
-    """Whether a baseline trains each architecture that it asks for."""
+    """Return whether a baseline trains each architecture that it asks for.
+
+    Args:
+        summary: Of the baseline.
+    """
     return str(summary.settings.get("estimator._target_")).endswith(".Training")
 
 
 def reads_table(summary: RunSummary) -> bool:
-    """Whether a baseline's accuracies on test images come from a table."""
+    """Return whether a run is a baseline whose accuracies on test images come from a table.
+
+    Args:
+        summary: Of a run of any kind.
+    """
     return summary.kind == "baseline" and table_of(summary) != {}
 
 
 def table_of(summary: RunSummary) -> dict[str, Any]:
-    """The table and the data set that a baseline reads, or is compared with; empty where there is none."""
+    """Return the table and the data set that a baseline reads, or is compared with.
+
+    Args:
+        summary: Of the baseline.
+
+    Returns:
+        The settings `table` and `dataset`; empty where there is no table.
+    """
     for group in ("estimator", "reference"):
         if str(summary.settings.get(f"{group}._target_")).endswith(".Tabular"):
             return {name: summary.settings.get(f"{group}.{name}") for name in ("table", "dataset")}

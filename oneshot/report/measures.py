@@ -34,17 +34,26 @@ class Measure(NamedTuple):
         return self.name.partition(",")[0]
 
     def values(self, group: Group) -> list[float]:
-        """The scaled values of a group's lineages that have one."""
+        """Return the scaled values of a group's lineages that have one."""
         found = [self.of(lineage) for lineage in group.lineages]
         return [self.scale * value for value in found if value is not None]
 
     def mean(self, group: Group) -> float | None:
-        """Their mean, None where there is none."""
+        """Return the mean of a group's scaled values, None where there is none."""
         values = self.values(group)
         return mean_interval(values)[0] if values else None
 
     def text(self, group: Group) -> str:
-        """Mean and half of the 95 % interval; how many seeds have it, where these are fewer than the group's."""
+        """Write a group's mean and half of its 95 % interval, as a table shows them.
+
+        Where only some of the group's lineages have the measure, their number follows, as `(2 of 3)`.
+
+        Args:
+            group: Whose lineages.
+
+        Returns:
+            The text; empty where no lineage has the measure.
+        """
         values = self.values(group)
         if not values:
             return ""
@@ -55,14 +64,27 @@ class Measure(NamedTuple):
 
 
 def updates(lineage: Lineage) -> float | None:
-    """The updates of a search, or the queries of a baseline."""
+    """Return the number of updates of a search, or of queries of a baseline.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+    """
     if lineage.head is None:
         return None
     return _number(lineage.head.result, "queries") if lineage.head.log else series.updates(lineage.head)
 
 
 def validation_accuracy(lineage: Lineage) -> float | None:
-    """The accuracy of what was found: with the supernet's weights for a search, by its estimator for a baseline."""
+    """Return the validation accuracy of what was found.
+
+    It is measured with the supernet's weights for a search, and by the estimator for a baseline.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+
+    Returns:
+        A share of 1.
+    """
     if lineage.head is None:
         return None
     result = lineage.head.result
@@ -75,14 +97,25 @@ def validation_accuracy(lineage: Lineage) -> float | None:
 
 
 def test_accuracy(lineage: Lineage) -> float | None:
-    """The mean over the trainings; where there is none, and the baseline reads a table, the table's."""
+    """Return the mean test accuracy of the trainings; without trainings, that of the table that a baseline reads.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+
+    Returns:
+        A share of 1.
+    """
     if lineage.trainings:
         return _mean([_number(summary.result, "test_accuracy") for summary in lineage.trained])
     return _number(lineage.first.result, "test_accuracy")
 
 
 def search_seconds(lineage: Lineage) -> float | None:
-    """The seconds of a search or a baseline, with those of its supernet's training where the run recorded them."""
+    """Return the seconds of a search or a baseline, with those of its supernet's training where the run recorded them.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+    """
     if lineage.head is None:
         return None
     if lineage.head.log is None:
@@ -92,18 +125,35 @@ def search_seconds(lineage: Lineage) -> float | None:
 
 
 def training_seconds(lineage: Lineage) -> float | None:
-    """The mean over the trainings."""
+    """Return the mean seconds of a training.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+    """
     return _mean([_number(summary.result, "seconds") for summary in lineage.trained])
 
 
 def peak_memory(lineage: Lineage) -> float | None:
-    """The larger of search and training, in bytes."""
+    """Return the largest peak memory of the finished runs (search, baseline and trainings), in bytes.
+
+    Args:
+        lineage: A search or a baseline, with the trainings of what it found.
+    """
     found = [_number(summary.result, "peak_memory_bytes") for summary in lineage.summaries if summary.finished]
     return max((value for value in found if value is not None), default=None)
 
 
 def size(name: str) -> Callable[[Lineage], float | None]:
-    """A size of the trained network; where none was trained, of what was found, in the size of the search."""
+    """Return a function that reads a size of the trained network.
+
+    Where no network was trained, it is that of what was found, with the search's own numbers of cells and channels.
+
+    Args:
+        name: Of the number in the run's result, `parameters` or `multiply_accumulates`.
+
+    Returns:
+        Function of a lineage; its value is None where the run has no such number.
+    """
     return lambda lineage: _number((lineage.trained or [lineage.first])[0].result, name)
 
 
@@ -163,6 +213,10 @@ def best(groups: Sequence[Group], measure: Measure) -> Group | None:
     """Find the group whose interval lies above those of all others that have the measure; None where there is none.
 
     Every interval needs two seeds, so one seed shows nothing.
+
+    Args:
+        groups: The groups that are compared.
+        measure: The number that they are compared by; higher is better.
     """
     intervals = {group: mean_interval(values) for group in groups if (values := measure.values(group))}
     if len(intervals) < 2 or any(math.isnan(half) for _, half in intervals.values()):

@@ -53,7 +53,12 @@ BREAKS = r"(?<=[.=:/_])(?=[a-z])"  # where a long name may go on in the next lin
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading. level: 1 is the page's own; 2 and 3 are in the list of contents."""
+    """A heading.
+
+    Args:
+        text: What it says.
+        level: 1 is the page's own; 2 and 3 are in the list of contents.
+    """
 
     text: str
     level: int = 2
@@ -61,14 +66,22 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph.
+
+    Args:
+        text: What it says, not yet escaped.
+    """
 
     text: str
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines, each an item."""
+    """A list without numbers.
+
+    Args:
+        items: The text of each item, not yet escaped.
+    """
 
     items: Sequence[str]
 

@@ -13,7 +13,13 @@ from .summaries import SCORES, RunSummary
 
 
 class Point(NamedTuple):
-    """A value after so many updates or queries (`step`) and seconds (NaN where the run recorded none)."""
+    """A value that a run recorded at one time.
+
+    Args:
+        step: Updates of a search, or queries of a baseline, up to then.
+        seconds: Time up to then; NaN where the run recorded none.
+        value: The recorded number.
+    """
 
     step: float
     seconds: float
@@ -37,12 +43,26 @@ def validation(summary: RunSummary) -> list[Point]:
 
 
 def entropy(summary: RunSummary) -> list[Point]:
-    """Read the normalized entropy of a search's probabilities: 1 uniform, 0 decided."""
+    """Read the normalized entropy of a search's probabilities over time: 1 is uniform, 0 is decided.
+
+    Args:
+        summary: Of a search.
+
+    Returns:
+        Points with rising steps.
+    """
     return _metric(summary, "entropy")
 
 
 def updates(summary: RunSummary) -> float | None:
-    """Read how many steps a finished search made."""
+    """Read how many steps a finished search made.
+
+    Args:
+        summary: Of a search.
+
+    Returns:
+        The largest step of its metrics; None where it recorded none.
+    """
     steps = [row["step"] for row in _rows(summary.path / METRICS) if is_number(row.get("step"))]
     return max(steps, default=None)
 
@@ -70,7 +90,16 @@ def probabilities(summary: RunSummary, shape: tuple[int, int]) -> np.ndarray | N
 
 
 def asked(summary: RunSummary) -> list[tuple[float, float]]:
-    """Read (accuracy, cost) of every different architecture that a baseline asked for: its last answer with both."""
+    """Read accuracy and cost of every different architecture that a baseline asked for.
+
+    Of several answers for one architecture, the last one that has both numbers counts.
+
+    Args:
+        summary: Of a baseline.
+
+    Returns:
+        (accuracy, cost) pairs: a share of 1, and the cost in the unit of the run.
+    """
     answers: dict[Any, tuple[float, float]] = {}
     for row in _rows(summary.log) if summary.log else ():
         scores = row.get("scores")
@@ -80,7 +109,14 @@ def asked(summary: RunSummary) -> list[tuple[float, float]]:
 
 
 def best_query(summary: RunSummary) -> dict[str, Any]:
-    """Read the logged row of what a baseline found, at the highest fidelity; empty where there is none."""
+    """Read the logged row of what a baseline found, at the highest fidelity.
+
+    Args:
+        summary: Of a baseline.
+
+    Returns:
+        The row; empty where there is none.
+    """
     notation = summary.result.get("notation")
     rows = [row for row in _rows(summary.log) if row.get("notation") == notation] if summary.log else []
     return max(rows, key=lambda row: row["fidelity"] if is_number(row.get("fidelity")) else 0.0, default={})
