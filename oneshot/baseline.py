@@ -71,7 +71,7 @@ class Baseline:
 
     @property
     def total(self) -> float:
-        """The budget in its own unit: queries, or seconds if they alone are limited."""
+        """The budget, in queries, or in seconds if they alone are limited."""
         return self.budget.queries or self.budget.seconds or 0.0
 
     @property

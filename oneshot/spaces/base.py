@@ -114,7 +114,7 @@ class SearchSpace(ABC):
         Raises:
             InputError: If the space does not give the places, so that a search cannot have a cost.
         """
-        raise InputError(f"space {self.name!r} does not say where its candidates stand, so they have no cost")
+        raise InputError(f"space {self.name!r} does not say where its candidates are, so they have no cost")
 
     @cached_property
     def fingerprint(self) -> str:
