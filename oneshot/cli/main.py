@@ -1,6 +1,7 @@
 """The command `oneshot`: `oneshot COMMAND [SETTING=VALUE ...]`, `oneshot --help`, `oneshot --version`."""
 
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -16,13 +17,15 @@ def main() -> None:
     try:
         first, *words = sys.argv[1:] or ["--help"]
         if first in HELP:
-            print(overview())
+            print(overview(), flush=True)
         elif first == "--version":
             print(f"oneshot {__version__}")
         else:
             run(first, words)
     except KeyboardInterrupt:
         sys.exit(_interrupted())
+    except BrokenPipeError:  # the reader of --help or --version has gone, as `| head -1` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def script(path: str) -> None:

@@ -19,7 +19,7 @@ from .arguments import shown
 TRAINING = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
 # command -> settings of this run that it takes over when it comes next
 PASSED_ON = {"search": TRAINING, "retrain": TRAINING, "evaluate": ("logger", "threads")}
-SEARCH_ONLY = ("space.cells", "space.channels", "data.batch_size", "data.train_size", "data.architecture_fraction")
+SEARCH_ONLY = ("space.cells", "space.channels", "data.train_size", "data.architecture_fraction")
 WIDTH = 80  # columns
 
 

@@ -84,7 +84,7 @@ def test_quick(tmp_path):
         (["out=there.json/below.json"], "out=there.json/below.json: cannot be written"),
         (["trainer.compile=2"], "trainer.compile=2"),
         (["quick=slow"], "quick='slow': must be true or false"),
-        (["--quik"], "--quik: settings have no dashes"),
+        (["--quik"], "unknown flag '--quik'; did you mean '--quick'?"),
         (["size=1000000"], "size=1000000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

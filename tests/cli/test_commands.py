@@ -47,7 +47,7 @@ def test_search_then_retrain(run, tmp_path):
     assert len(rows(tmp_path / "found" / "metrics.jsonl")) == len(rows(tmp_path / "found" / "timings.jsonl"))
     assert "next: oneshot retrain " in out and "epoch 1/1" in out and "reduce" in out
     command = out.split("next: ")[1].split()
-    assert command[-2:] == ["space.nodes=2", "architecture=found"]  # what both share, not the search's sizes
+    assert command[-3:] == ["space.nodes=2", "data.batch_size=32", "architecture=found"]  # what both share
 
     code, out, err = run("retrain", *TINY, "architecture=found", "out=trained")
     assert (code, err) == (0, "")

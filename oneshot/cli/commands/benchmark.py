@@ -1,7 +1,8 @@
-"""Time the supernet against the papers' code.
+"""Time the supernet against the papers' plain loops.
 
 Measured are the steps of every architect, memory, operations and overheads.
-The reference computes one candidate after the other, as the papers' code does.
+The reference is a loop of this package that computes one candidate after the
+other, as the papers' code does.
 
 --quick is short for quick=true.
 
