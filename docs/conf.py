@@ -47,7 +47,7 @@ def inline_math(translator: Any, node: nodes.Element) -> None:
 
 def display_math(translator: Any, node: nodes.Element) -> None:
     """Write a formula on a line of its own."""
-    translator.body.append(f'<div>{convert(node.astext(), display="block")}</div>')
+    translator.body.append(f"<div>{convert(node.astext(), display='block')}</div>")
     raise nodes.SkipNode
 
 
