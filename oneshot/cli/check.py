@@ -39,6 +39,8 @@ def check(config: DictConfig, command: str) -> None:
     Raises:
         InputError: If a setting is missing, unknown or of a wrong type.
     """
+    if command == "sweep" and OmegaConf.is_missing(config, "file"):
+        raise InputError("name a sweep: oneshot sweep FILE.yaml")
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)

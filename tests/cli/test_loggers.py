@@ -127,7 +127,7 @@ def test_a_logger_that_fails_is_one_warning(run, monkeypatch, tmp_path):
     ("arguments", "text"),
     [
         (["logger.mode=of"], "unknown logger.mode 'of'; known: auto, disabled, offline, online"),
-        (["logger.tags=x"], "logger.tags='x': must be a list of words"),
+        (["logger.tags=x"], "logger.tags='x': must be a list"),
         (["logger=wandbb"], "did you mean 'wandb'?"),
     ],
 )
