@@ -61,7 +61,8 @@ def test_composes(command, group, name):
         assert callable(get_method(node["_target_"])), node["_target_"]
         found = signature(node["_target_"])
         if found and not found.open:
-            assert {key for key in node if not key.startswith("_")} <= {*found.parameters}, node["_target_"]
+            given = {key for key, value in node.items() if not key.startswith("_") and value is not None}
+            assert given <= {*found.parameters}, node["_target_"]
 
 
 def test_a_search_names_what_it_makes():

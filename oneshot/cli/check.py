@@ -119,7 +119,7 @@ def _check_node(path: str, node: DictConfig) -> None:
         if key in MACHINERY:
             continue
         if key not in found.parameters:
-            if found.open:
+            if found.open or node[key] is None:  # `oneshot evaluate` asks every data set for a source
                 continue
             known = [name for name, annotation in found.parameters.items() if name in node or list(_kinds(annotation))]
             raise unknown("setting", f"{path}.{key}", [f"{path}.{name}" for name in known])

@@ -122,10 +122,10 @@ class Poison(pl.Callback):
     def on_train_batch_start(self, trainer, module, *_):
         if module.done == self.update and self.kind == "loss":
             criterion = module.criterion
-            module.parts = module.parts._replace(criterion=lambda x, y: criterion(x, y) * float("nan"))
-            module.architect.criterion = module.parts.criterion
+            module.components = module.components._replace(criterion=lambda x, y: criterion(x, y) * float("nan"))
+            module.architect.criterion = module.components.criterion
         if module.done == self.update and self.kind == "gradient":
-            for p in [*module.supernet.parameters(), *module.architect.parameters()][::3]:
+            for p in [*list(module.supernet.parameters())[::3], *module.architect.parameters()]:
                 p.register_hook(lambda gradient: gradient * float("inf"))
 
 
