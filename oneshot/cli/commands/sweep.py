@@ -70,8 +70,6 @@ def check(config: DictConfig) -> None:
     Raises:
         InputError: If a setting is not as conf/sweep.yaml describes it.
     """
-    if OmegaConf.is_missing(config, "file"):
-        raise InputError("name a sweep: oneshot sweep conf/sweeps/architects.yaml")
     if not isinstance(config.file, str) or not config.file:
         raise InputError(f"file={config.file!r}: must be the path of one sweep")
     check_integer("jobs", config.jobs, 1, MOST_JOBS)
