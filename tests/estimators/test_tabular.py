@@ -80,7 +80,7 @@ def test_tables_that_cannot_be_used(rows, tmp_path):
         Tabular(SPACE, written(path, [[*row, "5"] for row in rows], [*HEAD, "own-val"]), "own")
     with pytest.raises(InputError, match="line 2: has more fields than"):
         Tabular(SPACE, written(path, [[*row, "5"] for row in rows]), "own")
-    with pytest.raises(InputError, match="the largest value is 0.5: must be in percent"):
+    with pytest.raises(InputError, match="the largest value is 0.5; must be percent"):
         Tabular(SPACE, written(path, [[row[0], "0.5", "0.5", "1"] for row in rows]), "own")
     for name in (5, None, ""):
         with pytest.raises(InputError, match="must be the path of a CSV file"):

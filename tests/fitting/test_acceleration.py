@@ -90,7 +90,7 @@ def test_a_copy_of_a_compiled_network_computes_with_its_own_weights(fresh):
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="this space has no module"):
+    with pytest.raises(InputError, match="this space marks no module"):
         accelerate(nn.Linear(1, 1), True, False)
     with pytest.raises(InputError, match="trainer.compile"):
         accelerate(nn.Linear(1, 1), "yes", False)
@@ -147,7 +147,7 @@ def test_freed_memory_is_kept():
     """In a process of its own: page faults of freeing and allocating 100 blocks of 64 MiB, with and without."""
     code = (
         "import resource, sys, torch\n"
-        "from oneshot.acceleration import keep_freed_memory\n"
+        "from oneshot.fitting.acceleration import keep_freed_memory\n"
         "assert sys.argv[1] == 'no' or keep_freed_memory()\n"
         "torch.ones(2**24)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
