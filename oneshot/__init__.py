@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .schedule import Schedule
     from .search import Search
     from .selection import BestOf, by_scores
-    from .training import fit
+    from .training.fit import fit
 
 __version__ = "0.2.0.dev0"
 
@@ -59,7 +59,7 @@ _HOME = {  # of each name that is not a module
     "Schedule": "schedule",
     "Search": "search",
     "by_scores": "selection",
-    "fit": "training",
+    "fit": "training.fit",
 }
 
 

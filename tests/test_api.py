@@ -266,7 +266,7 @@ def test_other_settings_are_refused_by_name(data, whole):
 
 def test_all_settings_of_architects_are_kept(tmp_path, data):
     """Whatever a constructor takes: other values give other settings."""
-    from oneshot.training import settings_of
+    from oneshot.training.settings import settings_of
 
     trainer = pl.Trainer(max_epochs=2, **QUIET)
     space = small_space(data)

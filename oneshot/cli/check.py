@@ -26,6 +26,8 @@ KINDS = {
 }
 GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
 ALL = "all"  # of architects and strategies, in place of a list
+RANDOM = "random"  # among architects: an architecture that nothing searched
+LISTS = {"architects": ("architect", (RANDOM,)), "strategies": ("strategy", ())}  # setting -> its group, other names
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -53,6 +55,14 @@ def check(config: DictConfig, command: str) -> None:
             _check_like(name, None, default)
     for path, node in _nodes(config):
         _check_node(path, node)
+    for key, (group, more) in LISTS.items():
+        known = [*choices(group, job.folders()), *more]
+        names = config.get(key, [])
+        if not isinstance(names, ListConfig | list) and names != ALL:
+            raise InputError(f"{key}={_text(names)}: must be a list, as {key}=[...]")
+        for name in names if names != ALL else ():
+            if name not in known:
+                raise unknown(group, name, known)
 
 
 def _check_common(config: DictConfig) -> None:

@@ -1,18 +1,21 @@
 """The folder of a run: the one of out=, that of an unfinished run, or a new one."""
 
+import glob
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError
 from ..runs.folder import CONFIG, differences, is_free, is_locked, latest, parse_settings, read_result, read_settings
 from . import job
 
-LATEST = {"architecture": ("search", "architecture.json"), "run": ("retrain", "network.safetensors")}
+NETWORK = "network.safetensors"  # weights of a retraining
+LATEST = {"architecture": ("search", "architecture.json"), "run": ("retrain", NETWORK)}
 PROCESSES = ("trainer.devices", "trainer.num_nodes")  # the number of processes changes results by rounding only
 FREE = (
     "out",
@@ -88,6 +91,37 @@ def resolve_latest(config: DictConfig, command: str) -> None:
     for setting, (kind, holds) in LATEST.items():
         if config.get(setting) == "latest":
             config[setting] = held(config, command, setting) or str(latest(Path("outputs", kind), setting, holds))
+
+
+def check_inputs(config: DictConfig) -> None:
+    """Check that the folders of other runs, which the settings name, are there.
+
+    Raises:
+        InputError: If one is not.
+    """
+    if "run" in config:
+        finished(config)
+    for run in config.runs if isinstance(config.get("runs"), ListConfig) else ():
+        if isinstance(run, str) and not os.path.lexists(run) and not glob.glob(run):
+            raise InputError(f"{run}: there is no such folder; name a run, a folder above runs, or a pattern in quotes")
+
+
+def finished(config: DictConfig) -> Path:
+    """Return the folder of run=.
+
+    Raises:
+        InputError: If it is not the folder of a finished retraining.
+    """
+    if not isinstance(config.run, str) or not config.run:
+        raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
+    folder = Path(config.run)
+    if not folder.is_dir():
+        raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
+    if not (folder / NETWORK).is_file():
+        raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")
+    if read_result(folder) is None:
+        raise InputError(f"run={folder}: is no finished run")
+    return folder
 
 
 def announced_folder(config: DictConfig, command: str) -> Path | None:

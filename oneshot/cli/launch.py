@@ -20,7 +20,7 @@ from .check import check, line
 from .composition import configuration
 from .conf import CONF
 from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
-from .folders import announced_folder, resolve_latest
+from .folders import announced_folder, check_inputs, resolve_latest
 from .meanings import own_settings
 
 SCREEN = "screen"
@@ -79,6 +79,7 @@ def _run(config: DictConfig, command: str) -> Any:
     experiments.apply(config, command, job.choices(), job.given())
     check(config, command)
     resolve_latest(config, command)
+    check_inputs(config)
     if job.STARTED not in os.environ:
         about = line(config, command, announced_folder(config, command))
         print(about, end="\n" if about else "", flush=True)

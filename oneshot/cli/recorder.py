@@ -17,7 +17,7 @@ from ..fitting.base import Fit
 from ..fitting.checkpoints import Checkpoints
 from ..runs.folder import Run, read_json, read_result
 from ..runs.signals import stop_of
-from ..training import train
+from ..training.fit import train
 from . import job
 from .folders import FREE
 from .loggers import Lightning, Logger, Tables

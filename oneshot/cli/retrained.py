@@ -8,11 +8,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from ..errors import InputError, unknown
-from ..runs.folder import CONFIG, read_result, read_settings
-from ..training import NETWORK
+from ..runs.folder import CONFIG, read_settings
+from ..training.outcome import NETWORK
 from . import job
 from .check import PRECISIONS
 from .conf import CONF
+from .folders import finished
 from .supernets import load
 
 GROUPS = ("space", "data")
@@ -46,24 +47,6 @@ def take_settings(config: DictConfig) -> Path:
         if precision not in PRECISIONS:
             raise InputError(f"{file}: {unknown('trainer.precision', str(precision)[:40], PRECISIONS)}")
         config.trainer.precision = precision
-    return folder
-
-
-def finished(config: DictConfig) -> Path:
-    """Return the folder of run=.
-
-    Raises:
-        InputError: If it is not the folder of a finished retraining.
-    """
-    if not isinstance(config.run, str) or not config.run:
-        raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
-    folder = Path(config.run)
-    if not folder.is_dir():
-        raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
-    if not (folder / NETWORK).is_file():
-        raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")
-    if read_result(folder) is None:
-        raise InputError(f"run={folder}: is no finished run")
     return folder
 
 

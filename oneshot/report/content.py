@@ -135,7 +135,9 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
     if winner:
         yield f"Bold: the {name} accuracy whose interval lies above all others."
     elif len([group for group in section.groups if accuracy.values(group)]) > 1:
-        yield f"No group is shown to be best: the intervals of {name} accuracy overlap, or a group has only one seed."
+        single = any(len(accuracy.values(group)) == 1 for group in section.groups)
+        reason = "a group has only one seed, so it has no interval" if single else "the intervals overlap"
+        yield f"No group is shown to be best by {name} accuracy: {reason}."
     every = [lineage for group in section.groups for lineage in group.lineages]
     if any(lineage.head and lineage.head.log is None for lineage in every):
         yield "Validation accuracy of a search: the found architecture with the supernet's weights, not retrained."

@@ -19,17 +19,17 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from ... import plots
-from ...errors import InputError, check_integer, unknown
+from ...errors import InputError, check_integer
 from ...runs.folder import Run, read_result
 from ...statistics import mean_interval
 from .. import job as running
+from ..check import ALL, RANDOM
 from ..conf import choices
 from ..faults import BAD_INPUT
 from ..folders import FREE, run_folder
 from ..jobs import run_script, wait_for
 from ..screen import say
 
-RANDOM, ALL = "random", "all"
 SETTINGS = ("settings", "search_settings", "retrain_settings")
 COLUMNS = {  # of the table: name -> (result, scale, format)
     "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
@@ -76,10 +76,6 @@ def check(config: DictConfig) -> None:
             raise InputError(f"{key}={config[key]!r}: must be a list, as {key}=[...]")
     if config.out is not None and not (isinstance(config.out, str) and config.out):
         raise InputError(f"out={config.out!r}: must be the path of a folder")
-    known = [*architects(), RANDOM]
-    for name in config.architects:
-        if name not in known:
-            raise unknown("architect", name, known)
     for seed in config.seeds:
         check_integer("seeds", seed, 0, 2**32 - 1)
     for key in ("architects", "seeds"):

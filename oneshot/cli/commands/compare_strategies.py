@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ... import plots
 from ...baseline import Baseline, Budget, check_needs
-from ...errors import InputError, check_integer, check_range, unknown
+from ...errors import InputError, check_integer, check_range
 from ...estimators import LoggedEstimator, Priced, Tabular
 from ...fitting.progress import QueryBar
 from ...runs.folder import Run, read_json, read_result, write_text
@@ -94,9 +94,6 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
     check_integer("seeds", config.seeds, 1, 100_000)
     check_integer("queries", config.queries, 1)
     check_range("failures", config.failures, 0.0, 1.0)
-    for name in config.strategies:
-        if name not in known:
-            raise unknown("strategy", name, known)
     if not config.strategies or len(set(config.strategies)) < len(config.strategies):
         raise InputError(f"strategies={list(config.strategies)}: must hold at least one, and each once")
     for at in config.regret_at:

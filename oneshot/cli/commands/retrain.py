@@ -17,7 +17,7 @@ from ...data import ImageData
 from ...errors import InputError
 from ...retrain import Retrain
 from ...spaces import SearchSpace
-from ...training import ARCHITECTURE, write_retraining
+from ...training.outcome import ARCHITECTURE, write_retraining
 from .. import job
 from ..conf import choices
 from ..folders import run_folder

@@ -14,7 +14,7 @@ from rich.console import Console
 from ...data import ImageData
 from ...search import Search
 from ...spaces import SearchSpace
-from ...training import score_rows, write_search
+from ...training.outcome import score_rows, write_search
 from ..folders import run_folder
 from ..objects import make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows

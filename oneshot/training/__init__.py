@@ -1,0 +1,1 @@
+"""A search or a retraining in a folder of its own: checkpoints, files, pictures and a result."""

@@ -1,0 +1,134 @@
+"""What a search or a retraining leaves in its folder, and how it is read again."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from .. import plots
+from ..architecture import Architecture
+from ..cost import ExpectedCost, count_parameters, network_cost
+from ..errors import InputError, one_line
+from ..retrain import Retrain
+from ..runs.folder import METRICS, Run, read_rows, write_weights
+from ..search import Search
+from ..spaces.base import ImageShape, SearchSpace
+
+ARCHITECTURE, SCORES = "architecture.json", "scores.json"
+SUPERNET, ARCHITECT, NETWORK = "supernet.safetensors", "architect.safetensors", "network.safetensors"
+
+
+def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str, Any]:
+    """Write what a search found. `result.json` comes last and marks the run as finished.
+
+    Args:
+        run: The open run.
+        search: The search after its fit.
+        image_shape: (channels, height, width).
+
+    Returns:
+        What `result.json` holds.
+    """
+    space, found = search.space, search.found
+    run.write(ARCHITECTURE, space.to_json(found))
+    run.write(SCORES, json.dumps(search.scores) + "\n")
+    write_weights(run.path / SUPERNET, search.supernet)
+    write_weights(run.path / ARCHITECT, search.architect)
+    pictures = {
+        "cells": partial(plots.cells, space.graphs(found)),
+        "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
+        "curves": partial(plots.curves, search.rows),
+    }
+    for name, figure in pictures.items():
+        plots.save(figure, run.path / name)
+    return run.finish(
+        {
+            "architecture": json.loads(space.to_json(found))["decisions"],
+            "valid_accuracy": search.valid_accuracy,
+            "found_valid_accuracy": search.found_accuracy,
+            **network_cost(space, found, image_shape),
+            **candidates_cost(search),
+        }
+    )
+
+
+def write_retraining(
+    run: Run, retrain: Retrain, space: SearchSpace | None, architecture: Architecture | None, image_shape: ImageShape
+) -> dict[str, Any]:
+    """Write what was trained. `result.json` comes last and marks the run as finished.
+
+    Args:
+        run: The open run.
+        retrain: The retraining after its fit.
+        space: The space of the architecture. None: no cells are drawn, and only the parameters of the network as it
+            was trained are counted.
+        architecture: The architecture that was trained, or None.
+        image_shape: (channels, height, width).
+
+    Returns:
+        What `result.json` holds.
+    """
+    write_weights(run.path / NETWORK, retrain.network)
+    plots.save(partial(plots.curves, retrain.rows), run.path / "curves")
+    accuracy = {"test_accuracy": retrain.test_accuracy}
+    if space is None or architecture is None:
+        return run.finish({**accuracy, "parameters": count_parameters(retrain.network, image_shape)})
+    plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
+    decisions = json.loads(space.to_json(architecture))["decisions"]
+    return run.finish({"architecture": decisions, **accuracy, **network_cost(space, architecture, image_shape)})
+
+
+def score_rows(search: Search) -> list[dict[str, object]]:
+    """Return the architect's probabilities over the epochs of a search, as rows of a table.
+
+    Args:
+        search: The search; its fit may be under way.
+
+    Returns:
+        A row for each epoch, choice and candidate, with the keys `epoch`, `choice`, `candidate` and `probability`.
+        Epoch 0 is the start, epoch n the end of the nth.
+    """
+    return [
+        {"epoch": epoch, "choice": choice.name, "candidate": name, "probability": probability}
+        for epoch, scores in enumerate(search.scores)
+        for choice, row in zip(search.space.choices, scores, strict=True)
+        for name, probability in zip(choice.candidates, row, strict=False)
+    ]
+
+
+def candidates_cost(search: Search) -> dict[str, float]:
+    """Return the cost of the candidates that a search's architect paid for, in the cost's own unit.
+
+    Args:
+        search: A search whose fit has ended.
+
+    Returns:
+        `expected_cost` under the scores, and `discretized_cost` of what was found; empty if the architect has no
+        expected cost.
+    """
+    cost = search.architect.cost
+    if not isinstance(cost, ExpectedCost):
+        return {}
+    expected = cost.expected(search.architect.scores()).item()
+    return {"expected_cost": expected, "discretized_cost": cost.of(search.space.used(search.found).decisions)}
+
+
+def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epochs: int) -> None:
+    """Give a module what its finished run has left."""
+    try:
+        if isinstance(module, Search):
+            module.found = module.space.load(run.path / ARCHITECTURE)
+            module.scores = json.loads((run.path / SCORES).read_text(encoding="utf-8"))
+            module.valid_accuracy, module.found_accuracy = result["valid_accuracy"], result["found_valid_accuracy"]
+            module.supernet.load_state_dict(load_file(run.path / SUPERNET))
+            module.architect.load_state_dict(load_file(run.path / ARCHITECT))
+        else:
+            module.test_accuracy = result["test_accuracy"]
+            module.network.load_state_dict(load_file(run.path / NETWORK))
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{run.path}: is finished, but cannot be read ({one_line(error, 200)})") from None
+    module.rows = read_rows(run.path / METRICS)
+    module.done, module.ended = module.updates_of(epochs), epochs
