@@ -3,7 +3,7 @@
 import os
 import sys
 
-from .cli.main import main
+from .cli.entry import main
 
 if sys.path and sys.path[0] in ("", os.getcwd()):  # where the command starts is not a place of Python's own modules
     sys.path.append(sys.path.pop(0))

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from .errors import InputError, unknown
+from .runs.files import parse_json
 
 FORMAT = "oneshot/architecture"
 VERSION = 1
@@ -95,6 +95,16 @@ def fingerprint(name: str, choices: Sequence[Choice]) -> str:
     return f"{name}:{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
+def by_name(architecture: Architecture, choices: Sequence[Choice]) -> dict[str, str]:
+    """Return the decisions of an architecture as names: choice -> candidate.
+
+    Args:
+        architecture: The architecture.
+        choices: The choices of its space.
+    """
+    return {c.name: c.candidates[i] for c, i in zip(choices, architecture.decisions, strict=True)}
+
+
 def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dict[str, Any], notation: str) -> str:
     """Write the content of an architecture file: decisions by name, readable, and checked when they are read back.
 
@@ -107,13 +117,12 @@ def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dic
     Returns:
         The text of the file.
     """
-    decisions = {c.name: c.candidates[i] for c, i in zip(choices, architecture.decisions, strict=True)}
     content = {
         "format": FORMAT,
         "version": VERSION,
         "space": architecture.space,
         "settings": settings,
-        "decisions": decisions,
+        "decisions": by_name(architecture, choices),
         "notation": notation,
     }
     return json.dumps(content, indent=2) + "\n"
@@ -138,8 +147,8 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
             by an unknown operation. The message names the field.
     """
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
@@ -166,30 +175,6 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
             raise InputError(f"{where}: field 'decisions', {choice.name!r}: {reason}")
         indices.append(choice.candidates.index(operation))
     return Architecture(space, tuple(indices))
-
-
-def read_text(path: Path) -> str:
-    """Read a small text file from the user.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its text.
-
-    Raises:
-        InputError: If it is missing, too large or not text.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is no file")
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file") from None
 
 
 Estimator = Callable[[Sequence[Query]], list[Mapping[str, float]]]

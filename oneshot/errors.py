@@ -26,8 +26,25 @@ class Lost(Exception):
         self.code = code
 
 
+def printable(text: str) -> str:
+    """Put a text on one line, without characters that cannot be shown or written, or that would steer a terminal.
+
+    Args:
+        text: The text, perhaps from a stranger's file.
+
+    Returns:
+        The line; each such character is a replacement character.
+    """
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Replace the characters of a line that cannot be shown or written, or that would steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def one_line(text: object, most: int = 400) -> str:
-    """Write a text, or the text of an error, on one line.
+    """Write a text, or the text of an error, on one line of characters that can be shown.
 
     Args:
         text: The text or the error.
@@ -36,7 +53,7 @@ def one_line(text: object, most: int = 400) -> str:
     Returns:
         The line.
     """
-    return " ".join(str(text).split())[:most]
+    return printable(str(text)[: 100 * most])[:most]
 
 
 def named(error: BaseException, most: int = 200) -> str:

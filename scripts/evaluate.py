@@ -1,6 +1,6 @@
 """`oneshot evaluate` as a file, for W&B's agent and SLURM."""
 
-from oneshot.cli.main import script
+from oneshot.cli.entry import script
 
 if __name__ == "__main__":
     script(__file__)

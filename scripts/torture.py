@@ -27,7 +27,7 @@ import oneshot.cli.main
 from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer
 from oneshot.fitting.checkpoints import is_whole
-from oneshot.runs.folder import new_folder, write_text
+from oneshot.runs.files import new_folder, write_text
 
 TINY = [
     "threads=1",

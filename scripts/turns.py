@@ -19,7 +19,7 @@ from rich.table import Table
 
 from oneshot.cli.screen import say
 from oneshot.errors import InputError, check_integer
-from oneshot.runs.folder import new_folder, write_text
+from oneshot.runs.files import new_folder, write_text
 
 PATIENCE = 60.0  # seconds that a process may take to end
 

@@ -10,7 +10,8 @@ from helpers.support import ROOT
 PACKAGE = ROOT / "oneshot"
 LAYERS = (  # from the bottom: each imports what is in the layers before its own, and its own folder
     ("errors",),
-    ("architecture", "draws", "statistics", "runs", "executors", "export"),
+    ("runs",),
+    ("architecture", "draws", "statistics", "executors", "export"),
     ("data", "distributed", "schedule", "plots"),
     ("spaces",),
     ("selection",),

@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError, check_boolean, check_integer, is_number, unknown
+from ..runs.files import read_given
 from . import job
 from .composition import settings_of
-from .conf import CONF, choices, spoken
+from .conf import CONF, choices, load, spoken
 from .meanings import included
 from .signatures import signature
 
@@ -86,12 +87,12 @@ def _check_common(config: DictConfig) -> None:
 
 def _defaults(command: str) -> DictConfig:
     """The settings of the command's own files and of the chosen files of its groups."""
-    own = [OmegaConf.load(CONF / f"{name}.yaml") for name in included(command)]
+    own = [load(CONF / f"{name}.yaml") for name in included(command)]
     found: Any = OmegaConf.merge(*reversed(own))
     for group, choice in job.choices().items():
         folder, _, package = group.partition("@")
         path = choices(folder, job.folders()).get(choice or "")
-        if path and folder in GROUPS and "@package _global_" not in path.read_text(encoding="utf-8")[:200]:
+        if path and folder in GROUPS and "@package _global_" not in read_given(path)[:200]:
             found = OmegaConf.merge(found, {package or folder: settings_of(path)})
         elif path and folder in GROUPS:
             found = OmegaConf.merge(found, settings_of(path))

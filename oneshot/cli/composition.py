@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import experiments, job, meanings
 from .arguments import searched
-from .conf import CONF, OPTIONAL, spoken
+from .conf import CONF, OPTIONAL, load, spoken
 from .job import names
 from .meanings import Setting, defaults, included
 
@@ -128,7 +128,7 @@ def fits(path: Path, command: str) -> bool:
 
 def settings_of(path: Path) -> Any:
     """Return the settings of a file, merged over those of the files that it builds on."""
-    content: Any = OmegaConf.load(path)
+    content: Any = load(path)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     beside = [path.with_name(f"{base}.yaml") for base in bases]
     files = [file if file.is_file() else CONF / path.parent.name / file.name for file in beside]

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..errors import Diverged, InputError, Lost, one_line, unknown
-from ..runs.folder import is_full_disk
+from ..runs.files import is_full_disk
 from ..runs.signals import Stopped, stop_of
 from .arguments import no_setting, quoted
 from .composition import groups

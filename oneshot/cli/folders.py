@@ -11,7 +11,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError
-from ..runs.folder import CONFIG, differences, is_free, is_locked, latest, parse_settings, read_result, read_settings
+from ..runs.files import check_folder, is_file
+from ..runs.folder import is_locked, latest, read_result
+from ..runs.settings import CONFIG, differences, is_free, parse_settings, read_settings
 from . import job
 
 NETWORK = "network.safetensors"  # weights of a retraining
@@ -47,7 +49,7 @@ def run_folder(config: DictConfig, kind: str) -> Path:
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()
     root = Path("outputs", kind)
     for path in sorted(root.glob(f"*-{digest}*"), reverse=True) if config.get("resume") else ():
-        if (read_result(path) is None or multirun) and _holds(path, settings) and not is_locked(path):
+        if _holds(path, settings) and (read_result(path) is None or multirun) and not is_locked(path):
             return path
     name = f"{job.started:%Y-%m-%d_%H-%M-%S}-{digest}"
     path, number = root / name, 1
@@ -76,7 +78,7 @@ def held(config: DictConfig, kind: str, key: str) -> str | None:
     if config.out is None:
         return None
     kept = run_folder(config, kind) / CONFIG
-    if not kept.is_file():
+    if not is_file(kept):
         return None
     value = read_settings(kept).get(key)
     return value if isinstance(value, str) else None
@@ -94,11 +96,15 @@ def resolve_latest(config: DictConfig, command: str) -> None:
 
 
 def check_inputs(config: DictConfig) -> None:
-    """Check that the folders of other runs, which the settings name, are there.
+    """Check the folders of other runs, which the settings name, and the folder of this one if it is there.
 
     Raises:
-        InputError: If one is not.
+        InputError: If another run is not there, or if a folder holds links, devices or other things that are not files.
     """
+    names = ("architecture", "run", "supernet", *(() if job.is_multirun() else ("out",)))
+    for name in (config.get(key) for key in names):
+        if isinstance(name, str) and name and Path(name).is_dir():
+            check_folder(Path(name))
     if "run" in config:
         finished(config)
     for run in config.runs if isinstance(config.get("runs"), ListConfig) else ():
@@ -117,7 +123,7 @@ def finished(config: DictConfig) -> Path:
     folder = Path(config.run)
     if not folder.is_dir():
         raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
-    if not (folder / NETWORK).is_file():
+    if not is_file(folder / NETWORK):
         raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")
     if read_result(folder) is None:
         raise InputError(f"run={folder}: is no finished run")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import unknown
+from ..runs.files import read_given
 from . import meanings
 from .arguments import HELP as FLAGS
 from .arguments import MULTIRUN, WITH_VALUE, searched, with_values
@@ -76,7 +77,7 @@ def description(command: str) -> Command:
 
     A line that begins with `Usage:` replaces the usual usage. Indented lines, below `Examples:`, are examples.
     """
-    source = (PACKAGE / "cli" / "commands" / f"{command}.py").read_text(encoding="utf-8")
+    source = read_given(PACKAGE / "cli" / "commands" / f"{command}.py")
     title, _, rest = (ast.get_docstring(ast.parse(source), clean=False) or command).partition("\n")
     lines = rest.splitlines()
     examples = tuple(line.strip() for line in lines if line.startswith("    "))

@@ -1,12 +1,12 @@
 """Loggers for the rows, pictures and result of a run, besides its own files: W&B, or any of Lightning's."""
 
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,8 @@ import wandb
 from PIL import Image
 
 from ..errors import InputError, one_line, unknown
-from ..runs.folder import Run, read_json, write_text
+from ..runs.files import MAX_WEIGHTS, fresh_folder, is_file, names, opened, read_bytes, remove_folder, write_text
+from ..runs.folder import Run, read_json
 
 MODES = ("auto", "online", "offline", "disabled")
 CONNECT, UPLOAD = 20, 60  # seconds that W&B may take for its first answer, and for the last upload
@@ -88,7 +89,7 @@ class Lightning:
         if add_image is None:
             return
         for name, path in pictures.items():
-            with Image.open(path) as picture:
+            with Image.open(io.BytesIO(read_bytes(path))) as picture:
                 add_image(name, np.asarray(picture.convert("RGB")), dataformats="HWC")
 
     def close(self, failed: bool) -> str:
@@ -154,7 +155,7 @@ class WandB:
             "id": _identity(run, job),
             "tags": [*tags, *self.tags],
             "config": settings,
-            "dir": str(run.path.resolve()),
+            "dir": str(fresh_folder(run.path / "wandb").resolve()),
         }
         try:
             if mode == "online" and not key:
@@ -165,14 +166,16 @@ class WandB:
                 raise
             print(f"warning: W&B: {one_line(error, 200)}; logs offline", file=sys.stderr)
             wandb.teardown()  # else W&B's own process still has a run with this id
-            for begun in (run.path / "wandb").glob(f"run-*-{own['id']}"):
-                shutil.rmtree(begun, ignore_errors=True)
+            remove_folder(Path(own["dir"]))
+            own["dir"] = str(fresh_folder(run.path / "wandb").resolve())
             self.run = _connect(own, "offline")
-        self.folder = run.path / "wandb" / Path(self.run.dir).parent.name
+        number = Path(own["dir"]).name
+        self.folder = run.path / "wandb" / number / "wandb" / Path(self.run.dir).parent.name
+        self.path = run.path
         if self.run.offline:  # it gets all rows again
-            for old in (run.path / "wandb").glob(f"offline-run-*-{own['id']}"):
-                if old.resolve() != self.folder.resolve():
-                    shutil.rmtree(old, ignore_errors=True)
+            for old in names(run.path / "wandb", root=run.path):
+                if old != number:
+                    remove_folder(run.path / "wandb" / old)
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
         for path in inputs:
@@ -189,12 +192,14 @@ class WandB:
         if not self.run:
             return
         self.run.summary.update(slashed(result))
-        shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in pictures.items()}
+        shown: dict[str, Any] = {
+            name: wandb.Image(Image.open(io.BytesIO(read_bytes(path)))) for name, path in pictures.items()
+        }
         for name, rows in tables.items():
             shown[f"{name}/table"] = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
         self.run.log(shown, step=self.next)
-        path = self.folder.parent.parent
-        for file in [path / "architecture.json", *sorted(path.glob("*.safetensors"))]:
+        weights = [self.path / name for name in names(self.path) if name.endswith(".safetensors")]
+        for file in [self.path / "architecture.json", *weights]:
             self._artifact(file, used=False)
 
     def close(self, failed: bool) -> str:
@@ -208,9 +213,9 @@ class WandB:
 
     def _artifact(self, path: Path, used: bool) -> None:
         """Log a file as an input or an output of this run, named by its content."""
-        if not path.is_file():
+        if not is_file(path):
             return
-        with open(path, "rb") as file:
+        with opened(path, MAX_WEIGHTS) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         kind = "architecture" if path.suffix == ".json" else "weights"
         name = f"{path.stem}-{digest}"

@@ -1,7 +1,6 @@
 """The command `oneshot`: `oneshot COMMAND [SETTING=VALUE ...]`, `oneshot --help`, `oneshot --version`."""
 
 import ast
-import os
 import sys
 from pathlib import Path
 
@@ -14,33 +13,26 @@ HELP = ("--help", "-h", "help")
 
 def main() -> None:
     """Run what the command line asks for. A failure ends the process with an exit code of faults.py."""
-    try:
-        first, *words = sys.argv[1:] or ["--help"]
-        if first in HELP:
-            print(overview(), flush=True)
-        elif first == "--version":
-            print(f"oneshot {__version__}")
-        else:
-            run(first, words)
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
-    except BrokenPipeError:  # the reader of --help or --version has gone, as `| head -1` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    first, *words = sys.argv[1:] or ["--help"]
+    if first in HELP:
+        print(overview())
+    elif first == "--version":
+        print(f"oneshot {__version__}")
+    else:
+        run(first, words)
 
 
-def script(path: str) -> None:
-    """Run the command that a file of scripts/ is named after, with this process's arguments.
+def script(path: str, words: list[str]) -> None:
+    """Run the command that a file of scripts/ is named after.
 
     The folder of the file is removed from the import path, so that its files cannot hide a module of the user's.
 
     Args:
         path: Path of the file.
+        words: The words of the command line.
     """
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(path).resolve().parent]
-    try:
-        run(Path(path).stem, sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
+    run(Path(path).stem, words)
 
 
 def run(name: str, words: list[str]) -> None:
@@ -78,10 +70,7 @@ def overview() -> str:
 
 
 def _first_line(command: str) -> str:
-    source = (PACKAGE / "cli" / "commands" / f"{command}.py").read_text(encoding="utf-8")
+    from ..runs.files import read_given  # here: it imports a parser of YAML
+
+    source = read_given(PACKAGE / "cli" / "commands" / f"{command}.py")
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-
-
-def _interrupted() -> int:
-    print("interrupted", file=sys.stderr)
-    return 130

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from ..runs.files import parse_yaml, read_given
 from .conf import CONF, choices
 
 NOT_SETTINGS = ("defaults", "hydra", "when")
@@ -58,7 +59,7 @@ def read(path: Path, package: str | None = None) -> File:
         package: Where its keys are in the configuration, if the file has no `@package` line of its own. None takes it
             from the folder.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_given(path)
     lines = text.splitlines()
     head = []
     for line in lines:
@@ -100,7 +101,7 @@ def included(command: str) -> Iterator[str]:
 
 def defaults(path: Path) -> list[Any]:
     """Return the defaults list of a file."""
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
+    return (parse_yaml(read_given(path)) or {}).get("defaults", [])
 
 
 def _package(path: Path) -> str:

@@ -14,11 +14,10 @@ from typing import IO, Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig, OmegaConf
 
 from ..distributed.sharing import check_batch
-from ..distributed.strategy import SharedBatches
+from ..distributed.strategy import MEETING, SharedBatches
 from ..errors import InputError, Lost, check_integer
 from ..fitting.base import Fit
 from ..fitting.checkpoints import Checkpoints
@@ -165,9 +164,12 @@ class _Other:
 def _others(number: int) -> Iterator[list[_Other]]:
     """The processes 1 to number - 1."""
     before = dict(os.environ)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "LOCAL_RANK": "0"}
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
     others: list[_Other] = []
     with ExitStack() as stack:
+        meeting = Path(stack.enter_context(tempfile.TemporaryDirectory()), "meeting")
+        os.environ |= {"LOCAL_RANK": "0", MEETING: str(meeting)}
+        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
         try:
             for rank in range(1, number):
                 others.append(_Other(rank, stack.enter_context(tempfile.TemporaryFile("w+"))))

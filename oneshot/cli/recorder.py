@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from ..errors import InputError, named, one_line
 from ..fitting.base import Fit
 from ..fitting.checkpoints import Checkpoints
+from ..runs.clock import worked
+from ..runs.files import MAX_WEIGHTS, given, is_file
 from ..runs.folder import Run, read_json, read_result
 from ..runs.signals import stop_of
 from ..training.fit import train
@@ -70,9 +71,9 @@ class Recorder:
         chosen = job.choices()
         tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
         settings = OmegaConf.to_container(config, resolve=True)
-        start = time.monotonic()
+        start = worked()
         self._tell("begin", run, settings, kind, tags, inputs(config))
-        run.started += time.monotonic() - start  # the time that the server takes does not count
+        run.started += worked() - start  # the time that the server takes does not count
 
     def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         self.run.record(row, seconds)
@@ -139,7 +140,7 @@ def inputs(config: DictConfig) -> list[Path]:
     for key, names in INPUTS_OF.items():
         folder = config.get(key)
         if isinstance(folder, str):
-            found += [path for name in names if (path := Path(folder, name)).is_file()] or [Path(folder)]
+            found += [path for name in names if is_file(path := Path(folder, name))] or [Path(folder)]
     return [path for path in found if path.is_file()]
 
 
@@ -180,6 +181,6 @@ def digests(config: DictConfig) -> dict[str, str]:
     found = {}
     for name in names:
         if isinstance(name, str) and Path(name).is_file():
-            with open(name, "rb") as file:
+            with given(Path(name), MAX_WEIGHTS) as file:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

@@ -8,13 +8,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from ..errors import InputError, unknown
-from ..runs.folder import CONFIG, read_settings
+from ..runs.settings import CONFIG, read_settings
 from ..training.outcome import NETWORK
 from . import job
 from .check import PRECISIONS
-from .conf import CONF
+from .conf import CONF, load
 from .folders import finished
-from .supernets import load
+from .supernets import load as load_weights
 
 GROUPS = ("space", "data")
 
@@ -65,7 +65,7 @@ def template(config: DictConfig, group: str, target: Any, file: Path) -> DictCon
     said = {key: value for key, value in config[group].items() if value is not None}
     if "_target_" in said:
         return OmegaConf.create(said)
-    files: Any = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
+    files: Any = [OmegaConf.to_container(load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
     known = {settings["_target_"]: settings for settings in files}
     if target not in known:
         raise InputError(f"{file}: {group}._target_={target!s:.80}: none of conf/{group}; give {group}=NAME")
@@ -112,7 +112,7 @@ def read_weights(network: nn.Module, folder: Path) -> None:
         InputError: If they do not fit or are not finite.
     """
     file = folder / NETWORK
-    load(network, file)
+    load_weights(network, file)
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{file}: {name} holds numbers that are not finite")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import networkx as nx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..architecture import Architecture
+from ..errors import printable, visible
 from ..fitting.progress import clock
 from ..runs.folder import Run
 from ..spaces import SearchSpace
@@ -26,13 +29,13 @@ WIDTH = 80  # columns
 def architecture_table(space: SearchSpace, architecture: Architecture) -> Table:
     """Return a table with a row for each node and a column for each cell: the operations that enter the node."""
     graphs = space.graphs(architecture)
-    table = Table("node", *graphs)
+    table = Table("node", *map(escape, map(printable, graphs)))
     nodes = dict.fromkeys(node for graph in graphs.values() for node in graph if _entering(graph, node))
     for node in nodes:
         columns = []
         for graph in graphs.values():
-            columns.append("\n".join(f"{name} of {source}" for source, name in _entering(graph, node)))
-        table.add_row(node, *columns)
+            columns.append("\n".join(printable(f"{name} of {source}") for source, name in _entering(graph, node)))
+        table.add_row(cell(node), *map(Text, columns))
     return table
 
 
@@ -42,10 +45,20 @@ def _entering(graph: nx.DiGraph, node: str) -> list[tuple[str, str]]:
     return [(source, name) for source, _, name in edges if name]
 
 
+def cell(text: str) -> Text:
+    """Return a name, perhaps from a stranger, as a cell of a table: its brackets are no markup."""
+    return Text(printable(text))
+
+
+def csv_cell(text: str) -> str:
+    """Return a name, perhaps from a stranger, as a cell of a CSV file that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def say(console: Console, lines: Iterable[str]) -> None:
     """Print lines as they are, without wrapping and colours."""
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print("\n".join(map(visible, line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
 LABELS = {  # number of a result -> its label on the screen
@@ -59,6 +72,7 @@ LABELS = {  # number of a result -> its label on the screen
     "search_seconds": "time of the queries",
     "supernet_seconds": "time of the supernet's training",
     "seconds": "time in all",
+    "process_seconds": "time of the processor, all threads",
     "peak_memory_bytes": "peak memory",
 }
 

@@ -15,9 +15,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import InputError
-from ..runs.folder import write_text
+from ..runs.files import read_given, write_text
 from . import meanings
-from .conf import COMMANDS, CONF, choices, spoken
+from .conf import COMMANDS, CONF, choices, load, spoken
 from .experiments import KEY as WHEN
 from .experiments import leaves
 from .help import description
@@ -45,7 +45,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     if "--check" in sys.argv[1:]:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
+        if not PAGE.is_file() or read_given(PAGE) != text:
             sys.exit(f"{PAGE.relative_to(CONF.parent)} is stale: python scripts/settings.py writes it again")
         return
     PAGE.parent.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def _table(file: File) -> str:
 def _experiment(path: Path, known: Mapping[str, Mapping[str, str]], folders: tuple[Path, ...]) -> str:
     """What an experiment sets under each condition. known: command -> setting -> meaning."""
     file = meanings.read(path)
-    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    content: Any = OmegaConf.to_container(load(path))
     entries = [pair for entry in content.pop("defaults", []) for pair in entry.items()]
     rows = [(ALWAYS, f"`{key.removeprefix('override /')}`", f"`{value}`", "the choice") for key, value in entries]
     always = {key: value for key, value in content.items() if key != WHEN}

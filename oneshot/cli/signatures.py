@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ..runs.files import read_given
 from .conf import PACKAGE
 
 ROOT = PACKAGE.name
@@ -92,4 +93,4 @@ def _source(module: Path, node: ast.ImportFrom) -> Path | None:
 
 @cache
 def _tree(module: Path) -> ast.Module:
-    return ast.parse(module.read_text(encoding="utf-8"))
+    return ast.parse(read_given(module))

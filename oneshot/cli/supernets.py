@@ -5,12 +5,13 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data import ImageData
 from ..errors import InputError
-from ..runs.folder import CONFIG, Run, read_result, read_settings, write_weights
+from ..runs.files import is_file
+from ..runs.folder import Run, read_result, read_shapes, read_weights, write_weights
+from ..runs.settings import CONFIG, read_settings
 from ..search import by_scores
 from ..spaces import SearchSpace
 from . import job
@@ -33,7 +34,7 @@ def take_settings(config: DictConfig) -> list[str]:
     """
     if config.supernet is None:
         return []
-    if not isinstance(config.supernet, str) or not (Path(config.supernet) / WEIGHTS).is_file():
+    if not isinstance(config.supernet, str) or not is_file(Path(config.supernet) / WEIGHTS):
         raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
     if read_result(Path(config.supernet)) is None:
         raise InputError(f"supernet={config.supernet}: is no finished run")
@@ -99,13 +100,9 @@ def load(module: nn.Module, file: Path) -> None:
         InputError: If the file cannot be read or its weights do not fit.
     """
     own = module.state_dict()
-    try:
-        with safe_open(file, "pt") as weights:  # names and shapes first, so that a file that does not fit is not read
-            for name in {**own, **dict.fromkeys(weights.keys())}:
-                theirs = tuple(weights.get_slice(name).get_shape()) if name in weights.keys() else "nothing"
-                here = tuple(own[name].shape) if name in own else "nothing"
-                if theirs != here:
-                    raise InputError(f"{file}: {name:.80} is {theirs}, the configured space has {here}")
-            module.load_state_dict({name: weights.get_tensor(name) for name in own})
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file}: cannot be read as weights ({str(error)[:80]})") from None
+    theirs = read_shapes(file)  # first, so that a file that does not fit is not read
+    for name in {**own, **theirs}:
+        here = tuple(own[name].shape) if name in own else "nothing"
+        if theirs.get(name, "nothing") != here:
+            raise InputError(f"{file}: {name:.80} is {theirs.get(name, 'nothing')}, the configured space has {here}")
+    module.load_state_dict(read_weights(file))

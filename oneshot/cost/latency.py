@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architecture import read_text
+from ..architecture import MAX_BYTES
 from ..errors import InputError, check_integer, unknown
+from ..runs.files import parse_json, read_given
 from ..spaces.base import SearchSpace
 from .counting import ImageShape
 from .expected import ExpectedCost
@@ -108,10 +109,10 @@ class LatencyTable:
         Raises:
             InputError: If the file is not a complete table of this space. The message names the field.
         """
-        where, text = str(path), read_text(path)
+        where, text = str(path), read_given(path, MAX_BYTES)
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            content = parse_json(text)
+        except ValueError as error:
             raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{where}: field 'format' must be {FORMAT!r}")

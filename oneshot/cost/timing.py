@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, check_integer, unknown
+from ..runs.files import read_given
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LARGEST = 1 << 20  # images in a call
@@ -147,7 +148,7 @@ def device_name(device: torch.device) -> str:
 def processor() -> str:
     """Name the processor if the system tells, else its architecture."""
     try:
-        lines = PROCESSORS.read_text(encoding="utf-8").splitlines()
+        lines = read_given(PROCESSORS).splitlines()
     except (OSError, ValueError):
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,6 +1,7 @@
 """Any image classification set of Hugging Face `datasets`, by its name on the hub or from a local folder."""
 
 import io
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .augmentation import Augmentation
 from .images import ImageData, LabelledImages, Splits
 
 MOST_CLASSES = 100_000
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # Pillow's names; others are not decoded
 TRAIN, TEST = "train", ("test", "validation", "valid")
 
 
@@ -149,8 +151,12 @@ def _pixels(where: str, cell: dict[str, Any] | None, size: int, grey: bool) -> n
     if not cell or not (cell["bytes"] or cell["path"]):
         raise InputError(f"{where} is missing")
     try:
-        with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as file:
-            picture = file.convert("L" if grey else "RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"], formats=FORMATS) as file:
+                picture = file.convert("L" if grey else "RGB")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(f"{where} has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file
         raise InputError(f"{where} cannot be decoded ({str(error)[:80]})") from None
     if size:

@@ -1,13 +1,14 @@
 """The files of a log of queries: read as data, with every row checked and the size limited."""
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..architecture import Architecture, Query
 from ..errors import InputError, is_number
-from ..runs.folder import read_rows, write_text
+from ..runs.files import parse_json, read_bytes, truncate, write_text
+from ..runs.folder import read_rows
 from ..spaces.base import SearchSpace
 
 CLOCKS = ("seconds", "elapsed")
@@ -30,6 +31,11 @@ def names_of(query: Query, space: SearchSpace) -> dict[str, Any]:
         "fidelity": query.fidelity,
         "parent": list(query.parent.decisions) if query.parent else None,
     }
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Write a row of a log as a line of JSON."""
+    return json.dumps(row, allow_nan=False) + "\n"
 
 
 def timings_of(path: Path) -> Path:
@@ -66,7 +72,7 @@ def read_log(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     last = timings[-1]["elapsed"] if timings else 0.0
     lost = range(len(timings) + 1, len(rows) + 1)
     timings += [{"query": number, "seconds": 0.0, "elapsed": last} for number in lost]
-    write_text(timings_of(path), "".join(json.dumps(timing) + "\n" for timing in timings))
+    write_text(timings_of(path), "".join(map(line, timings)))
     return [{**row, **{name: timing[name] for name in CLOCKS}} for row, timing in zip(rows, timings, strict=True)]
 
 
@@ -96,22 +102,20 @@ def read_ahead(path: Path, space: SearchSpace, logged: int) -> dict[Query, dict[
 def _queries(path: Path, space: SearchSpace, in_order: bool = True) -> list[dict[str, Any]]:
     """The rows of a file, checked. A last line that was cut off is removed from the file."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     whole = content.rfind(b"\n") + 1
     rows = []
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             _check_row(row, number if in_order else None, space)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}, line {number}: not a query of this space ({str(error)[:80]})") from None
         rows.append(row)
     if whole < len(content):
-        os.truncate(path, whole)
+        truncate(path, whole)
     return rows
 
 

@@ -1,7 +1,6 @@
 """Answers that are kept: every query goes to a log, a restart reads it, and errors do not end a search."""
 
 import math
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,12 @@ from ..architecture import Query
 from ..errors import InputError, check_range, named
 from ..executors.base import Executor
 from ..executors.inline import Inline
-from ..runs.folder import append, is_full_disk
+from ..runs.clock import worked
+from ..runs.files import append, is_file, is_full_disk, remove
 from ..runs.signals import stop_of
 from ..spaces.base import SearchSpace
 from .base import Estimator
-from .log import CLOCKS, ahead_of, names_of, read_ahead, read_log, timings_of
+from .log import CLOCKS, ahead_of, line, names_of, read_ahead, read_log, timings_of
 
 FEWEST = 10  # queries before the share of failures is checked
 
@@ -74,9 +74,9 @@ class LoggedEstimator:
     def open(self) -> None:
         """Read the log if there is one. The first call does this too; by then the run owns the file."""
         if not self.opened and self.path is not None:
-            if self.path.exists():
+            if is_file(self.path):
                 self.logged = read_log(self.path, self.space)
-            if ahead_of(self.path).exists():
+            if is_file(ahead_of(self.path)):
                 self.ahead = read_ahead(ahead_of(self.path), self.space, len(self.logged))
         self.opened = True
 
@@ -85,12 +85,12 @@ class LoggedEstimator:
         """Seconds since the first query. While answers come from the log, the log's seconds."""
         if math.isnan(self.started) or len(self.rows) < len(self.logged):
             return self.base
-        return self.base + time.monotonic() - self.started
+        return self.base + worked() - self.started
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         self.open()
         if math.isnan(self.started):
-            self.started = time.monotonic()
+            self.started = worked()
         logged = max(0, len(self.logged) - len(self.rows))
         for query in queries[:logged]:
             self._replay(query)
@@ -100,7 +100,7 @@ class LoggedEstimator:
         for query, answer in self._estimate([[query] for query in new] if self.apart else [new] if new else []):
             if self.path is not None and query != waiting[0]:
                 number = len(self.rows) + 1 + list(waiting).index(query)
-                append(ahead_of(self.path), {"query": number, **names_of(query, self.space), **answer})
+                append(ahead_of(self.path), line({"query": number, **names_of(query, self.space), **answer}))
             self.ahead[query] = answer
             self._settle(waiting)
         self._check_failures()
@@ -112,7 +112,7 @@ class LoggedEstimator:
 
         def timed() -> Iterator[Sequence[Query]]:
             for call in calls:
-                asked[call[0]] = time.monotonic()
+                asked[call[0]] = worked()
                 yield call
 
         for call, found in self.executor.map(self.estimator, timed()):
@@ -120,7 +120,7 @@ class LoggedEstimator:
             if "error" in answers[0] and len(answers) < len(call):
                 yield from self._estimate([[query] for query in call])
                 continue
-            seconds = round((time.monotonic() - asked[call[0]]) / len(call), 6)
+            seconds = round((worked() - asked[call[0]]) / len(call), 6)
             for query, answer in zip(call, answers, strict=True):
                 yield query, {**answer, "seconds": seconds}
 
@@ -131,14 +131,14 @@ class LoggedEstimator:
             known = query not in self.ahead
             self._append(query, {**self.known[query], "seconds": 0.0} if known else self.ahead.pop(query))
         if not self.ahead and self.path is not None:
-            ahead_of(self.path).unlink(missing_ok=True)
+            remove(ahead_of(self.path))
 
     def _append(self, query: Query, answer: Mapping[str, Any]) -> None:
         row = {"query": len(self.rows) + 1, **names_of(query, self.space), **answer, "elapsed": round(self.elapsed, 6)}
         if self.path is not None:
             timing = {name: row[name] for name in ("query", *CLOCKS)}
-            append(timings_of(self.path), timing)  # first, so that no query lacks its cost
-            append(self.path, {name: value for name, value in row.items() if name not in CLOCKS})
+            append(timings_of(self.path), line(timing))  # first, so that no query lacks its cost
+            append(self.path, line({name: value for name, value in row.items() if name not in CLOCKS}))
         self._keep(query, row)
 
     def _replay(self, query: Query) -> None:
@@ -150,7 +150,7 @@ class LoggedEstimator:
                 f"with these settings it is {expected['notation']} at {expected['fidelity']}"
             )
         self._keep(query, row)
-        self.base, self.started = row["elapsed"], time.monotonic()
+        self.base, self.started = row["elapsed"], worked()
 
     def _keep(self, query: Query, row: dict[str, Any]) -> None:
         self.rows.append(row)

@@ -1,12 +1,14 @@
 """Tabular benchmarks: accuracies of architectures that others have trained, read from a file."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..architecture import Architecture, Query
 from ..errors import InputError, unknown
+from ..runs.files import given
 from ..spaces.base import SearchSpace
 
 MAX_BYTES = 1 << 28
@@ -92,9 +94,7 @@ def _every(space: SearchSpace) -> Iterator[Architecture]:
 def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
     """Validation and test accuracy in percent, by notation."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"estimator.table={path}: {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        with open(path, encoding="utf-8", newline="") as file:
+        with given(path, MAX_BYTES) as source, io.TextIOWrapper(source, "utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = _columns(path, reader.fieldnames or (), dataset)
             rows: dict[str, tuple[float, float]] = {}
@@ -106,8 +106,6 @@ def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
                     raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} comes twice")
                 validation, test = (_percent(f"{path}, line {reader.line_num}", c, row[c]) for c in columns)
                 rows[name] = validation, test
-    except OSError as error:
-        raise InputError(f"estimator.table={path}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"estimator.table={path}: not a CSV file ({str(error)[:80]})") from None
     if not rows:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ..architecture import Architecture, Query
@@ -14,7 +13,8 @@ from ..data import ImageData, TrainAndTest
 from ..draws import seed_of
 from ..errors import check_integer, check_range, unknown
 from ..retrain import Retrain
-from ..runs.folder import write_weights
+from ..runs.files import is_file, make_folder
+from ..runs.folder import read_weights, write_weights
 from ..spaces.base import SearchSpace
 
 KNOBS = ("epochs", "fraction", "resolution", "cells", "channels")
@@ -95,8 +95,8 @@ class Training:
         module = self.retrain(network, parts, self.seed)
         self.trainer(int(knobs["epochs"])).fit(module)
         if self.folder:
-            self.folder.mkdir(exist_ok=True)
-            write_weights(self._file(query.architecture), module.network)
+            make_folder(self.folder)
+            write_weights(self._file(query.architecture), module.network, root=self.folder.parent)
         return module.test_accuracy
 
     def _scaled(self, fidelity: float) -> dict[str, float]:
@@ -121,9 +121,9 @@ class Training:
 
     def _inherit(self, network: nn.Module, parent: Architecture) -> None:
         file = self._file(parent) if self.folder else None
-        if file is None or not file.is_file():
+        if file is None or not is_file(file):
             return
-        own, theirs = network.state_dict(), load_file(file)
+        own, theirs = network.state_dict(), read_weights(file, root=file.parent.parent)
         shared = {name: w for name, w in theirs.items() if name in own and own[name].shape == w.shape}
         network.load_state_dict({**own, **shared})
 

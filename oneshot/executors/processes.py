@@ -17,7 +17,11 @@ from .calls import answer
 from .remote import Remote
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit broken torch threads and GPU handles
-HANDLED = {signal.SIGINT, signal.SIGUSR1}  # sent to all processes of a terminal or a job; the caller handles them
+HANDLED = {
+    signal.SIGINT,
+    signal.SIGUSR1,
+    signal.SIGHUP,
+}  # sent to all processes of a terminal or a job; the caller handles them
 GRACE = 10.0  # seconds
 MOST = 1024
 

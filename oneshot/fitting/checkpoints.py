@@ -2,13 +2,12 @@
 
 import hashlib
 import io
-import os
 import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytorch_lightning as pl
 import torch
@@ -16,11 +15,10 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from ..errors import InputError, check_integer, one_line
 from ..runs import signals
-from ..runs.folder import write_bytes
+from ..runs.files import MAX_WEIGHTS, make_folder, names, opened, remove, rename, write_bytes
 
 KEPT = 2
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "fit", "epoch", "global_step")
-MAX_BYTES = 1 << 36
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 NAME = re.compile(r"(\d{12})-([0-9a-f]{32})\.ckpt")
 
@@ -54,7 +52,7 @@ class Checkpoints(CheckpointIO):
             if is_whole(path):
                 return path
             self.say(f"{path}: is damaged and not used; renamed to {path.name}.damaged")
-            os.replace(path, path.with_name(path.name + ".damaged"))
+            rename(path, path.name + ".damaged", root=self.folder.parent)
         return None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -62,17 +60,20 @@ class Checkpoints(CheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         content = buffer.getvalue()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        write_bytes(Path(f"{path}-{digest}.ckpt"), content)
+        write_bytes(Path(f"{path}-{digest}.ckpt"), content, root=self.folder.parent)
         for old in list(self._files())[:-KEPT]:
             self.remove_checkpoint(old)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint as data. Raises InputError if it would execute code or is no checkpoint of ours."""
         try:
-            _check_size(Path(path))
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with opened(Path(path), MAX_WEIGHTS, root=self.folder.parent) as file:
+                _check_size(file)
+                content = torch.load(file, map_location="cpu", weights_only=True)
+        except InputError:
+            raise
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: cannot be read as a checkpoint ({one_line(error, 80)})") from None
         except Exception as error:  # torch raises several of pickle's errors
@@ -83,12 +84,13 @@ class Checkpoints(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint, if it is there."""
-        Path(path).unlink(missing_ok=True)
+        remove(Path(path), root=self.folder.parent)
 
     def _files(self) -> Iterator[Path]:
         """The checkpoints, oldest first."""
-        if self.folder.is_dir():
-            yield from sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
+        for name in names(self.folder, root=self.folder.parent):
+            if NAME.fullmatch(name):
+                yield self.folder / name
 
 
 class Checkpointing(pl.Callback):
@@ -160,17 +162,16 @@ def is_whole(path: Path) -> bool:
     """Check whether the file at this path has the digest that its name holds."""
     named = NAME.fullmatch(path.name)
     try:
-        with open(path, "rb") as file:
+        with opened(path, MAX_WEIGHTS, root=path.parent.parent) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # type: ignore[arg-type]
     except OSError:
         return False
     return named is not None and named[2] == digest.hexdigest()
 
 
-def _check_size(path: Path) -> None:
-    """Raise ValueError if the file is too large, or would be once it is unpacked: torch does not compress."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-    with zipfile.ZipFile(path) as archive:
+def _check_size(file: BinaryIO) -> None:
+    """Raise ValueError if the file would be larger once it is unpacked: torch does not compress."""
+    with zipfile.ZipFile(file) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("holds compressed parts")
+    file.seek(0)

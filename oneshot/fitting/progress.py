@@ -63,7 +63,7 @@ class ProgressBar(pl.Callback):
     def _print_epoch(self, module: Any) -> None:
         self._take(module)
         if not self.bar:
-            self.console.print(self._line(module), highlight=False, soft_wrap=True)
+            self.console.print(self._line(module), markup=False, highlight=False, soft_wrap=True)
 
     def _take(self, module: Any) -> None:
         for row in module.rows[self.shown :]:
@@ -129,7 +129,7 @@ class QueryBar:
 
     def _print(self) -> None:
         if not self.one_of:
-            self.console.print(self.line, highlight=False, soft_wrap=True)
+            self.console.print(self.line, markup=False, highlight=False, soft_wrap=True)
 
 
 def numbers(row: Mapping[str, Any]) -> list[str]:

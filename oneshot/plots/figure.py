@@ -5,7 +5,6 @@ Figures are made without pyplot: nothing global changes and no display is needed
 
 import io
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +17,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from ..errors import unknown
+from ..errors import unknown, visible
+from ..runs.files import write_bytes
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#007A5A", "#AA4499", "#999999"
 PALE = "#E6E6E6"
@@ -104,7 +104,7 @@ def plain(name: str, longest: int | None = None) -> str:
         longest: Most characters; None for those of the page.
     """
     longest = longest or page().longest
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    shown = visible(name)
     head = longest // 3
     short = shown if len(shown) <= longest else f"{shown[:head]}...{shown[head + 3 - longest :]}"
     return short.replace("$", r"\$")
@@ -239,10 +239,9 @@ def save(figure: Figure | Callable[[], Figure], path_without_suffix: Path) -> li
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "oneshot", "pdf.fonttype": 42}):
         for kind, metadata in kinds:
             path = path_without_suffix.with_name(f"{path_without_suffix.name}.{kind}")
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)
-            os.replace(temporary, path)
-            written.append(path)
+            content = io.BytesIO()
+            figure.savefig(content, format=kind, dpi=dpi, metadata=metadata)
+            written.append(write_bytes(path, content.getvalue()))
     return written
 
 

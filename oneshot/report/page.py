@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ..errors import printable
+
 CSS = """
 :root { color-scheme: light dark; --text: #1c2024; --soft: #5b6570; --line: #d9dee3; --back: #ffffff; --card: #f5f7f9;
   --link: #0b5cad }
@@ -218,11 +220,6 @@ def markdown(text: str) -> str:
     for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", ":&#47;/"), ("www.", "www&#46;")):
         escaped = escaped.replace(plain, entity)
     return escaped
-
-
-def printable(text: str) -> str:
-    """Put a text on one line, without characters that cannot be shown or written."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
 def _escape(text: str) -> str:

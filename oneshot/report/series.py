@@ -1,14 +1,14 @@
 """What a run recorded over time: validation accuracy, entropy, probabilities, and every query's cost."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import is_number
-from ..runs.folder import MAX_BYTES, METRICS, TIMINGS, read_rows
+from ..errors import InputError, is_number
+from ..runs.files import parse_json, read_bytes
+from ..runs.folder import METRICS, TIMINGS, read_rows
 from .summaries import SCORES, RunSummary
 
 
@@ -77,12 +77,9 @@ def probabilities(summary: RunSummary, shape: tuple[int, int]) -> np.ndarray | N
     Returns:
         (epochs, choices, candidates), the start first. None where the file does not hold that.
     """
-    path = summary.path / SCORES
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            return None
-        table = np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=float)
-    except (OSError, ValueError, TypeError, RecursionError):
+        table = np.asarray(parse_json(read_bytes(summary.path / SCORES)), dtype=float)
+    except (OSError, ValueError, TypeError, OverflowError):
         return None
     if table.ndim != 3 or not len(table) or table.shape[1:] != shape or not ((table >= 0) & (table <= 1.001)).all():
         return None
@@ -164,8 +161,8 @@ def _rising(points: Any) -> list[Point]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that is not too large."""
+    """The rows of a file; none if it is too large or no file."""
     try:
-        return read_rows(path) if path.is_file() and path.stat().st_size <= MAX_BYTES else []
-    except OSError:
+        return read_rows(path)
+    except InputError:
         return []

@@ -1,6 +1,5 @@
 """What run folders hold. All of it is data from strangers: checked, limited in size, never called."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -9,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, is_number, one_line
+from ..runs.files import check_folder, parse_json, read_text
 from ..runs.folder import (
-    CONFIG,
     FINISHED,
-    MAX_BYTES,
+    MAX_ROWS,
     METRICS,
     RESULT,
     STATUS,
     TIMINGS,
     read_json,
     read_result,
-    read_settings,
 )
+from ..runs.settings import CONFIG, read_settings
 
 MOST_FOLDERS = 100_000
 NOT_ENTERED = ("checkpoints", "weights", "wandb")
@@ -122,15 +121,15 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
         Summaries. A folder that cannot be read gives one with the status `damaged` and the reason.
     """
     try:
-        for name in (CONFIG, STATUS, RESULT):
-            if (folder / name).exists() and not (folder / name).is_file():
-                raise InputError(f"{folder / name}: is no file")
+        check_folder(folder)
         settings = read_settings(folder / CONFIG)
         seed = settings.get("seed", 0)
         if type(seed) is not int or seed < 0:
             raise InputError(f"{folder / CONFIG}: seed is {seed!r:.40}, no whole number")
     except InputError as error:
         return [RunSummary(folder, "", DAMAGED, one_line(error))]
+    except OSError as error:
+        return [RunSummary(folder, "", DAMAGED, f"cannot be read ({error.strerror})")]
     kind = next((kind for kind, name in KINDS.items() if name in settings), "")
     group = {"search": "architect", "baseline": "strategy"}.get(kind, "")
     method = method_of(settings, group, known) if group else ""
@@ -194,11 +193,12 @@ def _damaged(folder: Path) -> Iterator[str]:
     for name in (STATUS, METRICS, TIMINGS, SCORES, "queries.jsonl", "queries.timings.jsonl"):
         path = folder / name
         try:
-            if path.is_file() and path.stat().st_size <= MAX_BYTES:
-                text = path.read_text(encoding="utf-8")
-                for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
-                    json.loads(line)
-        except (OSError, ValueError, RecursionError):
+            text = read_text(path, MAX_ROWS)
+            for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                parse_json(line)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
             yield name
 
 

@@ -1,6 +1,5 @@
 """The folder of a run: what it holds, who writes it, and how, so that no file in it is ever half written."""
 
-import errno
 import fcntl
 import json
 import os
@@ -11,22 +10,38 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import yaml
-
-from ..errors import Diverged, InputError, is_number, named, one_line
-from .signals import Stopped, stop_of
+from ..errors import Diverged, InputError, Lost, is_number, named, one_line
+from .clock import worked
+from .files import (
+    MAX_WEIGHTS,
+    append,
+    check_folder,
+    is_file,
+    is_full_disk,
+    names,
+    open_lock,
+    opened,
+    parse_json,
+    read_bytes,
+    remove_temporary,
+    write_bytes,
+    write_text,
+)
+from .settings import CONFIG, differences, parse_settings, read_settings
+from .signals import Stopped, saving, stop_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FINISHED = "finished"
-CONFIG, STATUS, RESULT, LOCK = "config.yaml", "status.json", "result.json", ".lock"
+NOT_WRITTEN = 5  # exit code: the disk is full or read-only, or the folder is gone
+STATUS, RESULT, LOCK = "status.json", "result.json", ".lock"
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 SHOWN = 5  # settings that a message names
-MAX_BYTES = 1 << 26  # of a file that is read whole
-MAX_SETTINGS = 1 << 18
+MAX_ROWS = 1 << 28  # bytes of rows
+MAX_HEADER = 100_000_000  # bytes of the header of a safetensors file, as its library has it
 
 
 class Run:
@@ -55,23 +70,25 @@ class Run:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _check_folder(path, settings, resume, free)
-            self._lock = open(path / LOCK, "a")
+            check_folder(path)
+            _check_run(path, settings, resume, free)
+            self._lock = open_lock(path / LOCK)
         except OSError as error:
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
         if not _lock(self._lock):
             process = read_json(path / STATUS).get("process", "another")
             raise InputError(f"out={path}: process {process} writes there now; name another folder")
-        _check_folder(path, settings, resume, free)  # again, because now nobody else writes
-        for temporary in path.rglob(".*.tmp"):  # left when a write was killed
-            temporary.unlink(missing_ok=True)
-        self.started = time.monotonic()
-        if settings and not (path / CONFIG).is_file():
+        _check_run(path, settings, resume, free)  # again, because now nobody else writes
+        remove_temporary(path)
+        self.started, self.computed = worked(), time.process_time()
+        if settings and not is_file(path / CONFIG):
             self.write(CONFIG, settings)
         if cuda := _cuda():
             cuda.reset_peak_memory_stats()
 
     def __enter__(self) -> "Run":
+        self._saving = saving()
+        self._saving.__enter__()
         self._status("running" if self.result() is None else FINISHED)  # last: __exit__ records the end
         return self
 
@@ -81,17 +98,31 @@ class Run:
         if stop := stop_of(error):
             stop.where = stop.where or str(self.path)
             error, cause = stop, error
-        if error is not None and self.result() is None:
-            names = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
-            name = names.get(type(error), "failed")
+        if error is not None and self._unfinished():
+            kinds = {Stopped: "interrupted", KeyboardInterrupt: "interrupted", Diverged: "diverged"}
+            name = kinds.get(type(error), "failed")
             try:
                 ours = isinstance(error, InputError | Stopped)  # their texts need no class name
                 self._status(name, one_line(error) if ours else named(error, 400))
-            except OSError:  # a full disk: the state stays at running
+            except (OSError, InputError):  # a full disk, a folder that is gone: the state stays at running
                 pass
         self._lock.close()
+        self._saving.__exit__(None, None, None)
+        if isinstance(error, OSError) and not is_full_disk(error) and self._holds(error.filename):
+            reason = f"{error.filename}: {error.strerror}"
+            raise Lost(f"out={self.path}: cannot be written any more ({reason})", NOT_WRITTEN) from error
         if stop and stop is not cause:
             raise stop from cause
+
+    def _unfinished(self) -> bool:
+        try:
+            return self.result() is None
+        except InputError:
+            return True
+
+    def _holds(self, name: object) -> bool:
+        """Whether a file of an error is in this folder, or is the folder."""
+        return isinstance(name, str) and os.path.abspath(name).startswith(os.path.abspath(self.path))
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file of the folder. It has the old content or the new one, never a part.
@@ -111,8 +142,8 @@ class Run:
         self.write(METRICS, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
         self.write(TIMINGS, "".join(json.dumps(row) + "\n" for row in timings))
         if timings:
-            before: Any = timings[-1].get("seconds")
-            self.started = time.monotonic() - (before if is_number(before) else 0.0)
+            self.started = worked() - _number(timings[-1].get("seconds"))
+            self.computed = time.process_time() - _number(timings[-1].get("process_seconds"))
 
     def record(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         """Append a row to metrics.jsonl, and its time to timings.jsonl.
@@ -122,9 +153,9 @@ class Run:
             seconds: Time of the row since the start of the run; None is now.
         """
         at = self.seconds if seconds is None else seconds
-        timing = {"step": row["step"], "seconds": at, "peak_memory_bytes": peak_memory_bytes()}
-        append(self.path / METRICS, row)
-        append(self.path / TIMINGS, timing)
+        timing = {"step": row["step"], **self.cost, "seconds": at}
+        append(self.path / METRICS, json.dumps(row, allow_nan=False) + "\n")
+        append(self.path / TIMINGS, json.dumps(timing) + "\n")
 
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write result.json. From then on the run counts as finished.
@@ -135,8 +166,7 @@ class Run:
         Returns:
             The content of the file: the result with the status and the cost.
         """
-        cost = {"seconds": self.seconds, "peak_memory_bytes": peak_memory_bytes()}
-        content = {"status": FINISHED, **result, **cost}
+        content = {"status": FINISHED, **result, **self.cost}
         self.write(RESULT, json.dumps(content, indent=2) + "\n")
         self._status(FINISHED)
         return content
@@ -147,19 +177,30 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds of this run, without the work that a kill has lost and without the time between."""
-        return round(time.monotonic() - self.started, 3)
+        """Seconds of this run, without the work that a kill has lost, the time between, and time stopped by SIGSTOP."""
+        return round(worked() - self.started, 3)
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Time and memory so far: seconds, seconds of the processor in all threads of this process, and bytes."""
+        computed = round(time.process_time() - self.computed, 3)
+        return {"seconds": self.seconds, "process_seconds": computed, "peak_memory_bytes": peak_memory_bytes()}
 
     def _status(self, status: str, reason: str = "") -> None:
         process = {"process": os.getpid(), "since": datetime.now().astimezone().isoformat(timespec="seconds")}
         self.write(STATUS, json.dumps({"status": status, "reason": reason, **process}, indent=2) + "\n")
 
 
-def _check_folder(path: Path, settings: str, resume: bool, free: Collection[str]) -> None:
+def _number(value: object) -> float:
+    """A number from a file; 0 for anything else."""
+    return value if is_number(value) else 0.0  # type: ignore[return-value]
+
+
+def _check_run(path: Path, settings: str, resume: bool, free: Collection[str]) -> None:
     """Raise InputError unless a run with these settings can write here."""
-    if all(file.name.startswith(".") for file in path.iterdir()):
+    if all(name.startswith(".") for name in names(path)):
         return
-    if not (settings and (path / CONFIG).is_file()):
+    if not (settings and is_file(path / CONFIG)):
         raise InputError(f"out={path}: the folder is not empty; name a new one")
     differing = differences(read_settings(path / CONFIG), parse_settings(settings), free)
     if differing:
@@ -172,108 +213,54 @@ def _check_folder(path: Path, settings: str, resume: bool, free: Collection[str]
 
 def is_locked(path: Path) -> bool:
     """Check whether a process writes to the folder at this path now."""
-    with open(path / LOCK, "a") as file:
+    with open_lock(path / LOCK) as file:
         return not _lock(file)
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: BinaryIO) -> bool:
     """Lock a file until it is closed. False if another process has locked it. Without locks on the disk, True."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        pass
+        print(f"warning: {file.name}: this disk has no locks; let no second process write there", file=sys.stderr)
     return True
 
 
-def new_folder(path: Path) -> Path:
-    """Make a new folder.
-
-    Args:
-        path: The folder. It may exist if it is empty.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: If it is not empty.
-    """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: the folder is not empty; name a new one")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line of JSON to a file and flush it.
-
-    Args:
-        path: The file.
-        row: The content of the line.
-    """
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file. It has the old content or the new one, never a part.
-
-    Args:
-        path: The file.
-        text: Its content.
-
-    Returns:
-        The path.
-    """
-    return write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write next to the target, sync, and rename. If that fails, nothing remains.
-
-    Args:
-        path: The file.
-        content: Its content.
-
-    Returns:
-        The path.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def write_weights(path: Path, module: "nn.Module") -> Path:
+def write_weights(path: Path, module: "nn.Module", root: Path | None = None) -> Path:
     """Write the state of a module as safetensors.
 
     Args:
         path: The file.
         module: The module.
+        root: Folder of the run, if the file is in a folder below it.
 
     Returns:
         The path.
     """
     from safetensors.torch import save  # not above: this module is imported before torch
 
-    return write_bytes(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
+    return write_bytes(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}), root)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON file of a run from its path. The result is empty unless it holds a mapping."""
+    """Read a small JSON file of a run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; empty if there is no such file, or if it does not hold a mapping.
+
+    Raises:
+        InputError: If it is a link or another thing that is never opened, or larger than 64 MiB.
+    """
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:  # not a device, which may be endless
-            return {}
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_bytes(path))
+    except InputError:
+        raise
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -282,96 +269,6 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """Read result.json from a folder. Returns None unless the run has finished."""
     content = read_json(folder / RESULT)
     return content if content.get("status") == FINISHED else None
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings in a config.yaml as data.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Each setting by its dotted name.
-
-    Raises:
-        InputError: If the file cannot be read or does not hold settings.
-    """
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if path.is_file() and size <= MAX_SETTINGS else None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if content is None:
-        large = f"{size} bytes; at most {MAX_SETTINGS} are read"
-        raise InputError(f"{path}: {large if path.is_file() else 'is no file'}")
-    try:
-        return parse_settings(content.decode())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not the settings of a run ({one_line(error, 80)})") from None
-
-
-class _Tree(yaml.SafeLoader):
-    """YAML without aliases, with which a small file can expand without end."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def parse_settings(text: str) -> dict[str, Any]:
-    """Parse the settings in a YAML text.
-
-    Args:
-        text: The text.
-
-    Returns:
-        Each setting by its dotted name.
-
-    Raises:
-        ValueError: If the text is not a mapping.
-        yaml.YAMLError: If the text is not YAML, or has aliases.
-    """
-    content = yaml.load(text, _Tree)
-    if not isinstance(content, dict):
-        raise ValueError("no mapping")
-    return _flat(content)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in settings.items():
-        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return values
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> list[tuple[str, Any, Any]]:
-    """Compare two sets of settings.
-
-    Args:
-        before: Settings by dotted name.
-        now: Settings by dotted name.
-        free: Settings that may differ, by their dotted name or the beginning of it.
-
-    Returns:
-        (name, old, new) of each setting that differs and may not.
-    """
-    names = [name for name in {**before, **now} if not is_free(name, free)]
-    pairs = [(name, before.get(name, "nothing"), now.get(name, "nothing")) for name in names]
-    return [(name, old, new) for name, old, new in pairs if old != new]
-
-
-def is_free(name: str, free: Collection[str]) -> bool:
-    """Check whether a setting is one of these or below one of them.
-
-    Args:
-        name: Dotted name of the setting.
-        free: Dotted names or their beginnings.
-
-    Returns:
-        Whether it is.
-    """
-    return any(f"{name}.".startswith(f"{first}.") for first in free)
 
 
 def latest(root: Path, setting: str = "architecture", holds: str = "architecture.json") -> Path:
@@ -389,9 +286,12 @@ def latest(root: Path, setting: str = "architecture", holds: str = "architecture
         InputError: If there is none.
     """
     finished = []
-    for result in root.glob("*/result.json"):
-        if read_result(result.parent) and (result.parent / holds).is_file():
-            finished.append((result.stat().st_mtime_ns, result.parent))
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        try:
+            if read_result(folder) and is_file(folder / holds):
+                finished.append(((folder / RESULT).lstat().st_mtime_ns, folder))
+        except InputError:  # a folder that holds links or devices is no run of ours
+            continue
     if not finished:
         command = root.name.replace("_", "-")
         raise InputError(
@@ -399,6 +299,59 @@ def latest(root: Path, setting: str = "architecture", holds: str = "architecture
             f"{setting}=PATH"
         )
     return max(finished)[1]
+
+
+def read_weights(path: Path, most: int = MAX_WEIGHTS, root: Path | None = None) -> dict[str, "Tensor"]:
+    """Read the tensors of a safetensors file of a run.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+        root: Folder of the run, if the file is in a folder below it.
+
+    Returns:
+        Each tensor by its name.
+
+    Raises:
+        InputError: If the file is missing, no regular file, too large, or does not hold tensors.
+    """
+    from safetensors import SafetensorError  # not above: this module is imported before torch
+    from safetensors.torch import load
+
+    try:
+        return load(read_bytes(path, most, root))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as weights ({error.strerror})") from None
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as weights ({one_line(error, 80)})") from None
+
+
+def read_shapes(path: Path, most: int = MAX_WEIGHTS) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of the tensors in a safetensors file of a run, without the tensors.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+
+    Returns:
+        The shape of each tensor by its name.
+
+    Raises:
+        InputError: As `read_weights`.
+    """
+    try:
+        with opened(path, most) as file:
+            size = int.from_bytes(file.read(8), "little")
+            header: Any = parse_json(file.read(size)) if size <= MAX_HEADER else None
+        return {name: tuple(map(int, of["shape"])) for name, of in header.items() if name != "__metadata__"}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as weights ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as weights (its header is damaged)") from None
 
 
 def peak_memory_bytes() -> int:
@@ -411,17 +364,27 @@ def peak_memory_bytes() -> int:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a file of JSON lines from its path, up to the first line that is not a row."""
+    """Read the rows of a file of JSON lines, up to the first line that is not a row.
+
+    Args:
+        path: The file. If there is none, there are no rows.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: If it is a link or another thing that is never opened, or larger than 256 MiB.
+    """
     rows: list[dict[str, Any]] = []
     try:
-        if not path.is_file():
-            return rows
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        for line in read_bytes(path, MAX_ROWS).splitlines():
+            row = parse_json(line)
             if not isinstance(row, dict):
                 break
             rows.append(row)
-    except (OSError, ValueError, RecursionError):
+    except InputError:
+        raise
+    except (OSError, ValueError):
         pass
     return rows
 
@@ -430,8 +393,3 @@ def _cuda() -> Any:
     """torch.cuda if this process has imported torch and there is a GPU, else None."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Check whether an error says that no space is left or that a file may not get larger."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

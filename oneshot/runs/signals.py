@@ -2,17 +2,21 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}  # SIGUSR1: SLURM's warning before its limit
+# SIGHUP: the terminal or the ssh session is lost; SIGUSR1: SLURM's warning before its limit
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGHUP: 129}
+AGAIN = 0.05  # seconds after which a signal that could not take effect is tried again
 _held = False
 _wanted: int | None = None
 _raised = False
 _interrupts = 0
+_open = 0  # runs that would have something to save
 
 
 class Stopped(BaseException):
@@ -33,13 +37,20 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM, SIGINT and SIGUSR1 raise Stopped in the main thread. A second SIGINT ends the process at once."""
+    """Let signals raise Stopped in the main thread: SIGTERM, SIGINT, SIGUSR1, and SIGHUP unless nohup ignores it.
+
+    A second SIGINT ends the process at once. While a module is imported nothing is raised, because C code would turn it
+    into an error of its own: without an open run the process ends at once, else the signal waits.
+    """
     global _held, _wanted, _raised, _interrupts
     _held, _wanted, _raised, _interrupts = False, None, False, 0
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _take) for number in CODES}
+    taken = [number for number in CODES if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _take) for number in taken}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _take_again)
+    hook, sys.unraisablehook = sys.unraisablehook, _not_dropped
     try:
         yield
     except Exception as error:
@@ -47,9 +58,22 @@ def stoppable() -> Iterator[None]:
             raise stop from error
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
         _held, _wanted, _raised = False, None, False
+
+
+@contextmanager
+def saving() -> Iterator[None]:
+    """Return a context in which a run is open, so that no signal ends the process without an exception."""
+    global _open
+    _open += 1
+    try:
+        yield
+    finally:
+        _open -= 1
 
 
 def hold() -> None:
@@ -84,8 +108,37 @@ def _take(number: int, frame: FrameType | None) -> None:
     if _interrupts > 1:
         os._exit(CODES[signal.SIGINT])
     _wanted = _wanted or number
-    if not _held:  # every time, because an earlier exception may have been dropped
-        _raise(_wanted)
+    if not _open and _is_importing(frame):
+        with suppress(OSError):
+            os.write(2, f"{Stopped(number)}\n".encode())
+        os._exit(CODES[signal.Signals(number)])
+    _take_again(number, frame)
+
+
+def _take_again(number: int, frame: FrameType | None) -> None:
+    """Let the signal that waits take effect, unless it is held or a module is being imported."""
+    if _wanted is None or _held:  # `release` looks for one that waits
+        return
+    if _is_importing(frame):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        return
+    _raise(_wanted)  # also if it was raised before, because that exception may have been dropped
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _not_dropped(problem: "sys.UnraisableHookArgs") -> None:
+    """Raise a Stopped again that fell into code which cannot raise, such as __del__."""
+    if isinstance(problem.exc_value, Stopped):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    else:
+        sys.__unraisablehook__(problem)
 
 
 def _raise(number: int) -> NoReturn:

@@ -12,9 +12,10 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
-from ..architecture import Architecture, Choice, fingerprint, from_json, read_text, to_json
+from ..architecture import MAX_BYTES, Architecture, Choice, fingerprint, from_json, to_json
 from ..distributed.collectives import for_each_example
 from ..errors import InputError, check_integer
+from ..runs.files import read_given
 
 NONE = "none"
 UNIFORM_TRIES = 100_000
@@ -278,7 +279,7 @@ class SearchSpace(ABC):
         Raises:
             InputError: If it does not fit this space; the message names the field.
         """
-        architecture = from_json(read_text(path), self.fingerprint, self.choices, str(path))
+        architecture = from_json(read_given(path, MAX_BYTES), self.fingerprint, self.choices, str(path))
         try:
             return self.architecture(architecture.decisions)
         except InputError as error:

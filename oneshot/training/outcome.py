@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from .. import plots
-from ..architecture import Architecture
+from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
 from ..errors import InputError, one_line
 from ..retrain import Retrain
-from ..runs.folder import METRICS, Run, read_rows, write_weights
+from ..runs.files import parse_json, read_text
+from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
 from ..search import Search
 from ..spaces.base import ImageShape, SearchSpace
 
@@ -46,7 +44,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
         plots.save(figure, run.path / name)
     return run.finish(
         {
-            "architecture": json.loads(space.to_json(found))["decisions"],
+            "architecture": by_name(found, space.choices),
             "valid_accuracy": search.valid_accuracy,
             "found_valid_accuracy": search.found_accuracy,
             **network_cost(space, found, image_shape),
@@ -77,7 +75,7 @@ def write_retraining(
     if space is None or architecture is None:
         return run.finish({**accuracy, "parameters": count_parameters(retrain.network, image_shape)})
     plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
-    decisions = json.loads(space.to_json(architecture))["decisions"]
+    decisions = by_name(architecture, space.choices)
     return run.finish({"architecture": decisions, **accuracy, **network_cost(space, architecture, image_shape)})
 
 
@@ -121,14 +119,14 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
     try:
         if isinstance(module, Search):
             module.found = module.space.load(run.path / ARCHITECTURE)
-            module.scores = json.loads((run.path / SCORES).read_text(encoding="utf-8"))
+            module.scores = parse_json(read_text(run.path / SCORES))
             module.valid_accuracy, module.found_accuracy = result["valid_accuracy"], result["found_valid_accuracy"]
-            module.supernet.load_state_dict(load_file(run.path / SUPERNET))
-            module.architect.load_state_dict(load_file(run.path / ARCHITECT))
+            module.supernet.load_state_dict(read_weights(run.path / SUPERNET))
+            module.architect.load_state_dict(read_weights(run.path / ARCHITECT))
         else:
             module.test_accuracy = result["test_accuracy"]
-            module.network.load_state_dict(load_file(run.path / NETWORK))
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            module.network.load_state_dict(read_weights(run.path / NETWORK))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{run.path}: is finished, but cannot be read ({one_line(error, 200)})") from None
     module.rows = read_rows(run.path / METRICS)
     module.done, module.ended = module.updates_of(epochs), epochs

@@ -1,6 +1,5 @@
 """The settings of a search or a retraining that was made in Python, as its folder keeps them."""
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from torch import Tensor, nn
 
 from ..architects.base import OptimizerFactory
+from ..architecture import by_name
 from ..data import Part
 from ..retrain import Retrain
 from ..search import Search
@@ -52,7 +52,7 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["drop_path"], settings["auxiliary_weight"] = module.drop_path, module.auxiliary_weight
         settings["network"] = {"class": _name(type(module.network)), "parameters": _parameters(module.network)}
         if module.space and module.architecture:
-            settings["architecture"] = json.loads(module.space.to_json(module.architecture))["decisions"]
+            settings["architecture"] = by_name(module.architecture, module.space.choices)
     settings["weights"] = {
         "optimizer": _optimizer(module.optimizer),
         "minimum_learning_rate": module.minimum_learning_rate,

@@ -8,7 +8,6 @@ Examples:
     oneshot baseline space=nasbench201 estimator=tabular estimator.table=FILE
 """
 
-import json
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ... import plots
-from ...architecture import Architecture
+from ...architecture import Architecture, by_name
 from ...baseline import Baseline, Budget, check_needs
 from ...cost import network_cost
 from ...errors import InputError
@@ -125,7 +124,7 @@ def write_results(
     fronts = write_front(rows, metric, run, unit)
     return run.finish(
         {
-            "architecture": json.loads(space.to_json(best))["decisions"],
+            "architecture": by_name(best, space.choices),
             "notation": space.notation(best),
             f"best_{metric}": baseline.best_score,
             "queries": len(rows),

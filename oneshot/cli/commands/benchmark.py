@@ -24,7 +24,7 @@ from rich.table import Table
 
 from ... import plots
 from ...cost.timing import device_name
-from ...runs.folder import write_text
+from ...runs.files import write_text
 from .. import job
 from ..benchmark.measurements import Benchmark, Figure
 from ..conf import choices

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from ... import plots
@@ -22,11 +22,12 @@ from ...baseline import Baseline, Budget, check_needs
 from ...errors import InputError, check_integer, check_range
 from ...estimators import LoggedEstimator, Priced, Tabular
 from ...fitting.progress import QueryBar
-from ...runs.folder import Run, read_json, read_result, write_text
+from ...runs.files import make_folder, read_text, write_text
+from ...runs.folder import Run, read_json, read_result
 from ...spaces import SearchSpace
 from ...statistics import mean_interval
 from .. import job
-from ..conf import choices
+from ..conf import choices, load
 from ..estimates import EstimatorFactory, known_scores, wanted
 from ..folders import run_folder
 from ..objects import make, prepare, trainer_for
@@ -61,7 +62,7 @@ def main(config: DictConfig) -> None:
     answering = Priced(estimator, space, cost) if cost else estimator
     with open_run(config, path) as run:
         if run.result() is not None:
-            say(console, [f"finished before: {run.path}", (run.path / "table.md").read_text(encoding="utf-8")])
+            say(console, [f"finished before: {run.path}", read_text(run.path / "table.md")])
             return
         more = parts.train(run, console)
         results = []
@@ -70,7 +71,7 @@ def main(config: DictConfig) -> None:
                 file = run.path / name / f"{seed}.json"
                 if not set(read_json(file)) >= KEYS:
                     strategy = make(node, space=space, seed=seed, metric=config.metric)
-                    file.parent.mkdir(exist_ok=True)
+                    make_folder(file.parent)
                     answers = LoggedEstimator(answering, space, file.with_suffix(".jsonl"), config.failures)
                     search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
                 results.append(read_json(file))
@@ -100,7 +101,7 @@ def check(config: DictConfig) -> dict[str, DictConfig]:
         check_integer("regret_at", at, 1)
     nodes = {}
     for name in config.strategies:
-        node = OmegaConf.load(known[name])
+        node = load(known[name])
         assert isinstance(node, DictConfig)
         nodes[name] = node
     return nodes
@@ -139,7 +140,7 @@ def search(baseline: Baseline, table: Tabular, name: str, seed: int, file: Path,
         **table.report(found),
         "regret": reached,
     }
-    write_text(file, json.dumps(row) + "\n")
+    write_text(file, json.dumps(row) + "\n", root=file.parent.parent)
 
 
 def write_results(

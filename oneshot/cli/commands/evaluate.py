@@ -28,12 +28,13 @@ from ...data import ImageData, Part
 from ...errors import is_number
 from ...export import FILES, TOLERANCE, Export, check_formats, export, preprocessing
 from ...fitting.evaluation import Classified, classify
-from ...runs.folder import Run, read_result, write_bytes
+from ...runs.files import write_bytes
+from ...runs.folder import Run, read_result
 from ..folders import run_folder
 from ..objects import make, precision, prepare, read_device
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
-from ..screen import answered, say, summary, written
+from ..screen import answered, cell, csv_cell, say, summary, written
 from .retrain import ARCHITECTURE
 
 MOST_CLASSES = 100  # in the picture of the confusion matrix
@@ -115,8 +116,8 @@ def write_results(
     classes = data.splits.classes
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["class", *classes])
-    writer.writerows([name, *row] for name, row in zip(classes, classified.confusion, strict=True))
+    writer.writerow(["class", *map(csv_cell, classes)])
+    writer.writerows([csv_cell(name), *row] for name, row in zip(classes, classified.confusion, strict=True))
     run.write("confusion.csv", table.getvalue())
     if len(classes) <= MOST_CLASSES:
         plots.save(plots.confusion(classified.confusion, classes), run.path / "confusion")
@@ -146,7 +147,7 @@ def class_table(classified: Classified, classes: tuple[str, ...]) -> Table:
     worst = sorted(rows, key=lambda row: 1.0 if row[2] is None else row[2])[:MOST_ROWS]
     table = Table("class" if len(rows) <= MOST_ROWS else f"the worst of {len(rows)} classes", "images", "accuracy, %")
     for name, counts, share in rows if len(rows) <= MOST_ROWS else worst:
-        table.add_row(name, f"{sum(counts):,}", "" if share is None else f"{100 * share:.2f}")
+        table.add_row(cell(name), f"{sum(counts):,}", "" if share is None else f"{100 * share:.2f}")
     return table
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...cost import LatencyTable, measure_latency
-from ...runs.folder import write_text
+from ...runs.files import write_text
 from ..objects import make, new_file, prepare, read_device
-from ..screen import next_command, say
+from ..screen import cell, next_command, say
 
 
 def main(config: DictConfig) -> None:
@@ -42,5 +42,5 @@ def candidate_table(table: LatencyTable) -> Table:
     for name in dict.fromkeys(name for row in table.rows.values() for name in row):
         rows = [row[name] for row in table.rows.values() if name in row]
         means = (sum(row[key] for row in rows) / len(rows) for key in ("median_ms", "spread_ms"))
-        screen.add_row(name, *(f"{mean:.3f}" for mean in means))
+        screen.add_row(cell(name), *(f"{mean:.3f}" for mean in means))
     return screen

@@ -13,7 +13,6 @@ Examples:
 
 import glob
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +21,14 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
-from ...errors import InputError, unknown
+from ...errors import InputError, printable, unknown
 from ...report.content import report
 from ...report.grouping import sections
 from ...report.measures import ACCURACIES, COSTS
-from ...report.page import Block, Picture, printable, to_html, to_markdown
+from ...report.page import Block, Picture, to_html, to_markdown
 from ...report.summaries import folders, read
-from ...runs.folder import parse_settings, write_bytes, write_text
+from ...runs.files import make_folder, whole_folder, write_bytes, write_text
+from ...runs.settings import parse_settings
 from ..composition import settings_of
 from ..conf import CONF, choices
 from ..screen import say
@@ -129,16 +129,10 @@ def known_methods() -> dict[str, Mapping[str, Any]]:
 
 def write(out: Path, title: str, blocks: Sequence[Block]) -> None:
     """Write the folder under another name and rename it at the end, so that it is never seen incomplete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        (beside / PICTURES).mkdir(parents=True)
+    with whole_folder(out) as beside:
+        make_folder(beside / PICTURES)
         for block in blocks:
             if isinstance(block, Picture):
                 write_bytes(beside / PICTURES / f"{block.name}.svg", block.svg)
         write_text(beside / "report.md", to_markdown(title, blocks, PICTURES))
         write_text(beside / "report.html", to_html(title, blocks))
-        os.replace(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -16,6 +16,7 @@ from ...architecture import Architecture
 from ...data import ImageData
 from ...errors import InputError
 from ...retrain import Retrain
+from ...runs.files import is_file
 from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from .. import job
@@ -42,7 +43,7 @@ def main(config: DictConfig) -> None:
         if answered(run, console):
             return dismiss(trainer)
         kept = run.path / ARCHITECTURE
-        if kept.is_file() and space.load(kept) != architecture:
+        if is_file(kept) and space.load(kept) != architecture:
             raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
         say(console, [f"architecture: {origin}"])
         run.write(ARCHITECTURE, space.to_json(architecture))
@@ -100,4 +101,5 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
         raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
     if path.is_dir():
         path = path / ARCHITECTURE
+        is_file(path)  # a link in a folder that may be a stranger's is refused
     return space.load(path), str(path)

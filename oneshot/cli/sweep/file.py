@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from ...errors import InputError, check_integer, is_number, one_line, unknown
+from ...runs.files import parse_yaml, read_given
 from .brackets import Brackets, brackets
 from .distributions import Parameter, parameters
 
@@ -65,13 +65,13 @@ def read(file: str) -> Sweep:
         InputError: If the file cannot be read or is no such sweep; the message names the file.
     """
     try:
-        if Path(file).stat().st_size > MAX_BYTES:
-            raise InputError(f"more than {MAX_BYTES} bytes")
-        return sweep(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        content = parse_yaml(read_given(Path(file), MAX_BYTES))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"{file}: is no YAML ({one_line(error, 120)})") from None
+    try:
+        return sweep(content)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
@@ -90,6 +90,7 @@ def sweep(content: Any) -> Sweep:
     for key in REQUIRED:
         if key not in content:
             raise InputError(f"{key}: must be given" + (f", as command: {COMMAND}" if key == "command" else ""))
+    _check_plain(content)
     if content["method"] not in METHODS:
         raise unknown("method", content["method"], METHODS)
     metric, target = _metric(content)
@@ -112,6 +113,13 @@ def sweep(content: Any) -> Sweep:
         content.get("run_cap"),
         content,
     )
+
+
+def _check_plain(content: Mapping[str, Any]) -> None:
+    """Raise InputError if a text outside `command` has ${...}, in whose place Hydra would put something else."""
+    for key in content:
+        if key != "command" and "${" in repr(content[key]):
+            raise InputError(f"{key}: holds ${{...}}; a sweep is read as it is, and nothing is put in its place")
 
 
 def _metric(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], float | None]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import is_number
-from ...runs.folder import FINISHED, METRICS, TIMINGS, read_json, read_result, read_rows, write_text
+from ...runs.files import write_text
+from ...runs.folder import FINISHED, METRICS, TIMINGS, read_json, read_result, read_rows
 from ..faults import BAD_INPUT
 from ..jobs import ENDING, run_script, wait_for
 from .brackets import Brackets
