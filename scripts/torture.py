@@ -1,5 +1,7 @@
 """Kill runs at random instants, give the same command again, and compare with the uninterrupted run byte for byte.
 
+The stdout of some processes is a pipe that nobody reads after a random instant.
+
 Example: python scripts/torture.py --kills 20 --jobs darts evolution --out FOLDER
 """
 
@@ -25,6 +27,7 @@ from rich.table import Table
 
 import oneshot.cli.main
 from oneshot.cli.screen import say
+from oneshot.cli.streams import survive
 from oneshot.errors import InputError, check_integer
 from oneshot.fitting.checkpoints import is_whole
 from oneshot.runs.files import new_folder, write_text
@@ -70,8 +73,12 @@ JOBS = {
         *["estimator.cells=3", "estimator.channels=2", "estimator.epochs=3", "budget.queries=12"],
     ],
 }
-SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
+SIGNALS = (
+    *(signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM),
+    *(signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGHUP),
+)
+ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGHUP: 129}
+DEAF = 0.3  # share of the processes whose stdout is a pipe that is closed at a random instant
 COMPARED = (".safetensors", ".jsonl", "architecture.json", "scores.json", "result.json")
 CLOCKS = ("seconds", "peak_memory_bytes")  # endings of the names of numbers in result.json that differ from run to run
 LIMIT = 600.0  # seconds that one process may take
@@ -120,7 +127,14 @@ def main() -> None:
     write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     console.print(torture.table(names))
     say(console, torture.unequal)
-    say(console, [f"{result['kills']} kills, {result['runs']} runs, {len(result['unequal'])} not equal", str(folder)])
+    say(
+        console,
+        [
+            f"{result['kills']} kills, {torture.deaf} closed stdouts, {result['runs']} runs, "
+            f"{len(result['unequal'])} not equal",
+            str(folder),
+        ],
+    )
     sys.exit(1 if result["unequal"] else 0)
 
 
@@ -134,6 +148,7 @@ class Torture:
         self.kills: Counter[str] = Counter()
         self.signals: Counter[str] = Counter()
         self.runs: Counter[str] = Counter()
+        self.deaf = 0
         self.unequal: list[str] = []
 
     def reference(self, name: str) -> None:
@@ -153,7 +168,9 @@ class Torture:
         while True:
             delay = self.rng.uniform(0.0, 0.8 * self.seconds[name]) if left else None
             sent = self.rng.choice(SIGNALS)
-            ended = process(JOBS[name], out, tmp, None if delay is None else (delay, sent))
+            deaf = self.rng.uniform(0.0, self.seconds[name]) if self.rng.random() < DEAF else None
+            self.deaf += deaf is not None
+            ended = process(JOBS[name], out, tmp, None if delay is None else (delay, sent), deaf)
             broken = [str(path) for path in out.rglob("*.ckpt") if not is_whole(path)]
             self.unequal += [f"{path}: not whole" for path in broken]
             if ended.sent is None or ended.code == 0:
@@ -180,6 +197,7 @@ class Torture:
             "kills": sum(self.kills.values()),
             "runs": sum(self.runs.values()),
             "signals": dict(self.signals),
+            "closed_stdouts": self.deaf,
             "jobs": {name: {"kills": self.kills[name], "runs": self.runs[name]} for name in self.seconds},
             "unequal": self.unequal,
         }
@@ -191,18 +209,34 @@ class Torture:
         return table
 
 
-def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, int] | None) -> Ended:
-    """Run the command of a job in a fork of this process, which has made the imports, and kill it if asked to."""
+def process(
+    job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, int] | None, deaf: float | None = None
+) -> Ended:
+    """Run the command of a job in a fork of this process, which has made the imports.
+
+    Args:
+        job: The command and its words.
+        out: Folder of the run.
+        tmp: Folder for temporary files; None is the usual one.
+        kill: (seconds, signal) of a kill, if any.
+        deaf: Seconds after which the pipe of its stdout is closed; None lets it write to a log.
+    """
     command, *words = job
     importlib.import_module(f"oneshot.cli.commands.{command}")
     start = time.monotonic()
+    pipe = os.pipe() if deaf is not None else None
     child = os.fork()
     if child == 0:
-        _become([command, *words, f"out={out}"], out.with_suffix(".log"), tmp)
+        _become([command, *words, f"out={out}"], out.with_suffix(".log"), tmp, pipe)
+    if pipe:
+        os.close(pipe[1])
     sent = None
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         now = time.monotonic() - start
+        if pipe and deaf is not None and (done or now >= deaf):
+            os.close(pipe[0])
+            pipe = None
         if done:
             return Ended(os.waitstatus_to_exitcode(status), sent, now)
         if kill is not None and sent is None and now >= kill[0]:
@@ -213,7 +247,7 @@ def process(job: Sequence[str], out: Path, tmp: str | None, kill: tuple[float, i
         time.sleep(0.001)
 
 
-def _become(words: list[str], log: Path, tmp: str | None) -> None:
+def _become(words: list[str], log: Path, tmp: str | None, pipe: tuple[int, int] | None) -> None:
     """Run the command in the forked process, without anything of the parent."""
     code = 1
     try:
@@ -221,8 +255,12 @@ def _become(words: list[str], log: Path, tmp: str | None) -> None:
             signal.signal(number, signal.SIG_DFL)
         log.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(file, 1)
+        os.dup2(pipe[1] if pipe else file, 1)
         os.dup2(file, 2)
+        if pipe:
+            os.close(pipe[0])
+            os.close(pipe[1])
+        survive()
         if tmp:
             os.environ["TMPDIR"], tempfile.tempdir = tmp, None
         GlobalHydra.instance().clear()

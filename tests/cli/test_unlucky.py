@@ -1,0 +1,201 @@
+"""Unlucky moments: a closed screen, a lost session, Ctrl-C during imports, a folder that goes away."""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TINY = ["space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
+LONG = [*TINY, "epochs=500", "architect=uniform", "selection.samples=2", "logger=none", "threads=1"]
+SHORT = [*TINY, "epochs=2", *LONG[6:]]
+COMMAND = [sys.executable, "-P", "-m", "oneshot"]
+
+
+def started(folder, *words, **options):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([*COMMAND, *words], cwd=folder, text=True, **pipes)
+
+
+def rows(folder):
+    path = folder / "metrics.jsonl"
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def wait_for_rows(process, folder, number):
+    while len(rows(folder)) < number:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def status(folder):
+    return json.loads((folder / "status.json").read_text())["status"]
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory):
+    """The short run, which nothing disturbed."""
+    folder = tmp_path_factory.mktemp("alone")
+    process = started(folder, "search", *SHORT, "out=out")
+    assert process.wait() == 0
+    return folder / "out"
+
+
+def same(one, two):
+    names = ("architecture.json", "metrics.jsonl", "scores.json", "supernet.safetensors", "architect.safetensors")
+    return all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize(
+    "shell", ["| head -1", "> /dev/full", ">&-", ">&- 2>&-", "2>&1 | head -1", "< /dev/null >&- <&-"]
+)
+def test_a_run_goes_on_when_nobody_reads(tmp_path, left_alone, shell):
+    words = " ".join([*COMMAND, "search", *SHORT, "out=out"])
+    found = subprocess.run(
+        f"set -o pipefail; {words} {shell}",
+        shell=True,
+        cwd=tmp_path,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == "" and found.stdout.count("\n") <= 1 and same(tmp_path / "out", left_alone)
+
+
+def test_a_reader_that_goes_away_in_the_middle(tmp_path, left_alone):
+    process = started(tmp_path, "search", *SHORT, "out=out")
+    process.stdout.readline()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait() == 0 and same(tmp_path / "out", left_alone)
+
+
+def test_characters_that_the_screen_cannot_show(tmp_path):
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run(
+        [*COMMAND, "report", "r\u00e9sultats \u6728"], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert found.returncode == 2 and found.stderr.count(b"\n") == 1 and b"there is no such folder" in found.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGTERM", 143)])
+def test_a_lost_session_saves(tmp_path, name, code):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "checkpoint.every=1000000", "out=out")
+    wait_for_rows(process, out, 3)
+    process.send_signal(getattr(signal, name))
+    _, error = process.communicate()
+    assert (process.returncode, error) == (code, f"stopped by {name}; the same command continues out\n")
+    assert status(out) == "interrupted" and any((out / "checkpoints").iterdir())
+
+
+def test_nohup_is_obeyed(tmp_path):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "out=out", preexec_fn=ignore_hangup)
+    wait_for_rows(process, out, 2)
+    process.send_signal(signal.SIGHUP)
+    wait_for_rows(process, out, len(rows(out)) + 5)
+    process.kill()
+    process.communicate()
+    assert status(out) == "running"
+
+
+def ignore_hangup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+BEGIN = "import sys; from oneshot.cli import entry; print('begun', flush=True); sys.argv[0] = 'oneshot'; entry.main()"
+
+
+def test_ctrl_c_at_any_instant(tmp_path):
+    """From the first line of ours on: imports, composing, the supernet, the search."""
+    draw = random.Random(0)
+    for at in sorted(draw.uniform(0.0, 1.0) ** 2 * 9 for _ in range(25)):
+        words = [sys.executable, "-P", "-c", BEGIN, "search", *LONG, "resume=false"]
+        process = subprocess.Popen(words, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(at)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+        assert process.returncode == 130, (at, out, error)
+        assert error.count("\n") == 1 and error.startswith(("interrupted", "stopped by SIGINT")), (at, error)
+
+
+def test_time_stopped_by_sigstop_does_not_count(tmp_path):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "out=out")
+    wait_for_rows(process, out, 3)
+    process.send_signal(signal.SIGSTOP)
+    before = time.monotonic()
+    time.sleep(8)
+    process.send_signal(signal.SIGCONT)
+    stopped = time.monotonic() - before
+    wait_for_rows(process, out, len(rows(out)) + 10)
+    process.terminate()
+    process.communicate()
+    clocks = [json.loads(line) for line in (out / "timings.jsonl").read_text().splitlines()]
+    pairs = list(itertools.pairwise(clocks))
+    assert max(b["seconds"] - a["seconds"] for a, b in pairs) < stopped / 2
+    assert all(b["process_seconds"] >= a["process_seconds"] for a, b in pairs)
+
+
+def test_the_folder_of_a_run_goes_away(tmp_path):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "out=out")
+    wait_for_rows(process, out, 3)
+    shutil.move(out, tmp_path / "moved")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 5 and error.count("\n") == 1, error
+    assert error.startswith("error: out=out: cannot be written any more (out") and "No such file" in error
+    assert not out.exists()
+
+
+def test_a_newest_checkpoint_without_bytes(tmp_path):
+    """As a full disk or a power cut can leave it: the one before is used, and the result is the same."""
+    words = [*TINY, "epochs=4", *LONG[6:], "log_every=1", "checkpoint.every=1"]
+    process = started(tmp_path, "search", *words, "out=alone")
+    assert process.wait() == 0
+    process = started(tmp_path, "search", *words, "out=out")
+    wait_for_rows(process, tmp_path / "out", 5)
+    process.kill()
+    process.communicate()
+    newest = max((tmp_path / "out" / "checkpoints").glob("*.ckpt"))
+    newest.write_bytes(b"")
+    process = started(tmp_path, "search", *words, "out=out")
+    out, error = process.communicate()
+    assert process.returncode == 0 and error.count("\n") == 1 and f"{newest.name}: is damaged and not used" in error
+    assert same(tmp_path / "out", tmp_path / "alone")
+
+
+def test_a_process_id_that_another_process_has_now(tmp_path):
+    """status.json of a killed run names a process; another one, which has nothing to do with it, has its number."""
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *SHORT, "log_every=1", "out=out")
+    wait_for_rows(process, out, 1)
+    process.kill()
+    process.communicate()
+    content = json.loads((out / "status.json").read_text())
+    (out / "status.json").write_text(json.dumps({**content, "process": os.getpid()}))
+    process = started(tmp_path, "search", *SHORT, "log_every=1", "out=out")
+    assert process.wait() == 0 and status(out) == "finished"
+
+
+def test_a_second_process_is_refused_and_waits_for_nothing(tmp_path):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "out=out")
+    wait_for_rows(process, out, 1)
+    second = started(tmp_path, "search", *LONG, "log_every=1", "out=out")
+    _, error = second.communicate(timeout=60)
+    process.kill()
+    process.communicate()
+    assert (
+        second.returncode == 2
+        and error == f"error: out=out: process {process.pid} writes there now; name another folder\n"
+    )
