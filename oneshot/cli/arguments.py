@@ -50,7 +50,7 @@ def arguments(command: str, words: Sequence[str], settings: Sequence[str] = ()) 
             found += [word] if value is None else [word, value]
         elif word in ALONE:
             found += [word] if value is None else [word, value]
-        elif re.match(r"-+[A-Za-z]", word):
+        elif word.startswith("-"):
             raise InputError(_no_flag(word, value))
         elif (setting := SETTING.fullmatch(word)) and _is_setting(command, word, setting[1], settings):
             found.append(f"{setting[1]}={_value(setting[1], setting[2], several)}")

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..errors import Diverged, InputError, Lost, one_line, unknown
+from ..errors import Diverged, InputError, Lost, one_line, unknown, visible
 from ..runs.files import is_full_disk
 from ..runs.signals import Stopped, stop_of
 from .arguments import no_setting, quoted
@@ -56,7 +56,7 @@ def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[N
         line, code = (None, 1) if trace else fault(error, config_name, config)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {visible(line)}", file=sys.stderr)
         sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ..errors import visible
 from ..runs.signals import stoppable
 from . import experiments, job
 from .arguments import HELP, arguments, searched, with_values
@@ -82,7 +83,7 @@ def _run(config: DictConfig, command: str) -> Any:
     check_inputs(config)
     if job.STARTED not in os.environ:
         about = line(config, command, announced_folder(config, command))
-        print(about, end="\n" if about else "", flush=True)
+        print(visible(about), end="\n" if about else "", flush=True)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # so that _target_ finds the user's own operations, spaces and architects
     module = importlib.import_module(f"{__package__}.commands.{command}")

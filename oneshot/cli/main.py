@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from .. import __version__
-from ..errors import unknown
+from ..errors import unknown, visible
 from .conf import COMMANDS, PACKAGE, spoken
 
 HELP = ("--help", "-h", "help")
@@ -44,7 +44,7 @@ def run(name: str, words: list[str]) -> None:
     """
     command = name.replace("-", "_")
     if command not in COMMANDS:
-        print(f"error: {unknown('command', name, map(spoken, COMMANDS))}", file=sys.stderr)
+        print(f"error: {visible(str(unknown('command', name, map(spoken, COMMANDS))))}", file=sys.stderr)
         sys.exit(2)
     if "--version" in words:
         return print(f"oneshot {__version__}")
