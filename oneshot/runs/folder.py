@@ -75,7 +75,7 @@ class Run:
             self._lock = open_lock(path / LOCK)
         except OSError as error:
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
-        if not _lock(self._lock):
+        if not _lock(self._lock, path):
             process = read_json(path / STATUS).get("process", "another")
             raise InputError(f"out={path}: process {process} writes there now; name another folder")
         _check_run(path, settings, resume, free)  # again, because now nobody else writes
@@ -214,17 +214,17 @@ def _check_run(path: Path, settings: str, resume: bool, free: Collection[str]) -
 def is_locked(path: Path) -> bool:
     """Check whether a process writes to the folder at this path now."""
     with open_lock(path / LOCK) as file:
-        return not _lock(file)
+        return not _lock(file, path)
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(file: BinaryIO, folder: Path) -> bool:
     """Lock a file until it is closed. False if another process has locked it. Without locks on the disk, True."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        print(f"warning: {file.name}: this disk has no locks; let no second process write there", file=sys.stderr)
+        print(f"warning: {folder}: this disk has no locks; let no second process write there", file=sys.stderr)
     return True
 
 

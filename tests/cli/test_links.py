@@ -14,7 +14,6 @@ RUNS = {  # folder -> command, its words without out=
     "search": ("search", SEARCH),
     "retrain": ("retrain", [*TINY, "architecture=search"]),
     "baseline": ("baseline", ["supernet=search", "budget.queries=3", "strategy.inherit=true", "strategy=evolution"]),
-    "trained": ("baseline", [*SEARCH[:-2], "budget.queries=3", "strategy=random_search"]),
     "rank": ("rank", ["supernet=search", "estimator@reference=one_shot", "architectures=4", "resamples=10"]),
     "evaluate": ("evaluate", ["run=retrain", "repeats=5", "batches=[1]"]),
 }

@@ -1,14 +1,17 @@
 """A run's folder."""
 
+import errno
+import fcntl
 import json
 import os
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from oneshot.errors import InputError
+from oneshot.errors import InputError, Lost
 from oneshot.runs.files import write_text
 from oneshot.runs.folder import (
     Run,
@@ -90,3 +93,45 @@ def test_a_device_is_no_file_of_ours(tmp_path):
     for read in (read_json, read_rows, read_settings):
         with pytest.raises(InputError, match="file: is a link; only regular files"):
             read(tmp_path / "file")
+
+
+def test_a_disk_without_locks_is_said(tmp_path, monkeypatch, capsys):
+    def none(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with Run(tmp_path / "run") as run:
+        run.finish({})
+    warned = capsys.readouterr().err
+    assert warned.count("\n") == 1 and "run: this disk has no locks" in warned
+
+
+def test_a_clock_that_jumps_changes_no_time_of_a_run(tmp_path, monkeypatch):
+    with Run(tmp_path / "run", "a: 1") as run:
+        run.record({"step": 1})
+        monkeypatch.setattr(time, "time", lambda: 0.0)  # the clock of the day; a run uses another one
+        run.record({"step": 2})
+        assert 0 <= run.finish({})["seconds"] < 60
+    first, second = (
+        json.loads(line)["seconds"] for line in (tmp_path / "run" / "timings.jsonl").read_text().splitlines()
+    )
+    assert first <= second < 60
+
+
+def test_a_read_only_disk_in_the_middle_is_one_error(tmp_path, monkeypatch):
+    with pytest.raises(Lost, match="cannot be written any more .*metrics.jsonl: Read-only file system") as caught:
+        with Run(tmp_path / "run", "a: 1") as run:
+            run.record({"step": 1})
+            real = os.open
+
+            def read_only(path, flags, *rest, **named):
+                if flags & (os.O_WRONLY | os.O_RDWR):
+                    raise OSError(errno.EROFS, "Read-only file system", path)
+                return real(path, flags, *rest, **named)
+
+            monkeypatch.setattr(os, "open", read_only)
+            run.record({"step": 2})
+    assert caught.value.code == 5
+    monkeypatch.undo()
+    assert read_json(tmp_path / "run" / "status.json")["status"] == "running"
+    assert [row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [1]
