@@ -128,6 +128,32 @@ def to_json(architecture: Architecture, choices: Sequence[Choice], settings: dic
     return json.dumps(content, indent=2) + "\n"
 
 
+def read_document(text: str, where: str, form: str, version: int) -> dict[str, Any]:
+    """Read a JSON document that names its format and version.
+
+    Args:
+        text: The text.
+        where: Name of the file for messages.
+        form: The format that it must have.
+        version: The version that it must have.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: If the text is truncated, or the format or the version is another one.
+    """
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
+    if not isinstance(content, dict) or content.get("format") != form:
+        raise InputError(f"{where}: field 'format' must be {form!r}")
+    if type(content.get("version")) is not int or content["version"] != version:
+        raise InputError(f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {version}")
+    return content
+
+
 def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "architecture") -> Architecture:
     """Read the content of an architecture file as data.
 
@@ -146,14 +172,7 @@ def from_json(text: str, space: str, choices: Sequence[Choice], where: str = "ar
         InputError: If the text is truncated, of another space or version, or if a choice is missing, unknown or decided
             by an unknown operation. The message names the field.
     """
-    try:
-        content = parse_json(text)
-    except ValueError as error:
-        raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
-    if type(content.get("version")) is not int or content["version"] != VERSION:
-        raise InputError(f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}")
+    content = read_document(text, where, FORMAT, VERSION)
     if content.get("space") != space:
         raise InputError(
             f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is {space!r}"

@@ -53,9 +53,7 @@ def choices() -> Mapping[str, str | None]:
 def program() -> Sequence[str]:
     """Return the words that start this `oneshot` from a shell."""
     found = shutil.which("oneshot")
-    if found and Path(found).resolve().parent == Path(sys.executable).resolve().parent:
-        return ["oneshot"]
-    if found and Path(found).parent == Path(sys.executable).parent:
+    if found and Path(sys.executable).parent in (Path(found).parent, Path(found).resolve().parent):  # pipx makes a link
         return ["oneshot"]
     return [sys.executable, "-m", "oneshot"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architecture import MAX_BYTES
+from ..architecture import MAX_BYTES, read_document
 from ..errors import InputError, check_integer, unknown
-from ..runs.files import parse_json, read_given
+from ..runs.files import read_given
 from ..spaces.base import SearchSpace
 from .counting import ImageShape
 from .expected import ExpectedCost
@@ -109,17 +109,8 @@ class LatencyTable:
         Raises:
             InputError: If the file is not a complete table of this space. The message names the field.
         """
-        where, text = str(path), read_given(path, MAX_BYTES)
-        try:
-            content = parse_json(text)
-        except ValueError as error:
-            raise InputError(f"{where}: not a complete JSON file ({str(error)[:80]})") from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(f"{where}: field 'format' must be {FORMAT!r}")
-        if type(content.get("version")) is not int or content["version"] != VERSION:
-            raise InputError(
-                f"{where}: field 'version' is {content.get('version')!r:.40}; this version reads {VERSION}"
-            )
+        where = str(path)
+        content = read_document(read_given(path, MAX_BYTES), where, FORMAT, VERSION)
         if content.get("space") != space.fingerprint:
             raise InputError(
                 f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is "
