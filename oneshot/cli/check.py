@@ -27,8 +27,8 @@ KINDS = {
 }
 GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
 ALL = "all"  # of architects and strategies, in place of a list
-RANDOM = "random"  # among architects: an architecture that nothing searched
-LISTS = {"architects": ("architect", (RANDOM,)), "strategies": ("strategy", ())}  # setting -> its group, other names
+RANDOM = "random"  # among the architects of `oneshot compare`: an architecture that nothing searched
+LISTS = {"architects": "architect", "strategies": "strategy"}  # setting -> the group whose choices it lists
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -56,8 +56,8 @@ def check(config: DictConfig, command: str) -> None:
             _check_like(name, None, default)
     for path, node in _nodes(config):
         _check_node(path, node)
-    for key, (group, more) in LISTS.items():
-        known = [*choices(group, job.folders()), *more]
+    for key, group in LISTS.items():
+        known = [*choices(group, job.folders()), *((RANDOM,) if command == "compare" else ())]
         names = config.get(key, [])
         if not isinstance(names, ListConfig | list) and names != ALL:
             raise InputError(f"{key}={_text(names)}: must be a list, as {key}=[...]")
