@@ -1,10 +1,14 @@
 """trainer=ddp as a user types it: the processes start, agree and end together."""
 
+import contextlib
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers.commands import is_first_line
@@ -33,6 +37,26 @@ def others(folder):
     return found.stdout.split()
 
 
+def listening(process):
+    """The addresses at which a process waits for connections."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(descriptor))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:  # LISTEN
+                raw = bytes.fromhex(local.partition(":")[0])
+                yield socket.inet_ntop(socket.AF_INET if table == "tcp" else socket.AF_INET6, words(raw))
+
+
+def words(raw):
+    """An address whose words of four bytes are in this machine's order, in the network's."""
+    order = slice(None, None, -1 if sys.byteorder == "little" else 1)
+    return b"".join(raw[n : n + 4][order] for n in range(0, len(raw), 4))
+
+
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -43,6 +67,8 @@ def test_two_processes_stop_and_one_goes_on(run, tmp_path):
     while process.poll() is None and not ((out / "metrics.jsonl").is_file() and len(rows(out)) > 4):
         time.sleep(0.1)
     assert len(others(out)) == 2
+    addresses = {address for one in others(out) for address in listening(one)}
+    assert addresses == {"127.0.0.1"}
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate()
     assert (process.returncode, error) == (143, f"stopped by SIGTERM; the same command continues {out}\n")
