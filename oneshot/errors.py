@@ -39,7 +39,14 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Replace the characters of a line that cannot be shown or written, or that would steer a terminal."""
+    """Replace the characters of a line that cannot be shown or written, or that would steer a terminal.
+
+    Args:
+        text: The line.
+
+    Returns:
+        The line, of the same length.
+    """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

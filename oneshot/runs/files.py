@@ -129,13 +129,40 @@ def _check_size(path: Path, file: BinaryIO, most: int) -> None:
 
 
 def read_bytes(path: Path, most: int = MAX_BYTES, root: Path | None = None) -> bytes:
-    """Read a file of a run. Arguments and errors are those of `opened`."""
+    """Read a file of a run.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+        root: Folder of the run, if the file is in a folder below it.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: As `opened`.
+        OSError: As `opened`.
+    """
     with opened(path, most, root) as file:
         return _content(file)
 
 
 def read_text(path: Path, most: int = MAX_BYTES, root: Path | None = None) -> str:
-    """Read a text file of a run. Arguments and errors are those of `opened`; also ValueError if it is not UTF-8."""
+    """Read a text file of a run.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+        root: Folder of the run, if the file is in a folder below it.
+
+    Returns:
+        Its text.
+
+    Raises:
+        InputError: As `opened`.
+        OSError: As `opened`.
+        ValueError: If it is not UTF-8.
+    """
     return read_bytes(path, most, root).decode("utf-8")
 
 
@@ -190,6 +217,12 @@ def read_given(path: Path, most: int = MAX_BYTES) -> str:
 
 def is_file(path: Path) -> bool:
     """Check whether there is a regular file. A link is none.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it is there.
 
     Raises:
         InputError: If there is a link, a device or another thing that is never opened.
@@ -382,7 +415,16 @@ def _check_alone(path: Path, descriptor: int) -> None:
 
 
 def write_text(path: Path, text: str, root: Path | None = None) -> Path:
-    """Write a text file. Arguments, result and errors are those of `write_bytes`."""
+    """Write a text file as `write_bytes` does.
+
+    Args:
+        path: The file.
+        text: Its content.
+        root: Folder of the run, if the file is in a folder below it.
+
+    Returns:
+        The path.
+    """
     return write_bytes(path, text.encode(), root)
 
 

@@ -115,7 +115,17 @@ def candidates_cost(search: Search) -> dict[str, float]:
 
 
 def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epochs: int) -> None:
-    """Give a module what its finished run has left."""
+    """Give a module what its finished run has left.
+
+    Args:
+        module: The new search or retraining.
+        run: The open run.
+        result: What its `result.json` holds.
+        epochs: Epochs of the run.
+
+    Raises:
+        InputError: If a file is missing or does not fit.
+    """
     try:
         if isinstance(module, Search):
             module.found = module.space.load(run.path / ARCHITECTURE)

@@ -120,5 +120,10 @@ def _parameters(network: nn.Module) -> int:
 
 
 def image_shape(part: Part) -> ImageShape:
+    """Return (channels, height, width) of the images of a part of the data.
+
+    Args:
+        part: The part.
+    """
     channels, height, width = part.first().x.shape[1:]
     return channels, height, width
