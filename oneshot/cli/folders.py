@@ -95,7 +95,7 @@ def resolve_latest(config: DictConfig, command: str) -> None:
             config[setting] = held(config, command, setting) or str(latest(Path("outputs", kind), setting, holds))
 
 
-def check_inputs(config: DictConfig) -> None:
+def check_inputs(config: DictConfig, command: str) -> None:
     """Check the folders of other runs, which the settings name, and the folder of this one if it is there.
 
     Raises:
@@ -107,7 +107,7 @@ def check_inputs(config: DictConfig) -> None:
             check_folder(Path(name))
     if "run" in config:
         finished(config)
-    for run in config.runs if isinstance(config.get("runs"), ListConfig) else ():
+    for run in config.runs if command == "report" and isinstance(config.runs, ListConfig) else ():
         if isinstance(run, str) and not os.path.lexists(run) and not glob.glob(run):
             raise InputError(f"{run}: there is no such folder; name a run, a folder above runs, or a pattern in quotes")
 

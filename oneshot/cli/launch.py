@@ -80,7 +80,7 @@ def _run(config: DictConfig, command: str) -> Any:
     experiments.apply(config, command, job.choices(), job.given())
     check(config, command)
     resolve_latest(config, command)
-    check_inputs(config)
+    check_inputs(config, command)
     if job.STARTED not in os.environ:
         about = line(config, command, announced_folder(config, command))
         print(visible(about), end="\n" if about else "", flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..architecture import Architecture, Query
 from ..errors import InputError, unknown
-from ..runs.files import given
+from ..runs.files import read_given
 from ..spaces.base import SearchSpace
 
 MAX_BYTES = 1 << 28
@@ -94,19 +94,22 @@ def _every(space: SearchSpace) -> Iterator[Architecture]:
 def _read(path: Path, dataset: str) -> dict[str, tuple[float, float]]:
     """Validation and test accuracy in percent, by notation."""
     try:
-        with given(path, MAX_BYTES) as source, io.TextIOWrapper(source, "utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = _columns(path, reader.fieldnames or (), dataset)
-            rows: dict[str, tuple[float, float]] = {}
-            for row in reader:
-                if None in row:
-                    raise InputError(f"{path}, line {reader.line_num}: has more fields than the table has columns")
-                name = row[NOTATION]
-                if name in rows:
-                    raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} comes twice")
-                validation, test = (_percent(f"{path}, line {reader.line_num}", c, row[c]) for c in columns)
-                rows[name] = validation, test
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = read_given(path, MAX_BYTES)
+    except InputError as error:
+        raise InputError(f"estimator.table={error}") from None
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = _columns(path, reader.fieldnames or (), dataset)
+        rows: dict[str, tuple[float, float]] = {}
+        for row in reader:
+            if None in row:
+                raise InputError(f"{path}, line {reader.line_num}: has more fields than the table has columns")
+            name = row[NOTATION]
+            if name in rows:
+                raise InputError(f"{path}, line {reader.line_num}: {name[:120]!r} comes twice")
+            validation, test = (_percent(f"{path}, line {reader.line_num}", c, row[c]) for c in columns)
+            rows[name] = validation, test
+    except csv.Error as error:
         raise InputError(f"estimator.table={path}: not a CSV file ({str(error)[:80]})") from None
     if not rows:
         raise InputError(f"estimator.table={path}: has no rows")

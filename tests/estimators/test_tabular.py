@@ -95,7 +95,7 @@ def test_tables_that_cannot_be_used(rows, tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=str(path)):
             Tabular(SPACE, str(path), "own")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder, and not a file"):
         Tabular(SPACE, str(tmp_path), "own")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder, and not a file"):
         Tabular(SPACE, str(tmp_path / "absent.csv"), "own")
