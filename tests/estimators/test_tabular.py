@@ -97,5 +97,5 @@ def test_tables_that_cannot_be_used(rows, tmp_path):
             Tabular(SPACE, str(path), "own")
     with pytest.raises(InputError, match="is a folder, and not a file"):
         Tabular(SPACE, str(tmp_path), "own")
-    with pytest.raises(InputError, match="is a folder, and not a file"):
+    with pytest.raises(InputError, match="cannot be read"):
         Tabular(SPACE, str(tmp_path / "absent.csv"), "own")
