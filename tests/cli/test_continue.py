@@ -246,8 +246,8 @@ def test_wandb_that_cannot_be_reached_is_a_warning(whole, tmp_path, key):
     assert done.returncode == 0, done.stderr
     assert "warning: W&B: " in done.stderr and "logs offline" in done.stderr
     assert_same(whole, tmp_path / "run")
-    assert done.stderr.count("\n") == 1 and "`wandb sync run/wandb/offline-run-" in done.stdout
-    assert [row["step"] for row in Offline(tmp_path / "run" / "wandb").rows[:-1]] == [
+    assert done.stderr.count("\n") == 1 and "`wandb sync run/wandb/1/wandb/offline-run-" in done.stdout
+    assert [row["step"] for row in Offline(tmp_path / "run" / "wandb" / "1" / "wandb").rows[:-1]] == [
         json.loads(line)["step"] for line in (whole / "metrics.jsonl").read_text().splitlines()
     ]
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seconds"] < 20

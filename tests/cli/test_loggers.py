@@ -41,7 +41,7 @@ def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
     """History, summary, configuration, pictures, artifacts and lineage, of a search and the training after it."""
     monkeypatch.setenv("WANDB_RUN_GROUP", "a-sweep")
     code, out, err = run("search", *TINY, "out=searched", "logger.tags=[mine]")
-    assert (code, err) == (0, "") and "`wandb sync searched/wandb/offline-run-" in out
+    assert (code, err) == (0, "") and "`wandb sync searched/wandb/1/wandb/offline-run-" in out
     found = Offline(tmp_path / "searched" / "wandb")
     history = [{k: v for k, v in row.items() if k[0] != "_"} for row in found.rows]
     own = rows(tmp_path / "searched" / "metrics.jsonl")

@@ -131,7 +131,7 @@ def test_large_and_endless_files_are_refused(run, found, tmp_path):
     shutil.copytree(found, tmp_path, dirs_exist_ok=True)
     (tmp_path / "endless").symlink_to("/dev/zero")
     code, _, err = run("retrain", *TINY, "architecture=endless")
-    assert code == 2 and "endless: is no file" in err
+    assert code == 2 and "endless: is a device, and not a file" in err
     with open(tmp_path / "search" / "config.yaml", "a") as file:
         file.write("".join(f"x{i}: 1\n" for i in range(100_000)))
     code, _, err = run("baseline", "supernet=search", "budget.queries=3")

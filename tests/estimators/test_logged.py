@@ -182,7 +182,7 @@ def test_a_wrong_number_of_answers_is_a_fault(count, tmp_path):
 
 def test_the_clock_starts_with_the_first_query(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("oneshot.estimators.logged.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("oneshot.estimators.logged.worked", lambda: now[0])
     answers = LoggedEstimator(Counting(), SPACE)
     now[0] = 500.0  # as long as a supernet's training
     assert answers.elapsed == 0

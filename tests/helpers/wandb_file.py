@@ -36,7 +36,7 @@ class Offline:
     """What one offline run holds."""
 
     def __init__(self, path: Path) -> None:
-        (self.path,) = path.glob("offline-run-*/run-*.wandb")
+        (self.path,) = path.rglob("offline-run-*/run-*.wandb")
         self.rows, self.summary, self.artifacts, self.metrics, self.exit_code = [], {}, {}, {}, None
         for record in _finished(self.path):
             kind = record.WhichOneof("record_type")
