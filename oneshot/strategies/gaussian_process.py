@@ -1,6 +1,5 @@
 """Bayesian optimization with a Gaussian process on graphs: NAS-BOWL (Ru, Wan, Dong and Osborne, arXiv:2006.07556)."""
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -10,16 +9,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from ..architecture import Architecture, Query
+from ..architecture import Architecture
 from ..errors import check_integer
 from ..spaces.base import SearchSpace
-from .base import Strategy, unseen
-from .surrogate import Numbers, expected_improvement, normal_scores, pool
+from .surrogate import Numbers, Surrogate, expected_improvement, normal_scores, pool
 
 Edges = dict[tuple[str, str], str]  # (source, target) -> operation
 
 
-class GaussianProcess(Strategy):
+class GaussianProcess(Surrogate):
     """Bayesian optimization with a Gaussian process on Weisfeiler-Lehman features of the graphs (NAS-BOWL).
 
     The architecture with the largest expected improvement in a pool of candidates is asked next. The graph of a cell
@@ -33,7 +31,8 @@ class GaussianProcess(Strategy):
         - Scores are mapped to normal quantiles of their ranks.
         - The improvement is that of the score without its noise.
 
-    scikit-learn maximizes the marginal likelihood over scale, length and noise at every `refit`-th ask.
+    scikit-learn maximizes the marginal likelihood over scale, length and noise at every `refit`-th fit. There is a fit
+    for every ask; with more than `history` answers it serves several asks, see `Surrogate`.
 
     Args:
         space: The search space.
@@ -42,7 +41,9 @@ class GaussianProcess(Strategy):
         startup: Number of finite scores before the first fit, at least 2; until then asks are random.
         pool: Number of candidates that are compared for an ask, at least 1.
         depth: Rounds of labels, from 0 to 10.
-        refit: Number of asks from one fit of the kernel's parameters to the next, at least 1.
+        refit: Number of fits from one search for the kernel's parameters to the next, at least 1.
+        history: Largest number of answers that are fitted, the best and the newest ones, at least 2. With more, a fit
+            serves several asks. None fits all, for every ask.
 
     Raises:
         InputError: If an argument is out of range.
@@ -61,41 +62,27 @@ class GaussianProcess(Strategy):
         pool: int = 200,
         depth: int = 2,
         refit: int = 5,
+        history: int | None = 200,
     ) -> None:
-        super().__init__(space, seed, metric)
-        check_integer("strategy.startup", startup, 2)
-        check_integer("strategy.pool", pool, 1)
+        super().__init__(space, seed, metric, startup, pool, history)
         check_integer("strategy.depth", depth, 0, 10)
         check_integer("strategy.refit", refit, 1)
-        self.startup, self.size, self.depth, self.refit = startup, pool, depth, refit
+        self.depth, self.refit = depth, refit
         self.kernel = ConstantKernel(1.0, (1e-1, 1e2)) * Matern(1.0, (0.3, 10.0), nu=2.5)
         self.kernel += WhiteKernel(1e-2, (1e-3, 1.0))
         self.ends = ends(space)
-        self.scores: dict[Architecture, float] = {}
-        self.seen: set[Architecture] = set()
-        self.labels: dict[Architecture, Counter[str]] = {}  # of the architectures with a score
+        self.labels: dict[Architecture, Counter[str]] = {}  # of the architectures of the last fit
         self.fits = 0
 
-    def ask(self) -> Query:
-        if len(self.scores) < self.startup:
-            architecture = unseen(self.space, self.rng, self.seen)
-        else:
-            candidates = pool(self.space, self.rng, self.scores, self.seen, self.size)
-            architecture = candidates[int(self._gain(candidates).argmax())]
-        self.seen.add(architecture)
-        return Query(architecture)
+    def compare(self, told: Sequence[Architecture]) -> tuple[list[Architecture], Numbers]:
+        candidates = pool(self.space, self.rng, self.scores, self.seen, self.size)
+        return candidates, self._gain(told, candidates)
 
-    def learn(self, query: Query, score: float) -> None:
-        self.seen.add(query.architecture)
-        if math.isfinite(score):
-            self.scores[query.architecture] = score
-            self.labels[query.architecture] = self._labels(query.architecture)
-
-    def _gain(self, candidates: Sequence[Architecture]) -> Numbers:
+    def _gain(self, told: Sequence[Architecture], candidates: Sequence[Architecture]) -> Numbers:
         """The expected improvement of each candidate."""
-        told = list(self.scores)
-        values = normal_scores(list(self.scores.values()))
-        rows = features([self._labels(a) for a in (*told, *candidates)])
+        values = normal_scores([self.scores[a] for a in told])
+        self.labels = {a: self._labels(a) for a in told}
+        rows = features([*self.labels.values(), *map(self._labels, candidates)])
         optimizer = "fmin_l_bfgs_b" if self.fits % self.refit == 0 else None
         self.fits += 1
         process = GaussianProcessRegressor(self.kernel, normalize_y=True, optimizer=optimizer)

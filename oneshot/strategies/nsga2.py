@@ -3,13 +3,11 @@
 import math
 from collections.abc import Mapping
 
-from optuna.samplers import NSGAIISampler
-
 from ..architecture import Architecture, Query
 from ..errors import check_integer, check_range
 from ..spaces.base import SearchSpace
 from .base import Strategy, score_of, unseen
-from .trials import Prefix, Trials
+from .trials import Prefix, Redrawing, Trials
 
 
 class NSGA2(Strategy):
@@ -69,7 +67,7 @@ class NSGA2(Strategy):
         check_integer("strategy.redraws", redraws, 0)
         self.objective, self.population = objective, population
         self.needs = (metric, objective)
-        sampler = NSGAIISampler(
+        sampler = Redrawing(
             population_size=population,
             crossover_prob=crossover,
             swapping_prob=swapping,

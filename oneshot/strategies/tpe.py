@@ -1,20 +1,18 @@
-"""Tree-structured Parzen estimator (Bergstra, Bardenet, Bengio and Kegl, 2011), by Optuna's sampler."""
+"""Tree-structured Parzen estimator (Bergstra, Bardenet, Bengio and Kegl, 2011), as Optuna's sampler has it."""
 
 import math
-import warnings
 
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
-
-from ..architecture import Query
+from ..architecture import Architecture, Query
 from ..errors import check_boolean, check_integer
 from ..spaces.base import SearchSpace
 from .base import Strategy
-from .trials import Prefix, Trials
+from .parzen import Parzen
+
+Decided = dict[str, int]
 
 
 class TPE(Strategy):
-    """Tree-structured Parzen estimator, with Optuna's sampler.
+    """Tree-structured Parzen estimator, with the numbers of Optuna's sampler.
 
     Each choice is a categorical parameter. The candidates that the earlier decisions allow determine its name and its
     values. Densities of good and of bad architectures are fitted; of `candidates` draws from the good density, the one
@@ -24,6 +22,10 @@ class TPE(Strategy):
     over all choices together. An architecture that was asked before is drawn again, up to `redraws` times, because the
     same query gives nothing new.
 
+    The densities are fitted to the 25 best and to the newest answers, `history` in all. So the density of the good ones
+    has all that it would have without a limit, and that of the bad ones lacks its oldest and lightest members. Up to
+    `history` answers nothing changes.
+
     Args:
         space: The search space.
         seed: Seed of all random draws of the strategy.
@@ -32,6 +34,7 @@ class TPE(Strategy):
         startup: Number of random asks at the start, at least 1.
         candidates: Number of draws from the density of good architectures, at least 1.
         redraws: How often an architecture that was asked before is drawn again, at least 0.
+        history: Largest number of answers that are fitted, at least 2. None fits all.
 
     Raises:
         InputError: If an argument is out of range.
@@ -49,30 +52,66 @@ class TPE(Strategy):
         startup: int = 20,
         candidates: int = 64,
         redraws: int = 10,
+        history: int | None = 400,
     ) -> None:
         super().__init__(space, seed, metric)
         check_boolean("strategy.multivariate", multivariate)
         check_integer("strategy.startup", startup, 1)
         check_integer("strategy.candidates", candidates, 1)
         check_integer("strategy.redraws", redraws, 0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = TPESampler(
-                n_startup_trials=startup,
-                n_ei_candidates=candidates,
-                multivariate=multivariate,
-                group=multivariate,
-                seed=self.rng.randrange(2**31),
-            )
-        self.trials = Trials(space, sampler, ["maximize"], self._parameter, redraws)
+        if history is not None:
+            check_integer("strategy.history", history, 2)
+        self.redraws = redraws
+        self.parzen = Parzen(self.rng.randrange(2**31), multivariate, startup, candidates, history)
+        self.waiting: dict[Architecture, list[int]] = {}  # numbers of trials without an answer
+        self.seen: set[Architecture] = set()
 
     def ask(self) -> Query:
-        return Query(self.trials.ask())
+        for _ in range(self.redraws + 1):
+            suggested = self.parzen.joint()
+            architecture, decided = self._architecture(suggested)
+            if architecture not in self.seen:
+                break
+        self._start(architecture, {**suggested, **decided})
+        return Query(architecture)
 
     def learn(self, query: Query, score: float) -> None:
-        self.trials.tell(query.architecture, [score] if math.isfinite(score) else None)
+        architecture, failed = query.architecture, not math.isfinite(score)
+        waiting = self.waiting.get(architecture, [])
+        if not waiting and failed:
+            return
+        decided = self._decided(architecture)
+        if not waiting:
+            self.parzen.joint()  # an answer without an ask is a trial too, and a trial draws
+            self._start(architecture, decided)
+        number = self.waiting[architecture].pop(0)
+        if not self.waiting[architecture]:
+            del self.waiting[architecture]
+        self.parzen.tell(number, decided, None if failed else score)
 
-    def _parameter(self, prefix: Prefix) -> tuple[str, Prefix]:
+    def _start(self, architecture: Architecture, suggested: Decided) -> None:
+        self.seen.add(architecture)
+        self.waiting.setdefault(architecture, []).append(self.parzen.start(suggested))
+
+    def _architecture(self, suggested: Decided) -> tuple[Architecture, Decided]:
+        """The architecture of a suggestion, and its parameters; those that were not suggested are drawn alone."""
+        decisions: tuple[int, ...] = ()
+        decided: Decided = {}
+        while len(decisions) < len(self.space.choices):
+            name, allowed = self._parameter(decisions)
+            decided[name] = suggested[name] if name in suggested else self.parzen.alone(name, allowed)
+            decisions += (decided[name],)
+        return Architecture(self.space.fingerprint, decisions), decided
+
+    def _decided(self, architecture: Architecture) -> Decided:
+        decided = {}
+        for i, decision in enumerate(architecture.decisions):
+            name, allowed = self._parameter(architecture.decisions[:i])
+            self.parzen.values[name] = allowed
+            decided[name] = decision
+        return decided
+
+    def _parameter(self, prefix: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         """A parameter of its own for each set of allowed candidates."""
         allowed = self.space.allowed(prefix)
         return f"{len(prefix)}:{','.join(map(str, allowed))}", allowed

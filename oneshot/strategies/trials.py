@@ -1,11 +1,13 @@
-"""What the strategies with Optuna's samplers share: a study whose trials are architectures."""
+"""A study of Optuna whose trials are architectures, drawn by its sampler of NSGA-II."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import optuna
-from optuna.samplers import BaseSampler
-from optuna.trial import Trial, TrialState
+from optuna.distributions import BaseDistribution
+from optuna.samplers import NSGAIISampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..architecture import Architecture
 from ..spaces.base import SearchSpace
@@ -13,16 +15,64 @@ from ..spaces.base import SearchSpace
 Prefix = tuple[int, ...]
 
 
+class Redrawing(NSGAIISampler):
+    """Optuna's sampler, which draws again what was asked before.
+
+    The draws are those of as many failed trials, but they leave no trials. Optuna looks at all trials in every draw,
+    and once a population has converged, most draws are repeats: the time of thousands of queries would be quadratic.
+
+    `repeated` decides whether the parameters of a trial were asked before; None draws once. `redraws` is how often.
+
+    Args:
+        knobs: Settings of Optuna's sampler.
+    """
+
+    def __init__(self, **knobs: Any) -> None:
+        super().__init__(**knobs)
+        self.repeated: Callable[[Mapping[str, int]], bool] | None = None
+        self.redraws = 0
+        self.last: tuple[int, int] | None = None  # number and generation of the last trial
+        self.parents: dict[int, list[FrozenTrial] | None] = {}  # by generation; None after the first time
+
+    def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
+        """Return the generation of a trial, which Optuna counts in every draw."""
+        if self.last is None or self.last[0] != trial.number:
+            self.last = trial.number, super().get_trial_generation(study, trial)
+        return self.last[1]
+
+    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """Return the parents of a generation; Optuna finds them among all trials in every draw."""
+        found = self.parents.get(generation)
+        if found is None:
+            found = super().get_parent_population(study, generation)  # ordered by rank, but only the first time
+            self.parents[generation] = found if generation in self.parents else None
+        return found
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw the parameters of a trial; see Optuna's documentation."""
+        if self.repeated is None:
+            return super().sample_relative(study, trial, search_space)
+        for _ in range(self.redraws + 1):
+            found = super().sample_relative(study, trial, search_space)
+            for name in sorted(search_space.keys() - found.keys(), key=int):  # mutated; in the order of the choices
+                found[name] = self.sample_independent(study, trial, name, search_space[name])
+            if not self.repeated(found):
+                break
+        return found
+
+
 class Trials:
-    """Draws architectures from an Optuna sampler and returns the answers to the trials that asked for them.
+    """Draws architectures from the sampler and returns the answers to the trials that asked for them.
 
     Args:
         space: The search space.
-        sampler: Optuna's sampler.
+        sampler: The sampler.
         directions: For each objective, whether it is maximized or minimized.
-        parameter: From the decisions so far to the name and the values of the next choice's categorical parameter. If
-            a suggested value is not allowed there, an allowed one takes its place, always the same for the same
-            suggestions.
+        parameter: From the decisions so far to the name and the values of the next choice's categorical parameter. The
+            name is the number of the choice. If a suggested value is not allowed there, an allowed one takes its place,
+            always the same for the same suggestions.
         redraws: How often an architecture that was asked before is drawn again, because the same query gives nothing
             new.
     """
@@ -30,12 +80,13 @@ class Trials:
     def __init__(
         self,
         space: SearchSpace,
-        sampler: BaseSampler,
+        sampler: Redrawing,
         directions: Sequence[Literal["maximize", "minimize"]],
         parameter: Callable[[Prefix], tuple[str, Prefix]],
         redraws: int,
     ) -> None:
-        self.space, self.parameter, self.redraws = space, parameter, redraws
+        self.space, self.parameter, self.sampler = space, parameter, sampler
+        sampler.redraws = redraws
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(sampler=sampler, directions=list(directions))
@@ -45,12 +96,10 @@ class Trials:
 
     def ask(self) -> Architecture:
         """Start a new trial and return its architecture."""
-        for n in range(self.redraws + 1):
-            trial = self.study.ask()
-            architecture = self._suggested(trial)
-            if architecture not in self.seen or n == self.redraws:
-                break
-            self.study.tell(trial, state=TrialState.FAIL)
+        trial = self.study.ask()
+        self.sampler.repeated = self._repeated
+        architecture = self._architecture(trial.suggest_categorical)
+        self.sampler.repeated = None
         self._wait(architecture, trial)
         return architecture
 
@@ -60,7 +109,7 @@ class Trials:
         self.study.enqueue_trial(dict(zip(names, architecture.decisions, strict=True)))
         trial = self.study.ask()
         trial.relative_params  # noqa: B018  (puts the trial into NSGA-II's generation; a fixed trial would be left out)
-        self._suggested(trial)
+        self._architecture(trial.suggest_categorical)
         self._wait(architecture, trial)
 
     def tell(self, architecture: Architecture, values: Sequence[float] | None) -> None:
@@ -84,11 +133,13 @@ class Trials:
         self.seen.add(architecture)
         self.waiting.setdefault(architecture, []).append(trial.number)
 
-    def _suggested(self, trial: Trial) -> Architecture:
+    def _repeated(self, parameters: Mapping[str, int]) -> bool:
+        return self._architecture(lambda name, values: parameters.get(name, values[0])) in self.seen
+
+    def _architecture(self, suggested: Callable[[str, Prefix], Any]) -> Architecture:
         decisions: Prefix = ()
         while len(decisions) < len(self.space.choices):
-            name, values = self.parameter(decisions)
-            k = trial.suggest_categorical(name, values)
+            k = suggested(*self.parameter(decisions))
             allowed = self.space.allowed(decisions)
             decisions += (k if k in allowed else allowed[(k + sum(decisions)) % len(allowed)],)
         return Architecture(self.space.fingerprint, decisions)

@@ -1,96 +1,19 @@
-"""The estimator against Optuna's own sampler, query for query, and what a limit of the history forgets."""
+"""The densities, and what a limit of the history forgets. test_optuna.py compares the queries with Optuna's."""
 
-import math
 import random
-import warnings
 
 import numpy as np
 import pytest
-from helpers.support import small_space
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
 
-from oneshot.architecture import Query
 from oneshot.spaces import NASBench201
-from oneshot.strategies import TPE, Strategy, parzen
+from oneshot.strategies import TPE, parzen
 from oneshot.strategies.parzen import Density, Parzen, rising
-from oneshot.strategies.trials import Trials
 
 SPACE = NASBench201((1, 8, 8), 10)
 
 
-class OptunasTPE(Strategy):
-    """The same strategy on an Optuna study, which keeps every trial."""
-
-    def __init__(self, space, seed=0, multivariate=True, startup=20, candidates=64, redraws=10):
-        super().__init__(space, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = TPESampler(
-                n_startup_trials=startup,
-                n_ei_candidates=candidates,
-                multivariate=multivariate,
-                group=multivariate,
-                seed=self.rng.randrange(2**31),
-            )
-        self.trials = Trials(space, sampler, ["maximize"], self._parameter, redraws)
-
-    def ask(self):
-        return Query(self.trials.ask())
-
-    def learn(self, query, score):
-        self.trials.tell(query.architecture, [score] if math.isfinite(score) else None)
-
-    def _parameter(self, prefix):
-        allowed = self.space.allowed(prefix)
-        return f"{len(prefix)}:{','.join(map(str, allowed))}", allowed
-
-
 def score(query):
-    """A separable score with many ties, and some failures."""
-    decisions = query.architecture.decisions
-    chance = random.Random(str(decisions)).random()
-    return {} if chance < 0.08 else {"accuracy": sum((3 * i + k) % 5 for i, k in enumerate(decisions)) - (chance > 0.7)}
-
-
-def play(strategy, count, ahead, seed):
-    """Asks and tells in a random order, with answers to queries that were not asked; the asks."""
-    rng, asked, waiting = random.Random(seed), [], []
-    while len(asked) < count:
-        if waiting and (len(waiting) >= ahead or rng.random() < 0.3):
-            query = waiting.pop(rng.randrange(len(waiting)))
-            strategy.tell(query, score(query))
-        elif rng.random() < 0.05:
-            query = Query(strategy.space.sample(rng))
-            strategy.tell(query, score(query))
-        else:
-            asked.append(strategy.ask().architecture)
-            waiting.append(Query(asked[-1]))
-    return asked
-
-
-@pytest.mark.parametrize("multivariate", [True, False])
-@pytest.mark.parametrize("space", [SPACE, small_space(nodes=3)], ids=["nasbench201", "darts"])
-@pytest.mark.parametrize(("ahead", "redraws"), [(1, 2), (5, 0)])
-def test_the_queries_are_those_of_optunas_sampler(space, multivariate, ahead, redraws):
-    count = 70 if multivariate else 45
-    knobs = {"seed": 5 + ahead, "multivariate": multivariate, "startup": 12, "candidates": 16, "redraws": redraws}
-    found, expected = (play(make(space, **knobs), count, ahead, ahead) for make in (TPE, OptunasTPE))
-    assert found == expected
-
-
-def test_the_weights_are_optunas_also_with_many_answers():
-    expected = OptunasTPE(SPACE, seed=2, redraws=0)
-    found = TPE(SPACE, seed=2, redraws=0)
-    rng = random.Random(0)
-    for query in [Query(SPACE.sample(rng)) for _ in range(320)]:
-        for strategy in (found, expected):
-            strategy.tell(query, score(query))
-    for _ in range(6):
-        query = found.ask()
-        assert query == expected.ask()
-        for strategy in (found, expected):
-            strategy.tell(query, score(query))
+    return {"accuracy": sum((3 * i + k) % 5 for i, k in enumerate(query.architecture.decisions))}
 
 
 def test_the_log_density_is_that_of_the_tables():
@@ -120,8 +43,8 @@ def test_up_to_the_limit_nothing_changes():
         if first != second:
             differ.append(i)
             break
-        limited.tell(first, {"accuracy": sum(first.architecture.decisions)})
-        free.tell(second, {"accuracy": sum(second.architecture.decisions)})
+        limited.tell(first, score(first))
+        free.tell(second, score(second))
     assert differ and differ[0] > 60  # the ask that follows 60 answers is still the same
 
 
