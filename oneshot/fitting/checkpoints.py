@@ -30,7 +30,7 @@ class Checkpoints(CheckpointIO):
     The last two are kept.
 
     Args:
-        folder: The folder of the checkpoints.
+        folder: The folder of the checkpoints, inside the folder of a run, which exists.
         say: Called with a line of text for each damaged file. Such a file is renamed, and the one before it is used.
     """
 
@@ -69,7 +69,7 @@ class Checkpoints(CheckpointIO):
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint as data. Raises InputError if it would execute code or is no checkpoint of ours."""
         try:
-            with opened(Path(path), MAX_WEIGHTS, root=self.folder.parent) as file:
+            with opened(Path(path), MAX_WEIGHTS, root=Path(path).parent.parent) as file:
                 _check_size(file)
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except InputError:

@@ -27,6 +27,7 @@ class KeepAll(Checkpoints):
 
 
 def fitted(module, folder, ckpt_path=None, callbacks=(), **options):
+    folder.mkdir(exist_ok=True)
     begun = []
     checkpointing = Checkpointing(KeepAll(folder / "checkpoints"), 1, lambda rows: begun.append(list(rows)))
     trainer = pl.Trainer(max_epochs=EPOCHS, callbacks=[checkpointing, *callbacks], **QUIET, **options)
