@@ -105,6 +105,8 @@ def check_inputs(config: DictConfig, command: str) -> None:
     for name in (config.get(key) for key in names):
         if isinstance(name, str) and name and Path(name).is_dir():
             check_folder(Path(name))
+        elif isinstance(name, str) and name and Path(name).exists() and not Path(name).is_file():
+            raise InputError(f"{name}: is neither a file nor a folder")
     if "run" in config:
         finished(config)
     for run in config.runs if command == "report" and isinstance(config.runs, ListConfig) else ():

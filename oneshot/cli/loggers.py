@@ -9,6 +9,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +55,10 @@ class Logger(Protocol):
         """Close the logger and return a line for the user, or an empty text."""
         ...
 
+    def drop(self) -> None:
+        """Give up after an error. Nothing is raised or printed, now or at the end of the process."""
+        ...
+
 
 def slashed(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers under names that loggers group: valid_accuracy becomes valid/accuracy."""
@@ -96,6 +101,9 @@ class Lightning:
         """Close the logger."""
         self.logger.finalize("failed" if failed else "success")
         return ""
+
+    def drop(self) -> None:
+        """Do nothing."""
 
 
 class WandB:
@@ -210,6 +218,12 @@ class WandB:
         offline = run.offline
         run.finish(exit_code=int(failed))
         return f"W&B: {f'`wandb sync {shlex.quote(str(self.folder))}` uploads it' if offline else run.url}"
+
+    def drop(self) -> None:
+        """Forget W&B's own process, which may be dead; else its trace appears at the end."""
+        self.run = None
+        with suppress(Exception):
+            wandb.teardown()
 
     def _artifact(self, path: Path, used: bool) -> None:
         """Log a file as an input or an output of this run, named by its content."""

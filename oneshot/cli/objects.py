@@ -138,7 +138,7 @@ def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:
     if out.suffix != ".json":
         raise InputError(f"out={out}: must be a file that ends with .json")
     for path in (out, *(out.with_suffix(suffix) for suffix in beside)):
-        if path.exists():
+        if os.path.lexists(path):
             raise InputError(f"out={out}: {'exists' if path == out else f'{path} exists'}; name a new file")
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):

@@ -109,7 +109,8 @@ class Recorder:
         except Exception as error:  # a failed logger must not end the run
             if stop := stop_of(error):
                 raise stop from error
-            self.logger = None
+            failed, self.logger = self.logger, None
+            failed.drop()
             print(f"warning: logger: {named(error)}; the run goes on without it", file=sys.stderr)
         return None
 

@@ -85,8 +85,8 @@ def _load(source: str) -> dict[str, Any]:
         raise InputError(f"data.source={source!r}: must be the name of a data set or a folder")
     path = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or source.count("/") > 1
-    if looks_local and not path.is_dir():
-        raise InputError(f"data.source={source}: there is no such folder")
+    if (looks_local or path.exists()) and not path.is_dir():
+        raise InputError(f"data.source={source}: {'is no folder' if path.exists() else 'there is no such folder'}")
     if path.is_dir() and not any(p.is_file() for p in path.rglob("*")):
         raise InputError(f"data.source={source}: the folder is empty")
     shown = datasets.utils.logging.is_progress_bar_enabled()

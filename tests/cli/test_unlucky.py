@@ -157,3 +157,15 @@ def test_a_kill_an_empty_checkpoint_and_a_process_number_that_another_one_has(tm
     _, error = process.communicate()
     assert process.returncode == 0 and error.count("\n") == 1 and f"{newest.name}: is damaged and not used" in error
     assert same(tmp_path / "out", left_alone)
+
+
+def test_the_process_of_wandb_is_killed(tmp_path, left_alone):
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    words = ["logger=wandb" if word == "logger=none" else word for word in SHORT]
+    process = started(tmp_path, "search", *words, "out=out", env=environment)
+    wait_for_rows(process, tmp_path / "out", 2)
+    served = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "wandb-core"], capture_output=True, text=True)
+    os.kill(int(served.stdout.split()[0]), signal.SIGKILL)
+    _, error = process.communicate()
+    assert process.returncode == 0 and error.count("\n") == 1 and error.startswith("warning: logger: "), error
+    assert same(tmp_path / "out", left_alone)
