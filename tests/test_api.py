@@ -330,7 +330,7 @@ def test_public_names():
         value = getattr(oneshot, name)
         assert name == "__version__" or value.__doc__, name
     folders = {path.parent.name for path in (ROOT / "oneshot").glob("*/__init__.py")}
-    assert folders - set(oneshot.__all__) == {"cli", "distributed", "fitting", "runs"} & folders
+    assert folders - set(oneshot.__all__) == {"cli", "distributed", "fitting", "runs", "training"} & folders
     assert inspect.ismodule(oneshot.search) and inspect.ismodule(oneshot.retrain) and inspect.isfunction(oneshot.fit)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = oneshot.nothing
