@@ -1,7 +1,9 @@
 """Monte Carlo tree search, UCT (Kocsis and Szepesvari, 2006), for NAS as by Wistuba (arXiv:1712.07420) and AlphaX."""
 
 import math
+from array import array
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 from scipy.stats import rankdata
@@ -69,7 +71,7 @@ class TreeSearch(Strategy):
         self.visits: dict[Decisions, int] = {}
         self.closed: set[Decisions] = set()  # every architecture below them was asked
         self.scores: dict[Architecture, float] = {}
-        self.below: defaultdict[Decisions, list[int]] = defaultdict(list)  # places in `scores`
+        self.below: defaultdict[Decisions, array[int]] = defaultdict(partial(array, "q"))  # places in `scores`
         self.rewards = np.zeros(0)  # in the order of `scores`
 
     def ask(self) -> Query:
@@ -111,7 +113,7 @@ class TreeSearch(Strategy):
             The upper confidence bound, in units of reward.
         """
         told = self.below.get(prefix) or self.below.get(())
-        q = float(self.rewards[told].mean()) if told else 0.0
+        q = float(self.rewards[np.frombuffer(told, np.int64)].mean()) if told else 0.0  # a list would be copied
         return q + self.exploration * math.sqrt(math.log(parent_visits) / self.visits[prefix])
 
     def _visit(self, decisions: Decisions) -> None:
