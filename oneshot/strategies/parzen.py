@@ -184,12 +184,20 @@ class Parzen:
 
 
 def good_of(count: int) -> int:
-    """Return how many of these answers are good."""
+    """Return how many answers are good.
+
+    Args:
+        count: Number of answers.
+    """
     return min(math.ceil(0.1 * count), GOOD)
 
 
 def rising(count: int) -> Numbers:
-    """Weights from the oldest to the newest of these answers, (count,)."""
+    """Return the weights of answers from the oldest to the newest, (count,).
+
+    Args:
+        count: Number of answers.
+    """
     if count < GOOD:
         return np.ones(count)
     return np.concatenate([np.linspace(1.0 / count, 1.0, num=count - GOOD), np.ones(GOOD)])
