@@ -52,7 +52,7 @@ class TPE(Strategy):
         startup: int = 20,
         candidates: int = 64,
         redraws: int = 10,
-        history: int | None = 400,
+        history: int | None = 1000,
     ) -> None:
         super().__init__(space, seed, metric)
         check_boolean("strategy.multivariate", multivariate)
