@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,9 +72,10 @@ class Recorder:
         chosen = job.choices()
         tags = [f"{group}:{chosen[group]}" for group in TAGS if chosen.get(group) not in (None, "none")]
         settings = OmegaConf.to_container(config, resolve=True)
-        start = worked()
+        start, computed = worked(), time.process_time()
         self._tell("begin", run, settings, kind, tags, inputs(config))
         run.started += worked() - start  # the time that the server takes does not count
+        run.computed += time.process_time() - computed
 
     def __call__(self, row: Mapping[str, Any], seconds: float | None = None) -> None:
         self.run.record(row, seconds)
