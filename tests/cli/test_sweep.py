@@ -188,7 +188,7 @@ def test_where_all_settings_are_refused_it_ends(run, tmp_path):
 BAD = [
     (["absent.yaml"], "absent.yaml: cannot be read"),
     ([], "name a sweep"),
-    (["."], ".: cannot be read (Is a directory)"),
+    (["."], ".: is a folder, and not a file"),
     (["sweep.yaml", "other.yaml"], "must be the path of one sweep"),
     ([""], "file='': must be the path of one sweep"),
     (["--help", "nope"], "unknown topic of --help 'nope'"),

@@ -19,8 +19,13 @@ COMMAND = [sys.executable, "-P", "-m", "oneshot"]
 
 
 def started(folder, *words, **options):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hear_hangup, **options}
     return subprocess.Popen([*COMMAND, *words], cwd=folder, text=True, **pipes)
+
+
+def hear_hangup():
+    """The tests themselves may run under nohup, which processes inherit."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def rows(folder):
