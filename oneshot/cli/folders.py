@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError
-from ..runs.files import check_folder, is_file
+from ..runs.files import check_folder, is_file, kind_of
 from ..runs.folder import is_locked, latest, read_result
 from ..runs.settings import CONFIG, differences, is_free, parse_settings, read_settings
 from . import job
@@ -106,7 +106,7 @@ def check_inputs(config: DictConfig, command: str) -> None:
         if isinstance(name, str) and name and Path(name).is_dir():
             check_folder(Path(name))
         elif isinstance(name, str) and name and Path(name).exists() and not Path(name).is_file():
-            raise InputError(f"{name}: is neither a file nor a folder")
+            raise InputError(f"{name}: is {kind_of(Path(name).stat().st_mode)}, and not a file")
     if "run" in config:
         finished(config)
     for run in config.runs if command == "report" and isinstance(config.runs, ListConfig) else ():

@@ -110,7 +110,7 @@ def test_a_lost_session_saves_and_a_second_process_is_refused(tmp_path):
     words = ["search", *LONG, "log_every=1", "checkpoint.every=1000000", "out=out"]
     process = started(tmp_path, *words)
     wait_for_rows(process, out, 3)
-    _, error = started(tmp_path, *words).communicate(timeout=60)
+    _, error = started(tmp_path, *words).communicate(timeout=300)
     assert error == f"error: out=out: process {process.pid} writes there now; name another folder\n"
     process.send_signal(signal.SIGHUP)
     _, error = process.communicate()
@@ -142,7 +142,7 @@ def test_nohup_then_a_stopped_process_then_a_folder_that_goes_away(tmp_path):
     assert all(b["process_seconds"] >= a["process_seconds"] for a, b in pairs)
 
     shutil.move(out, tmp_path / "moved")
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 5 and error.count("\n") == 1, error
     assert error.startswith("error: out=out: cannot be written any more (out") and "No such file" in error
     assert not out.exists()
