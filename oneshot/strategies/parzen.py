@@ -65,7 +65,7 @@ class Parzen:
     """The tree-structured Parzen estimator for categorical parameters, draw for draw that of Optuna's TPESampler.
 
     With the same seed it suggests exactly what Optuna 5 does (a test compares them). It is here because Optuna looks at
-    all trials again in every draw, also when nothing was answered since the last one: thousands of queries take hours.
+    all trials again in every draw, also when nothing was answered since the last one, and keeps every draw as a trial.
 
     The ceil(n / 10) best of n answers are good, at most 25. The others are bad, and so is what still has no answer.
     Parameters that always come together share one density (`multivariate`); a parameter may come in some trials only.
