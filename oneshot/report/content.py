@@ -1,6 +1,6 @@
 """What a report says: the blocks of its page, from summaries of runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -163,11 +163,15 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
     for group in section.groups:
         if group.merged:
             yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by put them together."
-    damaged = {str(summary.path): summary.damaged for x in every for summary in x.summaries if summary.damaged}
-    for path, names in damaged.items():
-        yield f"Damaged, and shown as far as it can be read: {', '.join(names)} of {path}."
+    yield from _damaged(summary for x in every for summary in x.summaries)
     if any(MEASURES["peak_memory"].values(group) for group in section.groups):
         yield MEMORY
+
+
+def _damaged(summaries: Iterable[RunSummary]) -> Iterator[str]:
+    damaged = {str(summary.path): summary.damaged for summary in summaries if summary.damaged}
+    for path, names in damaged.items():
+        yield f"Damaged, and shown as far as it can be read: {', '.join(names)} of {path}."
 
 
 def _every(section: Section) -> Table:
@@ -200,6 +204,7 @@ def _rankings(summaries: Sequence[RunSummary]) -> Iterator[Block]:
     yield Text("How far an order of random architectures agrees with a reference: value [95 % bootstrap interval].")
     columns = ("run", "ordered by", "reference", "architectures", *RANKED.values())
     yield Table("Rankings", columns, rows, frozenset(range(3, 7)))
+    yield from map(Text, _damaged(summaries))
 
 
 def _evaluations(summaries: Sequence[RunSummary]) -> Iterator[Block]:
@@ -219,6 +224,7 @@ def _evaluations(summaries: Sequence[RunSummary]) -> Iterator[Block]:
     yield Text("Retrained networks, each on its own device. Latency is the median of a call, by its number of images.")
     columns = ("run", "evaluated", "device", "precision", "test, %", "latency, ms", "exported")
     yield Table("Evaluations", columns, rows, frozenset({4}))
+    yield from map(Text, _damaged(summaries))
 
 
 def _estimator(summary: RunSummary, node: str) -> str:

@@ -140,7 +140,8 @@ def lineages(summaries: Sequence[RunSummary]) -> tuple[list[Lineage], dict[RunSu
         if _found(head) == _found(own):
             children[head].append(training)
         elif training.finished:
-            left[training] = f"trained what {own.path} found, a repetition of {head.path}, which found another"
+            reason = f"trained what {own.path} found, a repetition of {head.path}, which found another"
+            left[training] = reason + _damage(training)
     found: list[Lineage] = []
     for head, own_trainings in children.items():
         kinds: dict[str, list[RunSummary]] = {}
@@ -173,10 +174,14 @@ def _counting(summaries: Iterable[RunSummary], key: Callable[[RunSummary], str])
 
 def _repetitions(counts: Mapping[RunSummary, RunSummary]) -> dict[RunSummary, str]:
     return {
-        summary: f"same settings and seed as {other.path}"
+        summary: f"same settings and seed as {other.path}" + _damage(summary)
         for summary, other in counts.items()
         if summary.finished and summary is not other
     }
+
+
+def _damage(summary: RunSummary) -> str:
+    return f"; damaged: {', '.join(summary.damaged)}" if summary.damaged else ""
 
 
 def parent(training: RunSummary, heads: Mapping[Path, RunSummary]) -> RunSummary | None:

@@ -138,10 +138,11 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
     status, reason = _status(folder, result)
     if result is None:
         return [RunSummary(folder, kind, status, reason, settings, method=method, log=log)]
+    if (folder / ARCHITECTURE).exists() and not isinstance(read_json(folder / ARCHITECTURE).get("decisions"), dict):
+        reason = f"{folder / ARCHITECTURE}: holds no decisions"
+        return [RunSummary(folder, kind, DAMAGED, one_line(reason), settings, method=method)]
     try:
         _check(result)
-        if (folder / ARCHITECTURE).exists() and not isinstance(read_json(folder / ARCHITECTURE).get("decisions"), dict):
-            raise InputError("its architecture.json holds no decisions")
         if kind == "compare_strategies":
             return list(_searches(folder, settings, result, known))
     except InputError as error:

@@ -170,8 +170,7 @@ class SearchSpace(ABC):
             rng: Source of the draws.
         """
         decisions: tuple[int, ...] = ()
-        for _, members in groupby(self.choices, key=lambda choice: choice.group):
-            group = list(members)
+        for group in self._groups:
             for _ in range(UNIFORM_TRIES):
                 drawn = self._draw(decisions, group, rng)
                 if drawn is not None:
@@ -183,10 +182,16 @@ class SearchSpace(ABC):
             decisions = drawn
         return Architecture(self.fingerprint, decisions)
 
-    def _draw(self, decisions: tuple[int, ...], group: list[Choice], rng: random.Random) -> tuple[int, ...] | None:
+    @cached_property
+    def _groups(self) -> list[list[int]]:
+        """The numbers of candidates of the choices, group by group."""
+        groups = groupby(self.choices, key=lambda choice: choice.group)
+        return [[len(choice.candidates) for choice in members] for _, members in groups]
+
+    def _draw(self, decisions: tuple[int, ...], group: list[int], rng: random.Random) -> tuple[int, ...] | None:
         """One independent draw for every choice of the group, or None at the first that is not allowed."""
-        for choice in group:
-            decision = rng.randrange(len(choice.candidates))
+        for candidates in group:
+            decision = rng.randrange(candidates)
             if decision not in self.allowed(decisions):
                 return None
             decisions += (decision,)

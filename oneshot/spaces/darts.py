@@ -110,19 +110,19 @@ class DARTSCells(SearchSpace):
             for source, target, _ in self.edges(False)
         )
         self._ends = [(edge.source, edge.target) for edge in self.edges(False)]
+        none, every = self.candidates.index(NONE), tuple(range(len(self.candidates)))
+        self._allowed = (none,), tuple(k for k in every if k != none), every  # what an edge may be
         self.concatenated = tuple(_node(target) for target in range(2, nodes + 2))
         self.settings = {"cells": cells, "channels": channels, "nodes": nodes, "candidates": self.candidates}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return the candidates of the next edge. Exactly two edges of a node are not none."""
         source, target = self._ends[len(prefix) % len(self._ends)]
-        none = self.candidates.index(NONE)
-        kept = sum(decision != none for decision in prefix[len(prefix) - source :])
+        absent, present, every = self._allowed
+        kept = source - prefix[len(prefix) - source :].count(absent[0])
         if kept == KEPT:
-            return (none,)
-        others = tuple(k for k in range(len(self.candidates)) if k != none)
-        left = target - source
-        return others if left == KEPT - kept else tuple(range(len(self.candidates)))
+            return absent
+        return present if target - source == KEPT - kept else every
 
     def supernet(self) -> "Supernet":
         """Return a new supernet: forward(x, gates) -> logits (batch, classes)."""

@@ -151,6 +151,7 @@ def test_of_two_repetitions_the_whole_one_counts(tmp_path, name):
         file.write("{\n")
     (section,), (left,) = sections(records(tmp_path))
     assert section.groups[0].lineages[0].first.path == tmp_path / "b" and left.path == str(tmp_path / "a")
+    assert left.reason == f"same settings and seed as {tmp_path / 'b'}; damaged: {name}"
 
 
 def lineage_of(root):

@@ -67,7 +67,7 @@ DAMAGES = {
     "settings endless": ("config.yaml", "a: &a [1]\nb: [*a, *a]\n", "aliases are not read"),
     "settings large": ("config.yaml", "a: " + "x" * (1 << 18), "262147 bytes; at most 262144 are read"),
     "seed no number": ("config.yaml", "seed: <script>\n", "seed is '<script>', no whole number"),
-    "no decisions": ("architecture.json", '{"a": 1}', "architecture.json holds no decisions"),
+    "no decisions": ("architecture.json", '{"a": 1}', "architecture.json: holds no decisions"),
     "accuracy no number": ("result.json", '{"status": "finished", "test_accuracy": "high"}', "test_accuracy is 'high'"),
     "accuracy of 7": ("result.json", '{"status": "finished", "test_accuracy": 7}', "test_accuracy is 7"),
     "accuracy NaN": ("result.json", '{"status": "finished", "valid_accuracy": NaN}', "valid_accuracy is nan"),
