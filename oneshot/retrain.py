@@ -17,8 +17,10 @@ from .draws import seed_of
 from .errors import InputError, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
-from .fitting.metrics import Means, accuracy, check_forward, clip
+from .fitting.evaluation import Meter
+from .fitting.metrics import check_forward, clip
 from .spaces.base import SearchSpace, set_drop_path
+from .tasks import Classification, Task
 
 WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
@@ -28,14 +30,15 @@ class Retrain(Fit):
 
     As published for DARTS: SGD, a learning rate on a cosine over the epochs, drop path rising linearly, and an
     auxiliary head where the network has one. The test is made once, after the last epoch, with running statistics.
-    After the fit `test_accuracy` is there.
+    After the fit `tested` is there: the metric of the data's task on the test images, by its name (`accuracy`).
 
     Args:
         network: forward(x) -> logits (batch, classes); with an auxiliary head, in training mode, a pair of logits.
         data: Gives the training images and the test images.
         optimizer: Makes the optimizer of the weights. Default: SGD as published for DARTS.
         minimum_learning_rate: Its learning rate falls on a cosine to this over the epochs.
-        criterion: Loss of a batch: (logits, y) -> scalar. None: cross-entropy with label smoothing 0.1.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the data's task; of a classification,
+            cross-entropy with label smoothing 0.1.
         drop_path: Probability that a path of a cell is dropped; rises from 0 towards this over the epochs.
         auxiliary_weight: Weight of the auxiliary head's loss.
         gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
@@ -79,7 +82,8 @@ class Retrain(Fit):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.part, self.test = data.train(), data.test()  # bad test images end it here, not after the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
-        self.criterion = criterion or nn.CrossEntropyLoss(label_smoothing=0.1)
+        self.task, self.metric = data.task, data.metric
+        self.criterion = criterion or published_criterion(data.task)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
         x, y = self.part.first()
         check_forward(lambda: self.criterion(self.network.eval()(x), y))
@@ -124,7 +128,8 @@ class Retrain(Fit):
         self.watch(f"step {step}", loss, clip(self.network.parameters(), self.gradient_clip))
         optimizer.step()
         self.means.add("train_loss", loss)
-        self.means.add("train_accuracy", accuracy(logits, y))
+        if self.metric.of_all is None:
+            self.means.add(f"train_{self.metric.name}", self.metric.of_batch(logits, y))
         self.done = step + 1
         if self.done % self.log_every == 0 or self.done % self.part.batches == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
@@ -133,10 +138,18 @@ class Retrain(Fit):
     def on_train_end(self) -> None:
         """Test the network once, with running statistics, and write the last row."""
         self.test.to(self.device)
-        means = Means()
+        meter = Meter([self.metric])
         with evaluating(self.network), self.trainer.precision_plugin.forward_context():
             for x, y in self.test.passes():
-                means.add("test_accuracy", accuracy(self.network(x), y), len(y))
-        result = means.read()
-        self.test_accuracy = result["test_accuracy"]
-        self.write({"epoch": self.epochs, "step": self.total, **result})
+                meter.add(self.network(x), y)
+        self.tested = meter.read()
+        self.write({"epoch": self.epochs, "step": self.total, **{f"test_{n}": v for n, v in self.tested.items()}})
+
+
+def published_criterion(task: Task) -> Criterion:
+    """Return the loss of a retraining: label smoothing 0.1 as published for DARTS in a classification.
+
+    Args:
+        task: The task of the data.
+    """
+    return nn.CrossEntropyLoss(label_smoothing=0.1) if isinstance(task, Classification) else task.criterion()

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -19,7 +18,7 @@ from .errors import InputError, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
 from .fitting.evaluation import evaluate, one_path
-from .fitting.metrics import accuracy, check_forward
+from .fitting.metrics import check_forward
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
 from .schedule import Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
@@ -34,10 +33,10 @@ class Search(Fit):
     """Search an architecture in a space with an architect, under a `pytorch_lightning.Trainer` of `max_epochs`.
 
     The weights of the supernet start from torch's global generator (`torch.manual_seed` before this is made). After
-    the fit these attributes are there: `found`, the architecture; `valid_accuracy`, of the supernet under the
-    architect's gates, on the architecture part; `found_accuracy`, of the same weights under the gates of the found
-    architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's probabilities at the start and
-    after each epoch.
+    the fit these attributes are there: `found`, the architecture; `valid`, loss and metric of the supernet under the
+    architect's gates, on the architecture part, by name (`loss`, `accuracy`); `found_valid`, the same of these weights
+    under the gates of the found architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's
+    probabilities at the start and after each epoch.
 
     Args:
         space: What can be found.
@@ -46,7 +45,8 @@ class Search(Fit):
         schedule: How weight steps and architecture steps alternate. None: the architect's published one.
         optimizer: Makes the optimizer of the supernet's weights. Default: SGD as published for DARTS.
         minimum_learning_rate: Its learning rate falls on a cosine to this over the epochs.
-        criterion: Loss of weight steps and of the reported losses: (logits, y) -> scalar.
+        criterion: Loss of weight steps, of the reported losses, and of an architect that was given none:
+            (logits, y) -> scalar. None: that of the data's task.
         selection: Which architecture is kept at the end. None: the architect's published one, with this `seed`.
         gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
         log_every: Updates between two rows.
@@ -67,7 +67,7 @@ class Search(Fit):
         schedule: Schedule | None = None,
         optimizer: OptimizerFactory = WEIGHT_OPTIMIZER,
         minimum_learning_rate: float = 0.001,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         selection: Selection | None = None,
         gradient_clip: float = 5.0,
         log_every: int = 10,
@@ -85,11 +85,13 @@ class Search(Fit):
             self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
-        self.criterion, self.gradient_clip = criterion, gradient_clip
+        self.task, self.metric = data.task, data.metric
+        self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
+        architect.measure_by(self.criterion, self.metric)
         self.selection = selection or _published_selection(architect, seed)
         self.weight_part, self.architecture_part = data.split()
         x, y = self.weight_part.first()
-        check_forward(lambda: criterion(self.supernet(x, Gates(architect.scores())), y))
+        check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.found: Architecture
@@ -184,7 +186,8 @@ class Search(Fit):
         else:
             loss, logits = weight_step(self.components, train, step)
             self.means.add("weight_loss", loss)
-            self.means.add("weight_accuracy", accuracy(logits, train[1]))
+            if self.metric.of_all is None:
+                self.means.add(f"weight_{self.metric.name}", self.metric.of_batch(logits, train[1]))
         self.done = update.index + 1
         if self.done % self.log_every == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
@@ -193,16 +196,15 @@ class Search(Fit):
         """Measure the supernet on the architecture part and write a row."""
         self._keep_scores()
         step = Step(self.seed, self.done - 1, self.total)
-        valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
-        self.valid_accuracy = valid["accuracy"]
+        self.valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
-        row |= {"valid_loss": valid["loss"], "valid_accuracy": valid["accuracy"]}
+        row |= {f"valid_{name}": value for name, value in self.valid.items()}
         self.write({**row, "entropy": float(self.architect.entropy())})
 
     def on_train_end(self) -> None:
         """Select the architecture that was found and measure it inside the supernet."""
         self.found = self.selection(self.space, self.architect, self.estimate)
-        self.found_accuracy = self.estimate([Query(self.found)])[0]["accuracy"]
+        self.found_valid = self.measure(self.found)
 
     def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         """Score architectures with the supernet's weights, on the architecture part.
@@ -211,13 +213,22 @@ class Search(Fit):
             queries: The architectures.
 
         Returns:
-            `accuracy` and `loss` of each query.
+            The score of the metric of each query, by the metric's `score_name`.
         """
-        scores: list[Mapping[str, float]] = []
-        for query in queries:
-            gates = one_path(self.space, query.architecture, self.device)
-            scores.append(self.evaluate(lambda _, gates=gates: gates))  # type: ignore[misc]
-        return scores
+        found = [self.measure(query.architecture)[self.metric.name] for query in queries]
+        return [{self.metric.quantity.score_name: self.metric.quantity.score(value)} for value in found]
+
+    def measure(self, architecture: Architecture) -> dict[str, float]:
+        """Measure one architecture with the supernet's weights, on the architecture part.
+
+        Args:
+            architecture: The architecture.
+
+        Returns:
+            `loss`, and the metric by its name.
+        """
+        gates = one_path(self.space, architecture, self.device)
+        return self.evaluate(lambda _: gates)
 
     def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
         """Measure the supernet on the architecture part, without augmentation.
@@ -226,10 +237,10 @@ class Search(Fit):
             gates: The gates of each batch, by its number from 0.
 
         Returns:
-            The mean `loss` and `accuracy`.
+            The mean `loss`, and the metric by its name.
         """
         with self.trainer.precision_plugin.forward_context():
-            return evaluate(self.supernet, self.criterion, self.architecture_part.passes(), gates)
+            return evaluate(self.supernet, self.criterion, self.architecture_part.passes(), gates, self.metric)
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())

@@ -56,7 +56,7 @@ def by_scores(space: SearchSpace, architect: Drawable, estimator: Estimator) -> 
 
 @dataclass(frozen=True)
 class BestOf:
-    """Keep the most accurate of several drawn architectures.
+    """Keep the best of several drawn architectures, by the metric of the search.
 
     The architectures are drawn from the architect where its gates are one path (ENAS, Uniform). Otherwise they are
     drawn uniformly from the space (path dropout). Each different one is scored once. Of equal ones the first drawn
@@ -84,7 +84,7 @@ class BestOf:
         Args:
             space: The space of the search.
             architect: The architect at the end of the search.
-            estimator: Gives the accuracy of each query.
+            estimator: Gives one score for each query.
         """
         drawn: dict[Architecture, None] = {}  # in the order of their draws
         for n in range(1, self.samples + 1):
@@ -96,5 +96,5 @@ class BestOf:
                 found = space.sample(random.Random(step.generator("selection").initial_seed()))
             drawn[found] = None
         scores = estimator([Query(architecture) for architecture in drawn])
-        best, _ = max(zip(drawn, scores, strict=True), key=lambda pair: pair[1]["accuracy"])
+        best, _ = max(zip(drawn, scores, strict=True), key=lambda pair: next(iter(pair[1].values())))
         return best

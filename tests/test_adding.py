@@ -33,7 +33,7 @@ from oneshot.architecture import Gates
 class Sigmoid(Architect):
     """Independent gates sigmoid(alpha): the candidates of an edge do not compete."""
 
-    def __init__(self, space, optimizer, criterion=nn.functional.cross_entropy, cost=None):
+    def __init__(self, space, optimizer, criterion=None, cost=None):
         super().__init__(space, optimizer, criterion, cost)
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape))
 

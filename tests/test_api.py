@@ -81,12 +81,12 @@ def test_ten_lines(tmp_path):
     pictures = {f"{name}.{kind}" for name in ("cells", "scores", "curves") for kind in ("png", "svg")}
     assert {*FOLDER, *SAME, *pictures} <= files
     assert json.loads((tmp_path / "found" / "result.json").read_text()) == result
-    assert result["status"] == "finished" and result["found_valid_accuracy"] == search.found_accuracy
+    assert result["status"] == "finished" and result["found_valid_accuracy"] == search.found_valid["accuracy"]
     assert json.loads((tmp_path / "found" / "status.json").read_text())["status"] == "finished"
 
     retrain = oneshot.Retrain(space.network(search.found), data, space=space, architecture=search.found)
     result = oneshot.fit(retrain, epochs=1, out=str(tmp_path / "trained"), **CPU)
-    assert result["test_accuracy"] == retrain.test_accuracy and result["architecture"]["cell/0->1"]
+    assert result["test_accuracy"] == retrain.tested["accuracy"] and result["architecture"]["cell/0->1"]
     files = {path.name for path in (tmp_path / "trained").iterdir()}
     assert {*FOLDER, "network.safetensors", "cells.png", "curves.svg"} <= files
     assert (tmp_path / "trained" / "architecture.json").read_text() == space.to_json(search.found)
@@ -101,7 +101,7 @@ def test_a_network_of_ones_own_is_trained_without_a_space(tmp_path, data):
     assert result["parameters"] == 650 and "architecture" not in result
     again = new()
     assert oneshot.fit(again, 1, tmp_path / "run", **CPU) == result
-    assert again.test_accuracy == result["test_accuracy"]
+    assert again.tested["accuracy"] == result["test_accuracy"]
     space = small_space(data)
     with pytest.raises(InputError, match="space and architecture: must be given together"):
         oneshot.Retrain(torch.nn.Flatten(), data, space=space)
@@ -237,7 +237,7 @@ def test_a_finished_folder_answers(tmp_path, data, whole):
     again = make(data, start=1, record=rows.append)
     assert oneshot.fit(again, 2, folder, **CPU) == result
     assert rows == [] and again.rows == first.rows and again.scores == first.scores and again.found == first.found
-    assert (again.valid_accuracy, again.found_accuracy) == (first.valid_accuracy, first.found_accuracy)
+    assert (again.valid, again.found_valid["accuracy"]) == (first.valid, first.found_valid["accuracy"])
     for one, other in zip(again.state_dict().values(), first.state_dict().values(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(InputError, match="resume=false"):

@@ -9,9 +9,9 @@ from helpers.support import ROOT
 
 PACKAGE = ROOT / "oneshot"
 LAYERS = (  # from the bottom: each imports what is in the layers before its own, and its own folder
-    ("errors",),
+    ("errors", "quantity"),
     ("runs",),
-    ("architecture", "draws", "statistics", "executors", "export"),
+    ("architecture", "draws", "statistics", "executors", "export", "tasks"),
     ("data", "distributed", "schedule", "plots"),
     ("spaces",),
     ("selection",),

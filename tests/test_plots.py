@@ -329,7 +329,7 @@ def test_a_band_ends_where_the_quantity_does() -> None:
     (band,) = figure.axes[0].collections
     assert band.get_paths()[0].vertices[:, 1].max() <= 100
     wide = Band([1, 2], [99.0, 99.5], [5.0, 200.0])
-    figure = plots.bands({"updates": {"a": wide}}, ["a"], "accuracy, %", largest=100.0)
+    figure = plots.bands({"updates": {"a": wide}}, ["a"], "accuracy, %", limits=(0.0, 100.0))
     heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() >= 0 and heights.max() <= 100
 
@@ -427,10 +427,10 @@ def test_bands_draw_the_means_and_cut_the_intervals() -> None:
 def test_a_legend_holds_every_group_and_the_axis_ends_with_what_can_be() -> None:
     names = [f"architecture /a/long/path/of/a/folder/with/many/{n}/{'x' * 20}" for n in "ab"] + ["$a"]
     band = Band([1, 2], [0.98, 0.99], [0.1, 0.1])
-    figure = plots.bands({"updates": dict.fromkeys(names, band)}, names, "entropy", largest=1.0)
+    figure = plots.bands({"updates": dict.fromkeys(names, band)}, names, "entropy", limits=(0.0, 1.0))
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(set(shown)) == 3 and max(map(len, shown)) <= 48 and figure.axes[0].get_ylim()[1] == pytest.approx(0.996)
-    low = plots.bands({"updates": {"a": Band([1, 2], [0.5, 1.0], [0.1, 0.1])}}, ["a"], "entropy", largest=1.0)
+    low = plots.bands({"updates": {"a": Band([1, 2], [0.5, 1.0], [0.1, 0.1])}}, ["a"], "entropy", limits=(0.0, 1.0))
     assert low.axes[0].get_ylim()[1] == pytest.approx(1.01)
 
 

@@ -34,7 +34,7 @@ def test_it_learns_and_tests_once():
     assert len(test) == 359
     with torch.no_grad():
         correct = sum(int((network(x).argmax(1) == y).sum()) for x, y in test.passes())
-    assert retrain.test_accuracy == pytest.approx(correct / 359)
+    assert retrain.tested["accuracy"] == pytest.approx(correct / 359)
 
 
 def test_same_seed_same_training():

@@ -109,12 +109,12 @@ def test_rows_and_result(data):
     assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
     assert epochs[-1]["step"] == search.total == 8
     assert len(search.scores) == 3
-    assert search.valid_accuracy == epochs[-1]["valid_accuracy"]
+    assert search.valid["accuracy"] == epochs[-1]["valid_accuracy"]
     assert search.space.is_valid(search.found.decisions)
     with torch.no_grad():
         x, y = next(iter(search.architecture_part.passes()))
         logits = search.space.network(search.found, inherit=search.supernet)(x)
-    assert search.found_accuracy == pytest.approx(float((logits.argmax(1) == y).float().mean()))
+    assert search.found_valid["accuracy"] == pytest.approx(float((logits.argmax(1) == y).float().mean()))
 
 
 def test_warm_up_leaves_alpha(data):
@@ -239,7 +239,7 @@ def test_every_batch_of_an_evaluation_has_a_draw_of_its_own():
     )
     pl.Trainer(max_epochs=2, **QUIET).fit(search)
     assert len(list(search.architecture_part.passes())) == 2
-    epochs, found = drawn[:4], drawn[4:]  # and the one sample twice: for the selection, for found_accuracy
+    epochs, found = drawn[:4], drawn[4:]  # and the one sample twice: for the selection, for found_valid
     assert len(set(epochs)) == 4
     assert found == [tuple((k,) for k in search.found.decisions)] * 4
 

@@ -15,11 +15,13 @@ from ..errors import InputError
 from ..schedule import Schedule, Step
 from ..selection import Selection, by_scores
 from ..spaces.base import SearchSpace
+from ..tasks import Classification, Metric
 
 Examples = tuple[Tensor, Tensor]  # x for the supernet, y for the criterion
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Cost = Callable[[Tensor, Tensor], Tensor]  # (loss, probabilities or gates) -> loss with its cost
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ACCURACY = Classification().metric(2)
 
 
 class Architect(nn.Module, ABC):
@@ -31,7 +33,7 @@ class Architect(nn.Module, ABC):
     Args:
         space: Gives choices, mask and `allowed`.
         optimizer: Makes the optimizer of the architecture parameters; None for a method without parameters.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search, which is cross-entropy until then.
         cost: Adds what the network costs to a loss; None adds nothing.
 
     Raises:
@@ -47,13 +49,15 @@ class Architect(nn.Module, ABC):
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory | None,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
     ) -> None:
         super().__init__()
         if optimizer is not None:
             check_optimizer("architect.optimizer", optimizer)
-        self.space, self.optimizer, self.criterion, self.cost = space, optimizer, criterion, cost
+        self.space, self.optimizer, self.cost = space, optimizer, cost
+        self.criterion, self.takes_criterion = criterion or functional.cross_entropy, criterion is None
+        self.metric = ACCURACY
         self.register_buffer("mask", space.mask, persistent=False)
         self.mask: Tensor
 
@@ -92,6 +96,17 @@ class Architect(nn.Module, ABC):
 
     def after_step(self) -> None:
         """Called after each step of the architecture optimizer. Does nothing unless a method needs it."""
+
+    def measure_by(self, criterion: Criterion, metric: Metric) -> None:
+        """Take the loss of a search, unless another was given, and the metric that rewards are made of.
+
+        Args:
+            criterion: Loss of a batch: (logits, y) -> scalar.
+            metric: That of the task.
+        """
+        self.metric = metric
+        if self.takes_criterion:
+            self.criterion = criterion
 
     def penalized(self, loss: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss with its cost, if there is a cost.

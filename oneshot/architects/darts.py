@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.func import functional_call
-from torch.nn import functional
 from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Optimizer
 
@@ -44,7 +43,7 @@ class DARTS(Architect):
     Args:
         space: The space that is searched.
         optimizer: Makes the optimizer of the architecture parameters. Default: Adam as published.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Adds what the network costs to L_valid; None adds nothing.
         order: 1 or 2.
         hessian: `"finite_difference"` or `"exact"`, for order 2.
@@ -62,7 +61,7 @@ class DARTS(Architect):
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory = ADAM,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         order: int = 1,
         hessian: str = "finite_difference",

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from .. import draws
@@ -42,7 +41,7 @@ class ENAS(Architect):
     Args:
         space: The space that is searched.
         optimizer: Makes the optimizer of the controller. Default: Adam as published.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Lowers the reward by what the network costs; None changes nothing.
         temperature: Divides the controller's logits; above 0.
         tanh_constant: Largest logit, after a tanh; above 0.
@@ -66,7 +65,7 @@ class ENAS(Architect):
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory = ADAM,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         temperature: float = 5.0,
         tanh_constant: float = 2.5,
@@ -199,7 +198,9 @@ class ENAS(Architect):
         return Gates(weight, tuple((k,) for k in decisions))
 
     def _value(self, supernet: nn.Module, gates: Gates, examples: Examples) -> Tensor:
-        """Accuracy on these examples; with a cost, as what is left when the error has its cost."""
+        """Reward by the metric, the accuracy in a classification; with a cost, what is left when the error has it."""
         x, y = examples
-        accuracy = (supernet(x, gates).argmax(1) == y).to(gates.weight.dtype).mean()
-        return accuracy if self.cost is None else 1 - self.cost(1 - accuracy, gates.weight)
+        value = self.metric.of_batch(supernet(x, gates), y).to(gates.weight.dtype)
+        if self.cost is None:
+            return self.metric.reward(value)
+        return 1 - self.cost(self.metric.error(value), gates.weight)

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from ..architecture import Gates
@@ -32,7 +31,7 @@ class PathDropout(Architect):
 
     Args:
         space: The space that is searched.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Added to the reported loss only; None adds nothing.
         rate: Probability at the last update that all candidates of a choice are dropped, in [0, 1].
 
@@ -50,7 +49,7 @@ class PathDropout(Architect):
     def __init__(
         self,
         space: SearchSpace,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         rate: float = 0.1,
     ) -> None:

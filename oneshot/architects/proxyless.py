@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from ..architecture import Gates
@@ -59,7 +58,7 @@ class ProxylessNAS(Architect):
     Args:
         space: The space that is searched.
         optimizer: Makes the optimizer of the architecture parameters. Default: Adam as published.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Adds what the network costs to the loss; None adds nothing.
         variant: `"gradient"` or `"reinforce"`.
         baseline_decay: Share of the moving average of the reward that a step keeps, in [0, 1]; for "reinforce".
@@ -76,7 +75,7 @@ class ProxylessNAS(Architect):
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory = ADAM,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         variant: str = "gradient",
         baseline_decay: float = 0.95,
@@ -168,7 +167,7 @@ class ProxylessNAS(Architect):
     @torch.no_grad()
     def _reward(self, supernet: nn.Module, x: Tensor, y: Tensor, gates: Gates) -> Tensor:
         with evaluating(supernet):
-            error = (supernet(x, gates).argmax(dim=1) != y).to(self.alpha.dtype).mean()
+            error = self.metric.error(self.metric.of_batch(supernet(x, gates), y)).to(self.alpha.dtype)
         return 1 - self.penalized(error, gates.weight)
 
 

@@ -36,7 +36,7 @@ class SNAS(Architect):
     Args:
         space: The space that is searched.
         optimizer: Makes the optimizer of the architecture parameters. Default: Adam as published.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Adds what the network costs to the loss; None adds nothing.
         temperature: lambda at the first step, above 0.
         minimum_temperature: lambda at the last step, at most `temperature`.
@@ -57,7 +57,7 @@ class SNAS(Architect):
         self,
         space: SearchSpace,
         optimizer: OptimizerFactory = ADAM,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         temperature: float = 1.0,
         minimum_temperature: float = 0.03,

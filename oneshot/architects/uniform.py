@@ -4,7 +4,6 @@ import random
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from ..architecture import Architecture, Gates
@@ -32,7 +31,7 @@ class Uniform(Architect):
 
     Args:
         space: The space that is searched.
-        criterion: Loss of a batch: (logits, y) -> scalar.
+        criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Added to the reported loss only; None adds nothing.
         fairness: Whether paths are drawn as in FairNAS.
 
@@ -50,7 +49,7 @@ class Uniform(Architect):
     def __init__(
         self,
         space: SearchSpace,
-        criterion: Criterion = functional.cross_entropy,
+        criterion: Criterion | None = None,
         cost: Cost | None = None,
         fairness: bool = False,
     ) -> None:

@@ -54,6 +54,8 @@ def check(config: DictConfig, command: str) -> None:
             _check_like(name, OmegaConf.select(config, name), default)
         elif name in config and config[name] is None and isinstance(default, DictConfig) and "_target_" in default:
             _check_like(name, None, default)
+    if "label_smoothing" in job.given() and "label_smoothing" not in config.criterion:
+        raise InputError(f"label_smoothing={config.label_smoothing}: {config.criterion._target_} has none")
     for path, node in _nodes(config):
         _check_node(path, node)
     for key, group in LISTS.items():

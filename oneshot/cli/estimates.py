@@ -18,7 +18,8 @@ from ..estimators import Priced
 from ..retrain import Retrain
 from ..runs.folder import Run, read_result
 from ..spaces import SearchSpace
-from .objects import make, read_device, trainer_for
+from ..tasks.metric import OF_TASK
+from .objects import criterion_for, make, read_device, trainer_for
 from .recorder import WEIGHTS
 from .screen import say
 from .supernets import load, train
@@ -44,13 +45,13 @@ class EstimatorFactory:
             "space": lambda: space,
             "data": lambda: data,
             "part": lambda: data.split()[1],
-            "criterion": lambda: make(config.criterion),
+            "criterion": lambda: criterion_for(config, data),
             "device": self._device,
             "seed": lambda: config.seed,
             "supernet": self._supernet,
-            "spaces": lambda: partial(_space, config, data.classes),
+            "spaces": lambda: partial(_space, config, data),
             "trainer": lambda: partial(_trainer, config),
-            "retrain": lambda: partial(_retrain, config),
+            "retrain": lambda: partial(_retrain, config, criterion_for(config, data)),
             "folder": lambda: path / "weights" if config.get("strategy", {}).get("inherit") else None,
         }
 
@@ -100,9 +101,10 @@ def scores_of(node: DictConfig) -> tuple[str, ...]:
     return found
 
 
-def known_scores(config: DictConfig, node: DictConfig) -> tuple[str, ...]:
+def known_scores(config: DictConfig, node: DictConfig, data: ImageData) -> tuple[str, ...]:
     """Return the names of the scores of this node's estimator, and with a cost also those that it adds."""
-    return (*scores_of(node), *(Priced.adds if config.cost else ()))
+    own = [data.metric.quantity.score_name if name == OF_TASK else name for name in scores_of(node)]
+    return (*own, *(Priced.adds if config.cost else ()))
 
 
 def target(node: DictConfig) -> Any:
@@ -113,25 +115,25 @@ def target(node: DictConfig) -> Any:
 
 
 def _space(
-    config: DictConfig, classes: int, image_shape: tuple[int, int, int], cells: int, channels: int
+    config: DictConfig, data: ImageData, image_shape: tuple[int, int, int], cells: int, channels: int
 ) -> SearchSpace:
     node = config.space.copy()
     node.update({name: size for name, size in {"cells": cells, "channels": channels}.items() if name in node})
-    return make(node, image_shape=image_shape, classes=classes)
+    return make(node, image_shape=image_shape, classes=data.classes, **({"dense": True} if data.task.dense else {}))
 
 
 def _trainer(config: DictConfig, epochs: int) -> Any:
     return trainer_for(config, None, epochs)
 
 
-def _retrain(config: DictConfig, network: nn.Module, data: TrainAndTest, seed: int) -> Retrain:
+def _retrain(config: DictConfig, criterion: Any, network: nn.Module, data: TrainAndTest, seed: int) -> Retrain:
     return Retrain(
         network,
         data,
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
-        criterion=make(config.criterion),
+        criterion=criterion,
         drop_path=0.0,
         log_every=1_000_000,
         seed=seed,

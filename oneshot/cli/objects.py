@@ -11,18 +11,21 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from ..data import ImageData
-from ..errors import InputError
+from ..errors import InputError, is_number
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.checkpoints import interval
 from ..fitting.progress import ProgressBar
+from ..quantity import Quantity
 from ..spaces import SearchSpace
+from ..tasks import Task
 from . import job
 from .processes import check_processes, follows
 
+OTHER_SCORES = {"strategy", "strategies", "reference"}  # settings of commands whose `metric` may be any score
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 
@@ -55,10 +58,84 @@ def make(node: DictConfig, **objects: Any) -> Any:
         raise InputError(f"{node._target_}: {error}") from error
 
 
+def data_for(config: DictConfig) -> ImageData:
+    """Return the configured data with the configured task and metric.
+
+    `metric` may also be the name of another score, for a baseline; the task then has its usual metric.
+
+    Raises:
+        InputError: If the data set cannot be of this task, or the task has no such metric.
+    """
+    task: Task = make(config.task)
+    maker = instantiate({"_target_": config.data._target_, "_partial_": True}).func
+    takes_task = "task" in inspect.signature(maker).parameters
+    data: ImageData = make(config.data, **({"task": task} if takes_task else {}))
+    if data.task.name != task.name:
+        raise InputError(f"task={task.name}: {config.data._target_} gives data of the task {data.task.name}")
+    name = config.get("metric")
+    if name in data.task.metrics(data.classes) or not OTHER_SCORES.intersection(config):
+        data.measure(name)
+    return data
+
+
+def criterion_for(config: DictConfig, data: ImageData) -> Any:
+    """Return the configured loss. Its lists of weights become tensors.
+
+    Raises:
+        InputError: If it cannot be made, or a list does not hold a number of at least 0 for each class.
+    """
+    node: Any = OmegaConf.create(OmegaConf.to_container(config.criterion, resolve=True))
+    weights = {}
+    for name in ("weight", "pos_weight"):
+        values = node.get(name)
+        if isinstance(values, ListConfig):
+            good = all(is_number(value) and value >= 0 for value in values)
+            if not good or len(values) != data.classes or not any(values):
+                raise InputError(
+                    f"criterion.{name}={list(values)!s:.80}: must hold {data.classes} numbers of at least 0, one for "
+                    f"each of {', '.join(data.splits.classes)!s:.80}"
+                )
+            weights[name] = torch.tensor([float(value) for value in values])
+    kept = OmegaConf.masked_copy(node, [key for key in node if key not in weights])
+    return make(kept, **weights)
+
+
+def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
+    """Return the configured space, with the sizes of the data."""
+    dense = {"dense": True} if data.task.dense else {}
+    return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
+
+
 def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
     """Return the configured space and data."""
-    data = make(config.data)
-    return make(config.space, image_shape=data.image_shape, classes=data.classes), data
+    data = data_for(config)
+    return space_for(config, data), data
+
+
+def score_name(config: DictConfig, data: ImageData) -> str:
+    """Return the name of the score that `metric` means, of which larger is better.
+
+    Args:
+        config: The settings of the command.
+        data: The images, with their task.
+    """
+    metrics = data.task.metrics(data.classes)
+    if config.metric is None:
+        return data.metric.quantity.score_name
+    return metrics[config.metric].quantity.score_name if config.metric in metrics else config.metric
+
+
+def shown_score(name: str, data: ImageData) -> Quantity:
+    """Return how a score is shown.
+
+    Args:
+        name: Of the score.
+        data: The images, with their task.
+    """
+    quantity = data.metric.quantity
+    if name == quantity.score_name:
+        return quantity if quantity.maximize else Quantity(name, f"minus {quantity.label}", share=quantity.share)
+    return Quantity(name, name.replace("_", " "), share=False)
 
 
 def prepare(config: DictConfig) -> None:

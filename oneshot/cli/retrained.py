@@ -1,5 +1,6 @@
 """A trained network of an earlier run: its settings, which are read as data, and its weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..runs.settings import CONFIG, read_settings
 from ..training.outcome import NETWORK
 from . import job
 from .check import PRECISIONS
-from .conf import CONF, load
+from .conf import CONF, choices, load
 from .folders import finished
 from .supernets import load as load_weights
 
@@ -42,12 +43,35 @@ def take_settings(config: DictConfig) -> Path:
                 fill(node, name, value, file)
         with open_dict(config):
             config[group] = node
+    take_task(config, settings, file)
     if "trainer.precision" not in given:
         precision = settings.get("trainer.precision")
         if precision not in PRECISIONS:
             raise InputError(f"{file}: {unknown('trainer.precision', str(precision)[:40], PRECISIONS)}")
         config.trainer.precision = precision
     return folder
+
+
+def take_task(config: DictConfig, settings: Mapping[str, Any], file: Path) -> None:
+    """Copy the task and its metric of a run into the configuration: the file of conf/task with the same `_target_`.
+
+    Args:
+        config: The settings of the command; it has `metric`.
+        settings: Of the run, by dotted name.
+        file: The settings file of the run, for messages.
+
+    Raises:
+        InputError: If no file in conf/task has this `_target_`.
+    """
+    target = settings.get("task._target_")
+    known: Any = [OmegaConf.to_container(load(path)["task"]) for path in choices("task").values()]
+    node = next((node for node in known if node["_target_"] == target), None)
+    if node is None:
+        raise InputError(f"{file}: task._target_={target!s:.80}: none of conf/task")
+    with open_dict(config):
+        config.task = node
+        if config.metric is None:
+            config.metric = settings.get("metric")
 
 
 def template(config: DictConfig, group: str, target: Any, file: Path) -> DictConfig:

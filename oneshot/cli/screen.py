@@ -14,6 +14,7 @@ from rich.text import Text
 from ..architecture import Architecture
 from ..errors import printable, visible
 from ..fitting.progress import clock
+from ..quantity import ACCURACY, Quantity, of_result
 from ..runs.folder import Run
 from ..spaces import SearchSpace
 from . import job
@@ -62,9 +63,6 @@ def say(console: Console, lines: Iterable[str]) -> None:
 
 
 LABELS = {  # number of a result -> its label on the screen
-    "valid_accuracy": "supernet, validation accuracy",
-    "found_valid_accuracy": "found cell inside the supernet, not retrained",
-    "test_accuracy": "test accuracy",
     "parameters": "parameters of the network",
     "multiply_accumulates": "multiply-accumulates for one image",
     "expected_cost": "expected cost that the search paid for",
@@ -79,18 +77,26 @@ LABELS = {  # number of a result -> its label on the screen
 
 def summary(result: Mapping[str, object]) -> str:
     """Return the numbers of a result, one in each line."""
-    rows = [(LABELS.get(name, name.replace("_", " ")), _number(name, value)) for name, value in result.items()]
+    metric = of_result(result)
+    labels = {
+        f"valid_{metric.name}": f"supernet, validation {metric.label}",
+        f"found_valid_{metric.name}": "found cell inside the supernet, not retrained",
+        f"test_{metric.name}": f"test {metric.label}",
+        f"best_{metric.name}": f"best {metric.label}",
+        **LABELS,
+    }
+    rows = [(labels.get(name, name.replace("_", " ")), _number(name, value, metric)) for name, value in result.items()]
     shown = [(label, text) for label, text in rows if text]
     width = max((len(label) for label, _ in shown), default=0)
     return "\n".join(f"{label:{width}}  {text}" for label, text in shown)
 
 
-def _number(name: str, value: object) -> str:
+def _number(name: str, value: object, metric: Quantity) -> str:
     """A number with its unit; an empty text for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if name.endswith("accuracy") or name == "best_accuracy":
-        return f"{100 * value:.2f} %"
+    if name.endswith(f"_{metric.name}") or name.endswith("_accuracy"):
+        return (metric if name.endswith(f"_{metric.name}") else ACCURACY).text(value)
     if name.endswith("seconds"):
         return f"{clock(value)} ({value:.1f} s)"
     if name == "peak_memory_bytes":

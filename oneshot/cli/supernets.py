@@ -83,7 +83,9 @@ def train(
             with recording(inner, config, "supernet") as record:
                 fit(trainer_for(config, console), search, inner, config, record)
                 write_weights(folder / WEIGHTS, search.supernet)
-                result = inner.finish({"valid_accuracy": search.valid_accuracy})
+                quantity = search.metric.quantity
+                valid = {f"valid_{quantity.name}": search.valid[quantity.name]}
+                result = inner.finish({**valid, "metric": quantity._asdict()})
                 record.finish(result)
     load(supernet, folder / WEIGHTS)
     return result

@@ -4,6 +4,7 @@ from .augmentation import Augmentation
 from .digits import digits
 from .huggingface import huggingface
 from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .text import Text
 
 __all__ = [
     "Augmentation",
@@ -12,6 +13,7 @@ __all__ = [
     "LabelledImages",
     "Part",
     "Splits",
+    "Text",
     "TrainAndTest",
     "digits",
     "huggingface",

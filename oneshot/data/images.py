@@ -1,7 +1,7 @@
 """Image classification on the training device: decoded once, indexed and augmented there, in batch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from ..draws import generator
 from ..errors import InputError, check_integer, check_range
+from ..tasks import Classification, Metric, Task
 from .augmentation import Augmentation
 
+ACCURACY = Classification().metric(2)
 SPLIT_SEED = 0  # the parts do not depend on a run's seed, so that methods and seeds share them
 
 
@@ -20,7 +22,7 @@ class Batch(NamedTuple):
 
     Args:
         x: Inputs; for images float (batch, channels, height, width).
-        y: Classes, int64 (batch,).
+        y: Targets, as the task has them; classes are int64 (batch,).
     """
 
     x: Tensor
@@ -32,7 +34,7 @@ class LabelledImages(NamedTuple):
 
     Args:
         images: uint8 (n, height, width, channels).
-        labels: int64 (n,).
+        labels: Targets of any task, (n, ...); classes are int64 (n,).
     """
 
     images: Tensor
@@ -68,12 +70,22 @@ class Part:
         data: Its images.
         batch_size: Images of a training batch.
         augmentation: Of training batches.
+        metric: Measures what a network makes of it; None is the accuracy of classes.
+        strata: From targets to the group of each example, int64 (n,), for `sample`; None takes targets as classes.
 
     Raises:
         InputError: If the part is empty or smaller than a batch.
     """
 
-    def __init__(self, name: str, data: LabelledImages, batch_size: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: LabelledImages,
+        batch_size: int,
+        augmentation: Augmentation,
+        metric: Metric | None = None,
+        strata: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         if len(data.labels) == 0:
             raise InputError(f"the {name} part of the data is empty (data.train_size, data.architecture_fraction)")
         if batch_size > len(data.labels):
@@ -81,6 +93,7 @@ class Part:
                 f"data.batch_size={batch_size}: must be at most {len(data.labels)}, the size of the {name} part"
             )
         self.name, self.data, self.batch_size, self.augmentation = name, data, batch_size, augmentation
+        self.metric, self.strata = metric or ACCURACY, strata or Classification().strata
         self._order: tuple[tuple[int, int], Tensor] | None = None
 
     def __len__(self) -> int:
@@ -133,8 +146,8 @@ class Part:
         Args:
             size: Number of images; every class gives its share.
         """
-        chosen = stratified(self.data.labels.cpu(), size).nonzero().squeeze(1).to(self.data.labels.device)
-        return Part(self.name, self.data.take(chosen), min(self.batch_size, size), self.augmentation)
+        chosen = stratified(self.strata(self.data.labels.cpu()), size).nonzero().squeeze(1)
+        return self._with(self.data.take(chosen.to(self.data.labels.device)), min(self.batch_size, size))
 
     def resized(self, side: int) -> "Part":
         """Return a part with the same images in another size, bilinear with antialiasing.
@@ -145,7 +158,10 @@ class Part:
         images = self.data.images.permute(0, 3, 1, 2).float()
         images = functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
         pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return Part(self.name, LabelledImages(pixels, self.data.labels), self.batch_size, self.augmentation)
+        return self._with(LabelledImages(pixels, self.data.labels), self.batch_size)
+
+    def _with(self, data: LabelledImages, batch_size: int) -> "Part":
+        return Part(self.name, data, batch_size, self.augmentation, self.metric, self.strata)
 
     def to(self, device: torch.device) -> None:
         """Move the images to a device; batches are then made there."""
@@ -159,10 +175,17 @@ class TrainAndTest(NamedTuple):
     Args:
         training: What is trained on.
         testing: What is measured on.
+        task: What is learned.
     """
 
     training: Part
     testing: Part
+    task: Task = Classification()  # noqa: RUF009
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides."""
+        return self.testing.metric
 
     def train(self) -> Part:
         """Return the part to train on."""
@@ -185,6 +208,7 @@ class ImageData:
         augmentation: Of training batches.
         architecture_fraction: Share of the training images that moves the architecture, above 0 and at most 0.95.
         train_size: Use a stratified subset of so many training images; 0 for all.
+        task: What is learned; None is a classification.
 
     Raises:
         InputError: If a size is out of range. The parts raise it for labels outside the classes and for batches larger
@@ -198,17 +222,31 @@ class ImageData:
         augmentation: Augmentation,
         architecture_fraction: float = 0.5,
         train_size: int = 0,
+        task: Task | None = None,
     ) -> None:
+        self.task = task or Classification()
         check_integer("data.batch_size", batch_size, 2)
         check_integer("data.train_size", train_size, 0)
         check_range("data.architecture_fraction", architecture_fraction, 0.0, 0.95, open_low=True)
         self.splits, self.batch_size, self.augmentation = splits, batch_size, augmentation
         self.architecture_fraction, self.train_size = architecture_fraction, train_size
         self.classes = len(splits.classes)
-        if self.classes < 2:
+        if self.classes < 2 and isinstance(self.task, Classification):
             raise InputError(f"the data has {self.classes} class: at least 2 are needed")
+        self.measure(None)
         self._train: LabelledImages | None = None
         self._device = torch.device("cpu")
+
+    def measure(self, name: str | None) -> None:
+        """Choose the metric that decides. Parts that were taken before keep theirs.
+
+        Args:
+            name: One of the task's metrics; None is the task's own choice.
+
+        Raises:
+            InputError: If the task has no such metric.
+        """
+        self.metric = self.task.metric(self.classes, name)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -219,55 +257,39 @@ class ImageData:
     def split(self) -> tuple[Part, Part]:
         """Return the weight part and the architecture part of the training images."""
         train = self._training_images()
-        second = stratified(train.labels, round(self.architecture_fraction * len(train.labels)))
+        second = stratified(self.task.strata(train.labels), round(self.architecture_fraction * len(train.labels)))
         return (
-            Part("weight", train.take((~second).nonzero().squeeze(1)), self.batch_size, self.augmentation),
-            Part("architecture", train.take(second.nonzero().squeeze(1)), self.batch_size, self.augmentation),
+            self._part("weight", train.take((~second).nonzero().squeeze(1)), self.batch_size),
+            self._part("architecture", train.take(second.nonzero().squeeze(1)), self.batch_size),
         )
 
     def train(self) -> Part:
         """Return all training images, for a retraining."""
-        return Part("train", self._training_images(), self.batch_size, self.augmentation)
+        return self._part("train", self._training_images(), self.batch_size)
 
     def test(self) -> Part:
         """Return the test images. Only the end of a retraining reads them."""
-        test = check_labels("test", self.splits.test(), self.splits.classes)
+        test = self.splits.test()
+        self.task.check("test", test.labels, self.splits.classes)
         if test.images.shape[1:] != self._training_images().images.shape[1:]:
             shapes = ("x".join(map(str, data.images.shape[1:])) for data in (test, self._training_images()))
             raise InputError("test images are {} (height, width, channels), training images {}".format(*shapes))
-        return Part("test", test, min(self.batch_size, max(1, len(test.labels))), self.augmentation)
+        return self._part("test", test, min(self.batch_size, max(1, len(test.labels))))
+
+    def _part(self, name: str, data: LabelledImages, batch_size: int) -> Part:
+        return Part(name, data, batch_size, self.augmentation, self.metric, self.task.strata)
 
     def _training_images(self) -> LabelledImages:
         if self._train is None:
-            train = check_labels("train", self.splits.train(), self.splits.classes)
+            train = self.splits.train()
+            self.task.check("train", train.labels, self.splits.classes)
             if self.train_size > len(train.labels):
                 raise InputError(f"data.train_size={self.train_size}: there are {len(train.labels)} training images")
             self.augmentation.check(train.images.shape[1:])
             if self.train_size:
-                train = train.take(stratified(train.labels, self.train_size).nonzero().squeeze(1))
+                train = train.take(stratified(self.task.strata(train.labels), self.train_size).nonzero().squeeze(1))
             self._train = train
         return self._train
-
-
-def check_labels(split: str, data: LabelledImages, classes: Sequence[str]) -> LabelledImages:
-    """Return `data` if all its labels are classes.
-
-    Args:
-        split: Name of the split, for the message.
-        data: The images.
-        classes: Names of the classes.
-
-    Raises:
-        InputError: If a label is outside the classes; the message names the first and its image.
-    """
-    wrong = ((data.labels < 0) | (data.labels >= len(classes))).nonzero()
-    if len(wrong):
-        i = int(wrong[0])
-        raise InputError(
-            f"{split} image {i} has label {int(data.labels[i])}: must be from 0 to {len(classes) - 1} "
-            f"({len(classes)} classes)"
-        )
-    return data
 
 
 def stratified(labels: Tensor, size: int) -> Tensor:

@@ -11,13 +11,15 @@ from ..data import Part
 from ..errors import InputError, check_integer
 from ..fitting.evaluation import Criterion, evaluate, one_path
 from ..spaces.base import SearchSpace
+from ..tasks.metric import OF_TASK
 
 
 class OneShot:
     """Accuracy and loss of single paths of a trained supernet.
 
     Nothing is trained. The batch norm of the supernet uses the statistics of each batch. The fidelity of a query is the
-    share of the images that are used. Scores: `accuracy`, a share, and `negative_loss`, minus the mean of `criterion`.
+    share of the images that are used. Scores: that of the part's metric (`accuracy`, a share, in a classification), and
+    `negative_loss`, minus the mean of `criterion`.
 
     Args:
         space: The search space.
@@ -36,7 +38,7 @@ class OneShot:
         2018. Guo et al., Single path one-shot neural architecture search with uniform sampling, arXiv:1904.00420.
     """
 
-    metrics = ("accuracy", "negative_loss")
+    metrics = (OF_TASK, "negative_loss")
 
     def __init__(
         self,
@@ -67,5 +69,6 @@ class OneShot:
         if images not in self.shares:
             self.shares[images] = self.part.sample(images)
         gates = one_path(self.space, query.architecture, self.device)
-        means = evaluate(self.supernet, self.criterion, self.shares[images].passes(self.batch_size), lambda _: gates)
-        return {"accuracy": means["accuracy"], "negative_loss": -means["loss"]}
+        metric, batches = self.part.metric, self.shares[images].passes(self.batch_size)
+        means = evaluate(self.supernet, self.criterion, batches, lambda _: gates, metric)
+        return {metric.quantity.score_name: metric.quantity.score(means[metric.name]), "negative_loss": -means["loss"]}

@@ -16,6 +16,7 @@ from ..retrain import Retrain
 from ..runs.files import is_file, make_folder
 from ..runs.folder import read_weights, write_weights
 from ..spaces.base import SearchSpace
+from ..tasks.metric import OF_TASK
 
 KNOBS = ("epochs", "fraction", "resolution", "cells", "channels")
 SMALLEST_IMAGE = 8
@@ -26,7 +27,7 @@ class Training:
 
     If a query names a parent and `folder` is given, the training starts from the parent's weights wherever name and
     shape agree (Real et al.). All networks share one seed: what is trained depends only on the seed and the query.
-    Score: `accuracy`, a share.
+    Score: that of the data's metric (`accuracy`, a share, in a classification).
 
     Args:
         spaces: From (image shape, cells, channels) to the search space in these sizes.
@@ -50,7 +51,7 @@ class Training:
         Real et al., Large-scale evolution of image classifiers, arXiv:1703.01041 (inherited weights).
     """
 
-    metrics = ("accuracy",)
+    metrics = (OF_TASK,)
 
     def __init__(
         self,
@@ -82,7 +83,8 @@ class Training:
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         with torch.random.fork_rng(devices=[]):
-            return [{"accuracy": self._train(query)} for query in queries]
+            metric = self.data.metric
+            return [{metric.quantity.score_name: metric.quantity.score(self._train(query))} for query in queries]
 
     def _train(self, query: Query) -> float:
         knobs = self._scaled(query.fidelity)
@@ -97,7 +99,7 @@ class Training:
         if self.folder:
             make_folder(self.folder)
             write_weights(self._file(query.architecture), module.network, root=self.folder.parent)
-        return module.test_accuracy
+        return module.tested[self.data.metric.name]
 
     def _scaled(self, fidelity: float) -> dict[str, float]:
         """The sizes at this fidelity: whole numbers of at least 1; a resolution is a multiple of 4."""
@@ -117,7 +119,7 @@ class Training:
             weight = weight.sample(max(2, round(fraction * len(weight))))
         if resolution != self.data.image_shape[1]:
             weight, architecture = weight.resized(resolution), architecture.resized(resolution)
-        return TrainAndTest(weight, architecture)
+        return TrainAndTest(weight, architecture, self.data.task)
 
     def _inherit(self, network: nn.Module, parent: Architecture) -> None:
         file = self._file(parent) if self.folder else None

@@ -10,19 +10,6 @@ from torch import Tensor, nn
 from ..errors import Diverged, InputError, is_number
 
 
-def accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    """Compute the share of examples whose largest logit belongs to the label.
-
-    Args:
-        logits: (batch, classes).
-        y: Labels, (batch,).
-
-    Returns:
-        A scalar on the device.
-    """
-    return (logits.argmax(dim=1) == y).float().mean()
-
-
 def check_forward(loss: Callable[[], Tensor]) -> None:
     """Raise InputError unless this function computes a scalar loss: network, images and criterion fit together.
 

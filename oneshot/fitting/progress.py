@@ -8,7 +8,9 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-SHOWN = ("weight_loss", "train_loss", "valid_accuracy", "train_accuracy", "entropy", "test_accuracy")
+from ..quantity import Quantity
+
+LOSSES, OF_METRIC = ("weight_loss", "train_loss"), ("valid", "train", "test")  # what of a row is shown
 
 
 class ProgressBar(pl.Callback):
@@ -72,7 +74,7 @@ class ProgressBar(pl.Callback):
 
     def _line(self, module: Any) -> str:
         epoch = min(self.latest.get("epoch", 1), module.epochs)
-        parts = [f"epoch {epoch}/{module.epochs}", *numbers(self.latest)]
+        parts = [f"epoch {epoch}/{module.epochs}", *numbers(self.latest, module.metric.quantity)]
         if done := module.done - self.begun:
             left = (time.monotonic() - self.started) / done * (module.total - module.done)
             parts.append(f"{clock(left)} left")
@@ -108,7 +110,7 @@ class QueryBar:
             self.bar.stop()
             self._print()
 
-    def show(self, queries: int, done: float, metric: str, best: float | None) -> None:
+    def show(self, queries: int, done: float, metric: str, best: float | None, share: bool = False) -> None:
         """Show the state of the search.
 
         Args:
@@ -116,9 +118,10 @@ class QueryBar:
             done: What is used of the budget, in its unit.
             metric: Name of the score.
             best: Best score so far; None if no query has succeeded yet.
+            share: Whether the score is shown in percent.
         """
         left = (time.monotonic() - self.started) / max(done, 1e-9) * max(0.0, self.total - done)
-        value = "none" if best is None else f"{best:.2%}" if metric == "accuracy" else f"{best:.4g}"
+        value = "none" if best is None else f"{best:.2%}" if share else f"{best:.4g}"
         self.line = f"{self.one_of}query {queries}  best {metric.replace('_', ' ')} {value}  {clock(left)} left"
         tenths = int(10 * done / self.total)
         if self.bar:
@@ -132,13 +135,19 @@ class QueryBar:
             self.console.print(self.line, markup=False, highlight=False, soft_wrap=True)
 
 
-def numbers(row: Mapping[str, Any]) -> list[str]:
-    """Format the numbers of a row that belong on the screen."""
-    parts = []
-    for name in SHOWN:
-        if name in row:
-            value = f"{row[name]:.1%}" if name.endswith("accuracy") else f"{row[name]:.3f}"
-            parts.append(f"{name.replace('_', ' ')} {value}")
+def numbers(row: Mapping[str, Any], metric: Quantity) -> list[str]:
+    """Format the numbers of a row that belong on the screen.
+
+    Args:
+        row: Numbers by name.
+        metric: That of the task.
+    """
+    parts = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in LOSSES if name in row]
+    for part in OF_METRIC:
+        if part == "test" and "entropy" in row:
+            parts.append(f"entropy {row['entropy']:.3f}")
+        if (name := f"{part}_{metric.name}") in row:
+            parts.append(f"{part} {metric.label} " + (f"{row[name]:.1%}" if metric.share else f"{row[name]:.4g}"))
     return parts
 
 

@@ -26,11 +26,11 @@ def bands(
     names: Sequence[str],
     quantity: str,
     steps: bool = False,
-    largest: float = math.inf,
+    limits: tuple[float, float] = (0.0, math.inf),
 ) -> Figure:
     """Draw means over seeds with their intervals: a panel an x axis.
 
-    An interval is drawn between 0 and `largest` only, also where few seeds make it wider. Of more than 5 groups the
+    An interval is drawn inside the limits only, also where few seeds make it wider. Of more than 5 groups the
     lines alone are drawn, since bands would hide each other.
 
     Args:
@@ -38,7 +38,7 @@ def bands(
         names: All groups; a group's place among them gives its colour.
         quantity: What all y axes show, with its unit.
         steps: Whether values hold until the next x.
-        largest: What the quantity can be at most.
+        limits: What the quantity can be at least and at most.
 
     Returns:
         The figure.
@@ -54,7 +54,7 @@ def bands(
             look: Any = {"color": colour, "linewidth": page().line, "marker": marker}
             axes.plot(band.x, mean, line, drawstyle=drawn[0], label=name, **look)
             if np.isfinite(half).all() and len(shown) <= MOST_BANDS:
-                low, high = np.maximum(mean - half, 0.0), np.minimum(mean + half, largest)
+                low, high = np.maximum(mean - half, limits[0]), np.minimum(mean + half, limits[1])
                 axes.fill_between(band.x, low, high, step=drawn[1], color=colour, alpha=0.12, linewidth=0)
         style_axes(axes, quantity_x, quantity if axes is grid[0] or page().width else "")
         number_axis(axes.xaxis, 6)
@@ -63,7 +63,7 @@ def bands(
         means = [value for band in of_group.values() for value in band.mean[int(skipped * len(band.mean)) :]]
         if means:  # first answers and intervals of few seeds are cut where they would flatten the rest
             spread = max(max(means) - min(means), 1e-3)
-            axes.set_ylim(max(min(means) - 0.6 * spread, 0.0), min(max(means) + 0.6 * spread, ROOM * largest))
+            axes.set_ylim(max(min(means) - 0.6 * spread, limits[0]), min(max(means) + 0.6 * spread, ROOM * limits[1]))
     _legend(figure, grid)
     return figure
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ..architecture import Choice
+from ..quantity import ACCURACY, Quantity
 from .cell_layout import MARGIN, shown, text_width
 from .figure import BLUE, GREEN, GREY, ORANGE, PURPLE, heading, message, number_axis, page, style_axes
 
@@ -26,7 +27,6 @@ SPLITS = {  # the beginning of a metric's name -> what it was measured on, and i
     "valid": ("validation", ORANGE),
     "test": ("test", PURPLE),
 }
-KINDS = {"loss": "loss", "accuracy": "accuracy, %", "entropy": "normalized entropy"}  # the end of a metric's name
 
 
 def heat_maps(
@@ -130,25 +130,28 @@ def _split(choice: Choice) -> tuple[str, str]:
     return cell, " \N{RIGHTWARDS ARROW} ".join(shown(node) for node in edge.split("->"))
 
 
-def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
-    """Draw learning curves over training steps: losses, accuracies and entropy, each where the rows have it.
+def curves(rows: Sequence[Mapping[str, float]], title: str = "", metric: Quantity = ACCURACY) -> Figure:
+    """Draw learning curves over training steps: losses, the metric and entropy, each where the rows have it.
 
     Args:
-        rows: Mappings with `step` and any of `*_loss`, `*_accuracy` (shares of 1, drawn in %) and `entropy`
-            (normalized: 1 is undecided, 0 decided). A test metric with one value is a dashed line, with its value in
-            the legend.
+        rows: Mappings with `step` and any of `*_loss`, `*_accuracy` (or another metric's name; shares of 1 are drawn
+            in %) and `entropy` (normalized: 1 is undecided, 0 decided). A test metric with one value is a dashed line,
+            with its value in the legend.
         title: Above the curves.
+        metric: What is drawn between losses and entropy.
 
     Returns:
         The figure.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    members = {kind: [name for name in names if name.rpartition("_")[2] == kind] for kind in KINDS}
+    kinds = {"loss": "loss", metric.name: metric.titled(), "entropy": "normalized entropy"}
+    members = {kind: [name for name in names if name == kind or name.endswith(f"_{kind}")] for kind in kinds}
     members = {kind: own for kind, own in members.items() if own}
     if not members:
         return message("no metrics")
     paper, font = page().width is not None, page().font
-    legend = max((text_width(_label(name), font) for name in names), default=0.0) + 0.75
+    labels = [_label(name, kind, metric) for kind, own in members.items() for name in own]
+    legend = max((text_width(label, font) for label in labels), default=0.0) + 0.75
     wide, tall, top = (3.4, 1.4, 0.28) if paper else (6.2, 2.1, 0.12)
     right = 0.1 if paper else 0.2
     width = page().width or wide + legend
@@ -163,10 +166,11 @@ def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     grid = figure.subplots(len(members), 1, sharex=True, squeeze=False, gridspec_kw=edges)[:, 0]
     for axes, (kind, own) in zip(grid, members.items(), strict=True):
         for name in own:
-            _draw_curve(axes, name, [(row["step"], row[name]) for row in rows if row.get(name) is not None])
-        style_axes(axes, "training steps" if axes is grid[-1] else "", KINDS[kind])
+            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+            _draw_curve(axes, name, kind, points, metric)
+        style_axes(axes, "training steps" if axes is grid[-1] else "", kinds[kind])
         number_axis(axes.yaxis, 5)
-        if kind == "accuracy":
+        if kind == metric.name and metric.share:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
         axes.yaxis.set_label_coords((0.22 - left) / (wide - right - left), 0.5)
         if kind != "entropy" and paper:
@@ -178,19 +182,21 @@ def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     return figure
 
 
-def _label(name: str) -> str:
-    """What a metric was measured on, for the legend; a test metric with room for its value."""
-    split, _, kind = name.rpartition("_")
-    return SPLITS.get(split, (split or kind, GREY))[0] + (" 00.00 %" if split == "test" else "")
+def _label(name: str, kind: str, metric: Quantity) -> str:
+    """What a number was measured on, for the legend; one of the test with room for its value."""
+    split = name.removesuffix(kind).rstrip("_")
+    return SPLITS.get(split, (split or kind, GREY))[0] + (
+        (" 00.00 %" if metric.share else " 0.0000") if split == "test" else ""
+    )
 
 
-def _draw_curve(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> None:
+def _draw_curve(axes: Axes, name: str, kind: str, points: Sequence[tuple[float, float]], metric: Quantity) -> None:
     """points: (step, value)."""
-    split, _, kind = name.rpartition("_")
+    split = name.removesuffix(kind).rstrip("_")
     label, colour = SPLITS.get(split, (split or kind, GREY))
     if split == "test" and len(points) == 1:
         value = points[0][1]
-        text = f"{100 * value:.2f} %" if kind == "accuracy" else f"{value:.3f}"
+        text = metric.text(value) if kind == metric.name else f"{value:.3f}"
         look = {"color": colour, "linestyle": "--", "linewidth": 0.8 * page().line}
         axes.axhline(value, label=f"{label} {text}", **look)  # type: ignore[arg-type]
         return

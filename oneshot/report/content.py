@@ -1,13 +1,15 @@
 """What a report says: the blocks of its page, from summaries of runs."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..errors import is_number
+from ..quantity import ACCURACY, of_result
 from . import differences, figures
 from .grouping import Group, LeftOut, Section, images
-from .measures import ACCURACIES, MEASURES, Measure, best, estimator_name
+from .measures import MEASURES, QUALITIES, Measure, best, estimator_name, measures
 from .page import Block, Heading, Listing, Picture, Table, Text
 from .summaries import RunSummary
 
@@ -32,7 +34,7 @@ def report(
         sections: Groups of runs that may be compared.
         left_out: Runs that are in no table.
         rankings: Finished runs of the command `rank`.
-        metric: Which accuracy sorts the groups and is drawn, of `measures.ACCURACIES`. None is the first that a section
+        metric: Which measure sorts the groups and is drawn, of `measures.QUALITIES`. None is the first that a section
             has.
         against: Which cost is drawn, of `measures.COSTS`.
         evaluations: Finished runs of the command `evaluate`.
@@ -54,12 +56,12 @@ def report(
 
 
 def _section(section: Section, metric: str | None, against: str) -> Iterator[Block]:
-    names = [metric] if metric else list(ACCURACIES)
+    names, known = [metric] if metric else list(QUALITIES), measures(section.metric)
     accuracy = next(
-        (MEASURES[name] for name in names if any(MEASURES[name].values(group) for group in section.groups)),
-        MEASURES[names[0]],
+        (known[name] for name in names if any(known[name].values(group) for group in section.groups)), known[names[0]]
     )
-    section.groups.sort(key=lambda group: -(accuracy.mean(group) or -1.0))
+    sign = -1 if accuracy.maximize else 1
+    section.groups.sort(key=lambda group: math.inf if (mean := accuracy.mean(group)) is None else sign * mean)
     yield Heading(section.heading)
     yield _results(section, accuracy)
     yield from _letters(section)
@@ -70,9 +72,9 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     nothing = "Nothing else differs." if any(group.settings for group in section.groups) else "Nothing differs."
     yield Listing([*alike, *(apart or [nothing])])
     pictures: list[tuple[str, list[Picture | str]]] = [
-        ("Validation accuracy over time", list(figures.anytime(section))),
+        (f"Validation {section.metric.label} over time", list(figures.anytime(section))),
         (
-            "Accuracy against cost",
+            f"{section.metric.label[:1].upper()}{section.metric.label[1:]} against cost",
             [*figures.cost_front(section, accuracy, against), *figures.queried(section, accuracy)],
         ),
         ("Found cells, of each group's best seed", list(figures.found_cells(section, accuracy))),
@@ -92,11 +94,12 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
 
 def _results(section: Section, accuracy: Measure) -> Table:
     """A row a group. Columns that no group has are left out."""
-    shown = [m for m in MEASURES.values() if any(m.values(group) for group in section.groups)]
+    shown = [m for m in measures(section.metric).values() if any(m.values(group) for group in section.groups)]
     names = [_heads(section) if m is MEASURES["updates"] else m.name for m in shown]
     rows = [(group.label, _seeds(group), *(m.text(group) for m in shown)) for group in section.groups]
     winner = best(section.groups, accuracy)
-    bold = {(section.groups.index(winner), 2 + shown.index(accuracy))} if winner else set()
+    column = next((n for n, measure in enumerate(shown, 2) if measure.name == accuracy.name), 0)
+    bold = {(section.groups.index(winner), column)} if winner else set()
     numbers = frozenset(range(1, len(shown) + 2))
     return Table(f"Results: {section.heading}", ("group", "seeds", *names), rows, numbers, frozenset(bold))
 
@@ -130,21 +133,23 @@ def _seeds(group: Group) -> str:
 
 def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
     """What a reader must know about the table."""
-    yield "Accuracies are means over seeds ± half of the 95 % interval (Student's t). Other numbers are means."
+    what = "Accuracies" if section.metric == ACCURACY else f"Values of the metric ({section.metric.label})"
+    yield f"{what} are means over seeds ± half of the 95 % interval (Student's t). Other numbers are means."
     name, winner = accuracy.of_what, best(section.groups, accuracy)
     if winner:
-        yield f"Bold: the {name} accuracy whose interval lies above all others."
+        yield f"Bold: the {name} whose interval lies {'above' if accuracy.maximize else 'below'} all others."
     elif len([group for group in section.groups if accuracy.values(group)]) > 1:
         single = any(len(accuracy.values(group)) == 1 for group in section.groups)
         reason = "a group has only one seed, so it has no interval" if single else "the intervals overlap"
-        yield f"No group is shown to be best by {name} accuracy: {reason}."
+        yield f"No group is shown to be best by {name}: {reason}."
     every = [lineage for group in section.groups for lineage in group.lineages]
+    validation = f"Validation {section.metric.label}"
     if any(lineage.head and lineage.head.log is None for lineage in every):
-        yield "Validation accuracy of a search: the found architecture with the supernet's weights, not retrained."
+        yield f"{validation} of a search: the found architecture with the supernet's weights, not retrained."
     if any(lineage.head and lineage.head.log is not None for lineage in every):
         yield (
-            "Validation accuracy of a baseline: its best architecture's score by its estimator. It is the largest of "
-            "many scores, so it is too high on average."
+            f"{validation} of a baseline: its best architecture's score by its estimator. It is the best of many "
+            "scores, so it is too good on average."
         )
     if section.tabular:
         yield "Test accuracies come from the table. Sizes are those of the network that the settings describe."
@@ -176,16 +181,17 @@ def _damaged(summaries: Iterable[RunSummary]) -> Iterator[str]:
 
 def _every(section: Section) -> Table:
     """A row a search and its trainings."""
-    rows = []
+    rows, known = [], measures(section.metric)
     for group in section.groups:
         for lineage in sorted(group.lineages, key=lambda one: one.first.seed.zfill(20)):
-            shown = [MEASURES[name] for name in (*reversed(ACCURACIES), "search_seconds")]
+            shown = [known[name] for name in (*reversed(QUALITIES), "search_seconds")]
             values = [measure.of(lineage) for measure in shown]
             texts = ["" if v is None else f"{m.scale * v:{m.format}}" for m, v in zip(shown, values, strict=True)]
             head = str(lineage.head.path) if lineage.head else ""
             trained = ", ".join(str(summary.path) for summary in lineage.trained)
             rows.append((group.label, lineage.first.seed, *texts, head, trained))
-    columns = ("group", "seed", "validation, %", "test, %", "search, s", "search or baseline", "training")
+    heads = [known[name].name.replace("\N{NO-BREAK SPACE}", " ") for name in (*reversed(QUALITIES), "search_seconds")]
+    columns = ("group", "seed", *heads, "search or baseline", "training")
     title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} of {section.heading}"
     return Table(title, columns, rows, frozenset({1, 2, 3, 4}), folded=True)
 
@@ -195,9 +201,9 @@ def _rankings(summaries: Sequence[RunSummary]) -> Iterator[Block]:
     rows = []
     for summary in summaries:
         agreement = summary.result.get("agreement")
-        for side, measures in agreement.items() if isinstance(agreement, dict) else ():
+        for side, found in agreement.items() if isinstance(agreement, dict) else ():
             name = _estimator(summary, side) if side == "estimator" else str(side).replace("_", " ")
-            values = [_interval(measures.get(m) if isinstance(measures, dict) else None) for m in RANKED]
+            values = [_interval(found.get(m) if isinstance(found, dict) else None) for m in RANKED]
             count = str(summary.result.get("architectures", ""))[:12]
             rows.append((str(summary.path), name, _estimator(summary, "reference"), count, *values))
     yield Heading("Rankings")
@@ -212,17 +218,19 @@ def _evaluations(summaries: Sequence[RunSummary]) -> Iterator[Block]:
     rows = []
     for summary in summaries:
         result = summary.result
-        accuracy: Any = result.get("test_accuracy")
+        metric = of_result(result)
+        value: Any = result.get(f"test_{metric.name}")
         latency, export = _mapping(result.get("latency")), _mapping(result.get("export"))
         times = {n: _mapping(time).get("median_ms") for n, time in _mapping(latency.get("images")).items()}
         named = [str(result.get(name, ""))[:60] for name in ("run", "device", "precision")]
-        shares = f"{100 * accuracy:.2f}" if is_number(accuracy) else ""
+        tested = metric.text(value) if is_number(value) else ""
+        tested += "" if metric == ACCURACY or not tested else f" ({metric.label})"
         median = ", ".join(f"{n[:12]}: {ms:.3f}" for n, ms in times.items() if is_number(ms))
         exported = ", ".join(name[:12] for name in export)
-        rows.append((str(summary.path), *named, shares, median, exported))
+        rows.append((str(summary.path), *named, tested, median, exported))
     yield Heading("Evaluations")
     yield Text("Retrained networks, each on its own device. Latency is the median of a call, by its number of images.")
-    columns = ("run", "evaluated", "device", "precision", "test, %", "latency, ms", "exported")
+    columns = ("run", "evaluated", "device", "precision", "test", "latency, ms", "exported")
     yield Table("Evaluations", columns, rows, frozenset({4}))
     yield from map(Text, _damaged(summaries))
 

@@ -1,5 +1,6 @@
 """The pictures of a section."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from ..statistics import Band, mean_curve, pareto
 from . import series
 from .grouping import Group, Section
 from .lineage import Lineage
-from .measures import MEASURES, Measure, cost_unit
+from .measures import MEASURES, Measure, cost_unit, measures
 from .page import Picture
 from .series import Point
 from .summaries import RunSummary
@@ -58,7 +59,7 @@ def picture(name: str, draw: Callable[[], Figure], text: str, caption: str, head
 
 
 def anytime(section: Section) -> Iterator[Picture]:
-    """Draw validation accuracy over updates or queries, and over seconds: searches and baselines apart.
+    """Draw the validation metric over updates or queries, and over seconds: searches and baselines apart.
 
     Args:
         section: Whose groups.
@@ -66,27 +67,29 @@ def anytime(section: Section) -> Iterator[Picture]:
     Yields:
         A picture for the searches and one for the baselines, if there are any.
     """
-    names = _searched(section)
+    names, metric = _searched(section), section.metric
+    what, limits = f"validation {metric.label}", (0.0, 100.0) if metric.share else (-math.inf, math.inf)
     for baseline, x, caption in (
         (
             False,
             "updates",
-            "Accuracy of the supernet on validation images, with gates from the architect's probabilities. The search "
-            "sees this accuracy; that of the found architecture is in the table.",
+            f"{metric.label[:1].upper()}{metric.label[1:]} of the supernet on validation images, with gates from the "
+            "architect's probabilities. The search sees this number; that of the found architecture is in the table.",
         ),
         (
             True,
             "queries",
-            "Validation accuracy, by the estimator, of the best architecture so far (at the highest fidelity so far). "
+            f"{what.capitalize()}, by the estimator, of the best architecture so far (at the highest fidelity so far). "
             "The first tenth of the queries may lie below the picture. The time includes the training of the supernet, "
             "where the run recorded it.",
         ),
     ):
         curves = _curves(section, names, series.validation, baseline)
-        panels = _panels(curves, x)
+        panels = _panels(curves, x, metric.scale)
         if panels[x]:
-            draw = partial(plots.bands, panels, names, "validation accuracy, %", steps=baseline, largest=100.0)
-            text = f"Validation accuracy over {x} and over time. At the end: {_ends(panels[x], ' %')}."
+            draw = partial(plots.bands, panels, names, metric.titled("validation"), steps=baseline, limits=limits)
+            unit = " %" if metric.share else ""
+            text = f"{what.capitalize()} over {x} and over time. At the end: {_ends(panels[x], unit)}."
             lines = (
                 f"{caption} Lines are means over seeds; both lines and their 95 % bands end where a seed ends. Of more "
                 "than 5 groups the bands are left out."
@@ -107,18 +110,18 @@ def entropy(section: Section) -> Iterator[Picture]:
     curves = _curves(section, names, series.entropy, False)
     panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
     if panels["updates"]:
-        draw = partial(plots.bands, panels, names, "normalized entropy", largest=1.0)
+        draw = partial(plots.bands, panels, names, "normalized entropy", limits=(0.0, 1.0))
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
         caption = "How far a search has decided: 1 means equal probabilities, 0 means one candidate an edge."
         yield picture("entropy", draw, text, caption)
 
 
 def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Picture]:
-    """Draw every run's accuracy against its cost, with the Pareto front.
+    """Draw every run's metric against its cost, with the Pareto front.
 
     Args:
         section: Whose runs.
-        accuracy: Of `measures.ACCURACIES`.
+        accuracy: Of `measures.QUALITIES`.
         cost: Name of a measure, of `measures.COSTS`.
 
     Yields:
@@ -134,19 +137,23 @@ def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Pictu
     every = [(point, label) for label, own in points.items() for point in own]
     if len(every) < 2:
         return
-    best = [every[i] for i in pareto([point for point, _ in every])]
+    sign = 1 if accuracy.maximize else -1
+    best = [every[i] for i in pareto([(sign * value, spent) for (value, spent), _ in every])]
     names = [group.label for group in section.groups]
-    what, (price, _, unit) = accuracy.of_what + " accuracy", QUANTITIES[cost].partition(", ")
-    quantities = (f"{what}, %", QUANTITIES[cost])
+    what, (price, _, unit) = accuracy.of_what, QUANTITIES[cost].partition(", ")
+    quantities = (section.metric.titled(what.removesuffix(f" {section.metric.label}")), QUANTITIES[cost])
     draw = partial(plots.fronts, points, [point for point, _ in best], names, quantities)
-    listed = "; ".join(f"{label} {value:.2f} % at {cost:,.0f} {unit or price}" for (value, cost), label in best)
+    listed = "; ".join(
+        f"{label} {value:{accuracy.format}}{accuracy.unit} at {cost:,.0f} {unit or price}"
+        for (value, cost), label in best
+    )
     text = f"{what.capitalize()} against {price}, a mark a run. Pareto front: {listed}."
-    caption = "A mark is a run. A run is on the Pareto front if no other one is cheaper and at least as accurate."
+    caption = "A mark is a run. A run is on the Pareto front if no other one is cheaper and at least as good."
     yield picture("front", draw, text, caption)
 
 
 def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
-    """Draw everything that each baseline's best seed asked for, accuracy against cost.
+    """Draw everything that each baseline's best seed asked for, metric against cost.
 
     Args:
         section: Whose groups.
@@ -161,16 +168,18 @@ def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
         own = series.asked(lineage.head) if lineage and lineage.head else []
         if own and lineage and lineage.head:
             points = by_unit.setdefault(cost_unit(lineage.head.settings), {})
-            points[group.label] = [(100 * value, cost) for value, cost in own]
+            points[group.label] = [(section.metric.scale * value, cost) for value, cost in own]
     names = [group.label for group in section.groups]
     for n, (unit, points) in enumerate(by_unit.items()):
         every = [point for own in points.values() for point in own]
         if len(every) < 2:
             continue
-        best = [every[i] for i in pareto(every)]
-        draw = partial(plots.fronts, points, best, names, ("validation accuracy, %", f"cost of the candidates, {unit}"))
+        sign, metric = 1 if section.metric.maximize else -1, section.metric
+        best = [every[i] for i in pareto([(sign * value, cost) for value, cost in every])]
+        quantities = metric.titled("validation"), f"cost of the candidates, {unit}"
+        draw = partial(plots.fronts, points, best, names, quantities)
         caption = (
-            "Every architecture that the best seed of each baseline asked for: its validation accuracy by the "
+            f"Every architecture that the best seed of each baseline asked for: its validation {metric.label} by the "
             f"estimator, and the cost of its candidates ({unit})."
         )
         text = f"{caption} {len(best)} of {len(every)} are on the Pareto front."
@@ -198,7 +207,7 @@ def found_cells(section: Section, accuracy: Measure) -> Iterator[Picture | str]:
         value = accuracy.of(lineage)
         named = f"{group.label}, seed {lineage.first.seed}"
         if value is not None:
-            named += f" ({accuracy.of_what} {accuracy.scale * value:.2f} %)"
+            named += f" ({accuracy.of_what} {accuracy.scale * value:{accuracy.format}}{accuracy.unit})"
         if space and architecture:
             _, labels, finds = drawn.setdefault(architecture, (space, [], []))
             labels.append(group.label)
@@ -257,7 +266,7 @@ def spent(section: Section) -> Iterator[Picture]:
     """
     quantities = {}
     for name in ("search_seconds", "training_seconds", "peak_memory"):
-        values = {group.label: MEASURES[name].values(group) for group in section.groups}
+        values = {group.label: measures(section.metric)[name].values(group) for group in section.groups}
         if any(values.values()):
             quantities[QUANTITIES[name]] = values
     if quantities:
@@ -267,7 +276,7 @@ def spent(section: Section) -> Iterator[Picture]:
 
 
 def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
-    """Find the lineage with the highest accuracy; of equal ones, and where none has one, the first.
+    """Find the lineage with the best value; of equal ones, and where none has one, the first.
 
     Args:
         group: Whose lineages.
@@ -276,8 +285,9 @@ def best_seed(group: Group, accuracy: Measure) -> Lineage | None:
     Returns:
         The lineage; None where the group has none.
     """
+    sign = 1 if accuracy.maximize else -1
     values = [(accuracy.of(lineage), lineage) for lineage in group.lineages]
-    return max(values, key=lambda pair: -1.0 if pair[0] is None else pair[0], default=(None, None))[1]
+    return max(values, key=lambda pair: -math.inf if pair[0] is None else sign * pair[0], default=(None, None))[1]
 
 
 def space_of(summary: RunSummary) -> SearchSpace | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..quantity import ACCURACY, Quantity, of_result
 from .lineage import Lineage, lineages, matters, reads_table, table_of
 from .summaries import RunSummary, exact
 
@@ -49,11 +50,13 @@ class Section:
         heading: Names the space and the images.
         groups: At least one.
         tabular: Whether the accuracies come from a benchmark table, not from trainings.
+        metric: What the runs measured.
     """
 
     heading: str
     groups: list[Group]
     tabular: bool
+    metric: Quantity = ACCURACY
 
 
 class LeftOut(NamedTuple):
@@ -91,7 +94,7 @@ def sections(summaries: Sequence[RunSummary], group_by: Sequence[str] = ()) -> t
         places.setdefault(exact(place(lineage)), []).append(lineage)
     headings = _headings([place(members[0]) for members in places.values()])
     found = [
-        Section(heading, _groups(members, group_by), _from_table(members[0]))
+        Section(heading, _groups(members, group_by), _from_table(members[0]), metric_of(members[0]))
         for heading, members in zip(headings, places.values(), strict=True)
     ]
     others = [LeftOut(str(r.path), r.status, r.reason) for r in summaries if not r.finished]
@@ -103,13 +106,20 @@ def sections(summaries: Sequence[RunSummary], group_by: Sequence[str] = ()) -> t
 
 
 def place(lineage: Lineage) -> dict[str, Any]:
-    """What two lineages must share to be compared: the space without its sizes, and the images of the last accuracy."""
+    """What two lineages must share to be compared: the space without its sizes, the last metric and its images."""
     last = lineage.summaries[-1]
-    space = {n: v for n, v in last.settings.items() if n.startswith("space.") and n.split(".")[1] not in SIZES}
+    metric = metric_of(lineage)
+    space: dict[str, Any] = {} if metric == ACCURACY else {"metric": metric.label}
+    space |= {n: v for n, v in last.settings.items() if n.startswith("space.") and n.split(".")[1] not in SIZES}
     if _from_table(lineage):
         return {**space, **{f"table.{name}": value for name, value in table_of(last).items()}}
     data = {f"data.{name}": last.settings[f"data.{name}"] for name in SET if f"data.{name}" in last.settings}
     return {**space, **data}
+
+
+def metric_of(lineage: Lineage) -> Quantity:
+    """Return what a lineage measured last."""
+    return of_result(next((one.result for one in reversed(lineage.summaries) if one.result), {}))
 
 
 def varying(settings: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -165,7 +175,8 @@ def _headings(found: Sequence[Mapping[str, Any]]) -> list[str]:
         apart = [name for name in varying(alike) if name.startswith("space.")]
         space = shown(str(one.get("space._target_", "an unknown space")).rpartition(".")[2])
         settings = ", ".join(f"{n.removeprefix('space.')}={shown(one[n])}" for n in apart if n in one)
-        headings.append(f"{space}{f' ({settings})' if settings else ''} on {images(one)}")
+        by = f", by {one['metric']}" if "metric" in one else ""
+        headings.append(f"{space}{f' ({settings})' if settings else ''} on {images(one)}{by}")
     return [h if headings.count(h) == 1 else f"{h}, {i}" for i, h in enumerate(headings, 1)]
 
 

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..errors import is_number
+from ..quantity import ACCURACY, Quantity
 from ..statistics import mean_interval
 from . import series
 from .grouping import Group
@@ -20,6 +22,8 @@ class Measure(NamedTuple):
         scale: What the value is multiplied with.
         format: How it is written.
         interval: Whether a table shows its interval.
+        label: Its name in sentences; None is `of_what`.
+        maximize: Whether larger is better.
     """
 
     name: str
@@ -27,11 +31,18 @@ class Measure(NamedTuple):
     scale: float
     format: str
     interval: bool = False
+    label: str = ""
+    maximize: bool = True
 
     @property
     def of_what(self) -> str:
-        """The name without its unit."""
-        return self.name.partition(",")[0]
+        """The name for sentences, without its unit."""
+        return self.label or self.name.partition(",")[0]
+
+    @property
+    def unit(self) -> str:
+        """What follows a scaled value: ` %` for a share, else nothing."""
+        return " %" if self.name.endswith("%") else ""
 
     def values(self, group: Group) -> list[float]:
         """Return the scaled values of a group's lineages that have one."""
@@ -74,40 +85,43 @@ def updates(lineage: Lineage) -> float | None:
     return _number(lineage.head.result, "queries") if lineage.head.log else series.updates(lineage.head)
 
 
-def validation_accuracy(lineage: Lineage) -> float | None:
-    """Return the validation accuracy of what was found.
+def validation(lineage: Lineage, metric: Quantity) -> float | None:
+    """Return the metric on validation images of what was found.
 
     It is measured with the supernet's weights for a search, and by the estimator for a baseline.
 
     Args:
         lineage: A search or a baseline, with the trainings of what it found.
+        metric: What is measured.
 
     Returns:
-        A share of 1.
+        The value, not scaled; None where the search measured something else.
     """
     if lineage.head is None:
         return None
     result = lineage.head.result
-    for name in ("validation_accuracy", "best_accuracy", "found_valid_accuracy"):
-        if is_number(result.get(name)):
-            return result[name]
+    for before in ("validation", "best", "found_valid"):
+        if is_number(result.get(f"{before}_{metric.name}")):
+            return result[f"{before}_{metric.name}"]
     scores = series.best_query(lineage.head).get("scores")
-    value = scores.get("accuracy") if isinstance(scores, dict) else None
-    return value if is_number(value) else None
+    value: Any = scores.get(metric.score_name) if isinstance(scores, dict) else None
+    return metric.score(value) if is_number(value) else None
 
 
-def test_accuracy(lineage: Lineage) -> float | None:
-    """Return the mean test accuracy of the trainings; without trainings, that of the table that a baseline reads.
+def test(lineage: Lineage, metric: Quantity) -> float | None:
+    """Return the mean of a test metric over the trainings; without trainings, that of the table that a baseline reads.
 
     Args:
         lineage: A search or a baseline, with the trainings of what it found.
+        metric: What is measured.
 
     Returns:
-        A share of 1.
+        The value, not scaled.
     """
+    name = f"test_{metric.name}"
     if lineage.trainings:
-        return _mean([_number(summary.result, "test_accuracy") for summary in lineage.trained])
-    return _number(lineage.first.result, "test_accuracy")
+        return _mean([_number(summary.result, name) for summary in lineage.trained])
+    return _number(lineage.first.result, name)
 
 
 def search_seconds(lineage: Lineage) -> float | None:
@@ -157,17 +171,15 @@ def size(name: str) -> Callable[[Lineage], float | None]:
     return lambda lineage: _number((lineage.trained or [lineage.first])[0].result, name)
 
 
-MEASURES = {
+MEASURES = {  # besides the metric
     "updates": Measure("updates", updates, 1.0, ",.0f"),
-    "validation_accuracy": Measure("validation,\N{NO-BREAK SPACE}%", validation_accuracy, 100.0, ".2f", interval=True),
-    "test_accuracy": Measure("test,\N{NO-BREAK SPACE}%", test_accuracy, 100.0, ".2f", interval=True),
     "parameters": Measure("parameters", size("parameters"), 1.0, ",.0f"),
     "multiply_accumulates": Measure("multiply-accumulates", size("multiply_accumulates"), 1.0, ",.0f"),
     "search_seconds": Measure("search,\N{NO-BREAK SPACE}s", search_seconds, 1.0, ",.1f"),
     "training_seconds": Measure("training,\N{NO-BREAK SPACE}s", training_seconds, 1.0, ",.1f"),
     "peak_memory": Measure("peak memory, MiB", peak_memory, 2.0**-20, ",.0f"),
 }
-ACCURACIES = ("test_accuracy", "validation_accuracy")
+QUALITIES = ("test", "validation")
 COSTS = ("multiply_accumulates", "parameters", "search_seconds", "training_seconds", "peak_memory")
 
 
@@ -181,6 +193,21 @@ ESTIMATORS = {
     "Tabular": "benchmark table",
     "Training": "training from scratch",
 }  # by class
+
+
+def measures(metric: Quantity) -> dict[str, Measure]:
+    """Return all measures by name, those of QUALITIES with this metric.
+
+    Args:
+        metric: What the runs measured.
+    """
+    found = {"updates": MEASURES["updates"]}
+    for name, of in {"validation": validation, "test": test}.items():
+        label = f"{name} {metric.label}"
+        column = (name if metric == ACCURACY else label) + (",\N{NO-BREAK SPACE}%" if metric.share else "")
+        own = partial(of, metric=metric)
+        found[name] = Measure(column, own, metric.scale, metric.format, True, label, metric.maximize)
+    return found | MEASURES
 
 
 def cost_unit(settings: Mapping[str, Any]) -> str:
@@ -210,15 +237,20 @@ def estimator_name(target: object) -> str:
 
 
 def best(groups: Sequence[Group], measure: Measure) -> Group | None:
-    """Find the group whose interval lies above those of all others that have the measure; None where there is none.
+    """Find the group whose interval is better than those of all others that have the measure; None if there is none.
 
     Every interval needs two seeds, so one seed shows nothing.
 
     Args:
         groups: The groups that are compared.
-        measure: The number that they are compared by; higher is better.
+        measure: The number that they are compared by.
     """
-    intervals = {group: mean_interval(values) for group in groups if (values := measure.values(group))}
+    sign = 1 if measure.maximize else -1
+    intervals = {
+        group: mean_interval([sign * value for value in values])
+        for group in groups
+        if (values := measure.values(group))
+    }
     if len(intervals) < 2 or any(math.isnan(half) for _, half in intervals.values()):
         return None
     top = max(intervals, key=lambda group: intervals[group][0])

@@ -1,4 +1,4 @@
-"""What a run recorded over time: validation accuracy, entropy, probabilities, and every query's cost."""
+"""What a run recorded over time: validation metric, entropy, probabilities, and every query's cost."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError, is_number
+from ..quantity import of_result
 from ..runs.files import parse_json, read_bytes
 from ..runs.folder import METRICS, TIMINGS, read_rows
 from .summaries import SCORES, RunSummary
@@ -27,7 +28,7 @@ class Point(NamedTuple):
 
 
 def validation(summary: RunSummary) -> list[Point]:
-    """Read the accuracy on validation images over time.
+    """Read the metric on validation images over time.
 
     For a search it is that of its supernet. For a baseline it is that of the best architecture so far: the one with the
     highest score of the run's metric at the highest fidelity so far. Seconds include the training of the supernet,
@@ -37,9 +38,9 @@ def validation(summary: RunSummary) -> list[Point]:
         summary: Of a search or a baseline.
 
     Returns:
-        Shares of 1, with rising steps.
+        Values that are not scaled, with rising steps.
     """
-    return _queries(summary) if summary.log else _metric(summary, "valid_accuracy")
+    return _queries(summary) if summary.log else _metric(summary, f"valid_{of_result(summary.result).name}")
 
 
 def entropy(summary: RunSummary) -> list[Point]:
@@ -87,7 +88,7 @@ def probabilities(summary: RunSummary, shape: tuple[int, int]) -> np.ndarray | N
 
 
 def asked(summary: RunSummary) -> list[tuple[float, float]]:
-    """Read accuracy and cost of every different architecture that a baseline asked for.
+    """Read metric and cost of every different architecture that a baseline asked for.
 
     Of several answers for one architecture, the last one that has both numbers counts.
 
@@ -95,13 +96,14 @@ def asked(summary: RunSummary) -> list[tuple[float, float]]:
         summary: Of a baseline.
 
     Returns:
-        (accuracy, cost) pairs: a share of 1, and the cost in the unit of the run.
+        (value, cost) pairs: the value not scaled, and the cost in the unit of the run.
     """
+    metric = of_result(summary.result)
     answers: dict[Any, tuple[float, float]] = {}
     for row in _rows(summary.log) if summary.log else ():
         scores = row.get("scores")
-        if isinstance(scores, dict) and is_number(scores.get("accuracy")) and is_number(scores.get("cost")):
-            answers[str(row.get("notation"))] = (scores["accuracy"], scores["cost"])
+        if isinstance(scores, dict) and is_number(scores.get(metric.score_name)) and is_number(scores.get("cost")):
+            answers[str(row.get("notation"))] = (metric.score(scores[metric.score_name]), scores["cost"])
     return list(answers.values())
 
 
@@ -131,7 +133,9 @@ def _metric(summary: RunSummary, name: str) -> list[Point]:
 
 def _queries(summary: RunSummary) -> list[Point]:
     assert summary.log
-    metric = str(summary.settings.get("metric", "accuracy"))
+    quantity = of_result(summary.result)
+    asked_for = summary.settings.get("metric")
+    metric = quantity.score_name if asked_for in (None, quantity.name) else str(asked_for)
     before = summary.result.get("supernet_seconds") or 0.0
     rows, timings = _rows(summary.log), _rows(summary.log.with_suffix(".timings.jsonl"))
     points, best, value = [], (-np.inf, -np.inf), np.nan
@@ -140,7 +144,8 @@ def _queries(summary: RunSummary) -> list[Point]:
         if isinstance(scores, dict) and all(is_number(x) for x in (scores.get(metric), row.get("fidelity"))):
             if (row["fidelity"], scores[metric]) > best:
                 best = (row["fidelity"], scores[metric])
-                value = scores["accuracy"] if is_number(scores.get("accuracy")) else np.nan
+                shown = scores.get(quantity.score_name)
+                value = quantity.score(shown) if is_number(shown) else np.nan  # type: ignore[arg-type]
         if np.isfinite(value):
             clock = _seconds(timings[n].get("elapsed")) if n < len(timings) else math.nan
             points.append(Point(n + 1, before + clock, value))

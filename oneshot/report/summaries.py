@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, is_number, one_line
+from ..quantity import ACCURACY, of_result
 from ..runs.files import check_folder, parse_json, read_text
 from ..runs.folder import (
     FINISHED,
@@ -36,7 +37,7 @@ KINDS = {  # of a run -> a setting that no kind above it has
     "search": "architect._target_",
 }
 ARCHITECTURE, SCORES = "architecture.json", "scores.json"
-SHARES = ("test_accuracy", "valid_accuracy", "found_valid_accuracy", "validation_accuracy", "best_accuracy")
+MEASURED = ("test", "valid", "found_valid", "validation", "best")  # before the name of the metric
 AMOUNTS = (
     *("parameters", "multiply_accumulates", "queries", "failed_queries"),
     *("seconds", "search_seconds", "supernet_seconds", "peak_memory_bytes"),
@@ -205,11 +206,16 @@ def _damaged(folder: Path) -> Iterator[str]:
 
 def _check(result: Mapping[str, Any]) -> None:
     """Raise InputError that names the first number that cannot be one."""
-    for names, largest in ((SHARES, 1.0), (AMOUNTS, float("inf"))):
-        for name in names:
-            value = result.get(name)
-            if value is not None and not (is_number(value) and 0 <= value <= largest):
-                raise InputError(f"{name} is {value!r:.40}")
+    metric = of_result(result)
+    names = {f"{before}_{one.name}": one for one in (ACCURACY, metric) for before in MEASURED}
+    for name, quantity in names.items():
+        value = result.get(name)
+        if value is not None and not (is_number(value) and (not quantity.share or 0 <= value <= 1)):
+            raise InputError(f"{name} is {value!r:.40}")
+    for name in AMOUNTS:
+        value = result.get(name)
+        if value is not None and not (is_number(value) and value >= 0):
+            raise InputError(f"{name} is {value!r:.40}")
     decisions = result.get("architecture", {})
     if not (isinstance(decisions, dict) and all(isinstance(value, str) for value in decisions.values())):
         raise InputError("architecture is no mapping of choices to operations")

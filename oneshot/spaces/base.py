@@ -11,10 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 import networkx as nx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..architecture import MAX_BYTES, Architecture, Choice, fingerprint, from_json, to_json
 from ..distributed.collectives import for_each_example
-from ..errors import InputError, check_integer
+from ..errors import InputError, check_boolean, check_integer
 from ..runs.files import read_given
 
 NONE = "none"
@@ -319,6 +320,25 @@ def images_of(image_shape: ImageShape | Images, classes: int | None) -> tuple[Im
     return (channels, height, width), classes
 
 
+def is_dense(image_shape: ImageShape | Images, dense: bool | None) -> bool:
+    """Return whether a space's networks give logits for each pixel.
+
+    Args:
+        image_shape: As a space's constructor takes it.
+        dense: What was asked for; None is what the data set needs, and without one logits of an image.
+
+    Raises:
+        InputError: If a data set needs the other one.
+    """
+    task: Any = getattr(image_shape, "task", None)
+    needed = None if task is None else bool(task.dense)
+    if dense is not None:
+        check_boolean("space.dense", dense)
+    if task is not None and dense is not None and dense != needed:
+        raise InputError(f"space.dense={dense}: the task {task.name!r} of the data needs {needed}")
+    return bool(needed if dense is None else dense)
+
+
 def check_halves(space: str, image_shape: ImageShape) -> None:
     """Check that height and width can be halved twice.
 
@@ -335,6 +355,49 @@ def check_halves(space: str, image_shape: ImageShape) -> None:
             f"image shape {channels}x{height}x{width}: the space {space!r} halves it twice, so height and "
             "width must be divisible by 4 (data.image_size=N resizes)"
         )
+
+
+class ImageHead(nn.Linear):
+    """Logits of an image: the mean over its pixels, and a linear layer.
+
+    Args:
+        channels: Channels of the features.
+        classes: Number of logits.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, classes) for features (batch, channels, height, width)."""
+        return super().forward(x.mean(dim=(2, 3)))
+
+
+class PixelHead(nn.Module):
+    """Logits of each pixel: a 1x1 convolution, and bilinear interpolation to the size of the images.
+
+    Args:
+        channels: Channels of the features.
+        classes: Number of logits of a pixel.
+        size: Height and width of the images, in pixels.
+    """
+
+    def __init__(self, channels: int, classes: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.convolution, self.size = nn.Conv2d(channels, classes, 1), size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, classes, height of the images, width) for features (batch, channels, height, width)."""
+        return functional.interpolate(self.convolution(x), self.size, mode="bilinear", align_corners=False)
+
+
+def head(channels: int, classes: int, image_shape: ImageShape, dense: bool) -> nn.Module:
+    """Return the last layers of a network.
+
+    Args:
+        channels: Channels of the features.
+        classes: Number of logits.
+        image_shape: (channels, height, width) of an image.
+        dense: Whether there are logits for each pixel.
+    """
+    return PixelHead(channels, classes, image_shape[1:]) if dense else ImageHead(channels, classes)
 
 
 class DropPath(nn.Module):

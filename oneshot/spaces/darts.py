@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_boolean, check_integer, unknown
-from .base import NONE, Images, ImageShape, SearchSpace, check_halves, images_of
+from .base import NONE, Images, ImageShape, SearchSpace, check_halves, head, images_of, is_dense
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
@@ -67,6 +67,7 @@ class DARTSCells(SearchSpace):
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
         affine_skeleton: Whether the batch norm of the supernet's stem has weights, as in the authors' code. Those in
             the cells have none, so that they cannot compete with the gates.
+        dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
 
     Raises:
         InputError: If a setting is out of range.
@@ -89,6 +90,7 @@ class DARTSCells(SearchSpace):
         auxiliary: bool = False,
         execution: str = "auto",
         affine_skeleton: bool = True,
+        dense: bool | None = None,
     ) -> None:
         check_integer("space.cells", cells, 3, 1000)
         check_integer("space.channels", channels, 1, 4096)
@@ -97,8 +99,12 @@ class DARTSCells(SearchSpace):
         check_boolean("space.affine_skeleton", affine_skeleton)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
+        dense = is_dense(image_shape, dense)
         image_shape, classes = images_of(image_shape, classes)
         check_halves(self.name, image_shape)
+        if dense and auxiliary:
+            raise InputError("space.auxiliary=true: the auxiliary head gives logits of an image, none of its pixels")
+        self.dense = dense
         self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
@@ -123,6 +129,10 @@ class DARTSCells(SearchSpace):
         if kept == KEPT:
             return absent
         return present if target - source == KEPT - kept else every
+
+    def head(self, channels: int) -> nn.Module:
+        """Return the last layers of a network, from features with so many channels to logits."""
+        return head(channels, self.classes, self.image_shape, self.dense)
 
     def supernet(self) -> "Supernet":
         """Return a new supernet: forward(x, gates) -> logits (batch, classes)."""
@@ -282,7 +292,7 @@ class Supernet(nn.Module):
         plans = space.plans()
         self.stem = _stem(space, affine=False)
         self.cells = nn.ModuleList(SupernetCell(space, plan) for plan in plans)
-        self.classifier = nn.Linear(space.nodes * plans[-1].channels, space.classes)
+        self.classifier = space.head(space.nodes * plans[-1].channels)
         self.edges = len(space.choices) // 2
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
@@ -296,7 +306,7 @@ class Supernet(nn.Module):
         s0 = s1 = self.stem(x)
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1, reduce if cell.reduces else normal)
-        return self.classifier(s1.mean(dim=(2, 3)))
+        return self.classifier(s1)
 
 
 class NetworkCell(nn.Module):
@@ -368,7 +378,7 @@ class Network(nn.Module):
         self.cells = nn.ModuleList(
             NetworkCell(space, plan, names[half:] if plan.reduces else names[:half], affine) for plan in plans
         )
-        self.classifier = nn.Linear(space.nodes * plans[-1].channels, space.classes)
+        self.classifier = space.head(space.nodes * plans[-1].channels)
         self.second_reduction = 2 * space.cells // 3
         self.auxiliary: AuxiliaryHead | None = None
         if space.auxiliary and affine:
@@ -387,7 +397,7 @@ class Network(nn.Module):
             s0, s1 = s1, cell(s0, s1)
             if i == self.second_reduction and self.auxiliary is not None and self.training:
                 auxiliary = self.auxiliary(s1)
-        logits = self.classifier(s1.mean(dim=(2, 3)))
+        logits = self.classifier(s1)
         return logits if auxiliary is None else (logits, auxiliary)
 
 

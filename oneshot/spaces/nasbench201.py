@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_boolean, check_integer, unknown
-from .base import NONE, Images, ImageShape, SearchSpace, check_halves, images_of
+from .base import NONE, Images, ImageShape, SearchSpace, check_halves, head, images_of, is_dense
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
 
@@ -64,6 +64,7 @@ class NASBench201(SearchSpace):
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
         affine_skeleton: Whether the supernet's batch norms outside the cells (stem, residual blocks, tail) have
             weights, as in the authors' search code.
+        dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
 
     Raises:
         InputError: If a setting is out of range.
@@ -84,9 +85,11 @@ class NASBench201(SearchSpace):
         channels: int = 16,
         execution: str = "auto",
         affine_skeleton: bool = True,
+        dense: bool | None = None,
     ) -> None:
         check_integer("space.cells", cells, 1, 1000)
         check_integer("space.channels", channels, 1, 4096)
+        self.dense = is_dense(image_shape, dense)
         image_shape, classes = images_of(image_shape, classes)
         check_halves(self.name, image_shape)
         if execution not in EXECUTIONS:
@@ -196,7 +199,7 @@ class Skeleton(nn.Module):
                 self.blocks.append(Reduction(channels // 2, channels, skeleton, affine))
             self.blocks.extend(cell(channels) for _ in range(space.cells))
         self.tail = nn.Sequential(batch_norm(channels, skeleton, affine), nn.ReLU())
-        self.classifier = nn.Linear(channels, space.classes)
+        self.classifier = head(channels, space.classes, space.image_shape, space.dense)
 
     def forward(self, x: Tensor, *gates: Gates) -> Tensor:
         """Return logits (batch, classes).
@@ -208,7 +211,7 @@ class Skeleton(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x) if isinstance(block, Reduction) else block([x], *gates)[-1]
-        return self.classifier(self.tail(x).mean(dim=(2, 3)))
+        return self.classifier(self.tail(x))
 
 
 class Reduction(nn.Module):

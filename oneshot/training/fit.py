@@ -63,7 +63,8 @@ def fit(
     Returns:
         What `result.json` holds. A search: the architecture's decisions, `valid_accuracy` of the supernet,
         `found_valid_accuracy` of the found cell inside the supernet, cost of the network. A retraining:
-        `test_accuracy` and cost. Both: `seconds` and `peak_memory_bytes`.
+        `test_accuracy` and cost. Another metric has its own name in the place of `accuracy`. Both: `metric`, `seconds`
+        and `peak_memory_bytes`.
 
     Raises:
         InputError: If a setting is wrong, the folder was started with other settings (the message names them),

@@ -8,7 +8,7 @@ from typing import Any
 from .. import plots
 from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
-from ..errors import InputError, one_line
+from ..errors import InputError, is_number, one_line
 from ..retrain import Retrain
 from ..runs.files import parse_json, read_text
 from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
@@ -30,7 +30,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
     Returns:
         What `result.json` holds.
     """
-    space, found = search.space, search.found
+    space, found, metric = search.space, search.found, search.metric.name
     run.write(ARCHITECTURE, space.to_json(found))
     run.write(SCORES, json.dumps(search.scores) + "\n")
     write_weights(run.path / SUPERNET, search.supernet)
@@ -38,15 +38,16 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
     pictures = {
         "cells": partial(plots.cells, space.graphs(found)),
         "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
-        "curves": partial(plots.curves, search.rows),
+        "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
     for name, figure in pictures.items():
         plots.save(figure, run.path / name)
     return run.finish(
         {
             "architecture": by_name(found, space.choices),
-            "valid_accuracy": search.valid_accuracy,
-            "found_valid_accuracy": search.found_accuracy,
+            f"valid_{metric}": search.valid[metric],
+            f"found_valid_{metric}": search.found_valid[metric],
+            "metric": search.metric.quantity._asdict(),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
         }
@@ -70,13 +71,14 @@ def write_retraining(
         What `result.json` holds.
     """
     write_weights(run.path / NETWORK, retrain.network)
-    plots.save(partial(plots.curves, retrain.rows), run.path / "curves")
-    accuracy = {"test_accuracy": retrain.test_accuracy}
+    quantity = retrain.metric.quantity
+    plots.save(partial(plots.curves, retrain.rows, metric=quantity), run.path / "curves")
+    tested = {f"test_{quantity.name}": retrain.tested[quantity.name], "metric": quantity._asdict()}
     if space is None or architecture is None:
-        return run.finish({**accuracy, "parameters": count_parameters(retrain.network, image_shape)})
+        return run.finish({**tested, "parameters": count_parameters(retrain.network, image_shape)})
     plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
     decisions = by_name(architecture, space.choices)
-    return run.finish({"architecture": decisions, **accuracy, **network_cost(space, architecture, image_shape)})
+    return run.finish({"architecture": decisions, **tested, **network_cost(space, architecture, image_shape)})
 
 
 def score_rows(search: Search) -> list[dict[str, object]]:
@@ -126,17 +128,37 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
     Raises:
         InputError: If a file is missing or does not fit.
     """
+    name = module.metric.name
     try:
         if isinstance(module, Search):
             module.found = module.space.load(run.path / ARCHITECTURE)
             module.scores = parse_json(read_text(run.path / SCORES))
-            module.valid_accuracy, module.found_accuracy = result["valid_accuracy"], result["found_valid_accuracy"]
+            module.valid = {name: number_of(result, f"valid_{name}")}
+            module.found_valid = {name: number_of(result, f"found_valid_{name}")}
             module.supernet.load_state_dict(read_weights(run.path / SUPERNET))
             module.architect.load_state_dict(read_weights(run.path / ARCHITECT))
         else:
-            module.test_accuracy = result["test_accuracy"]
+            module.tested = {name: number_of(result, f"test_{name}")}
             module.network.load_state_dict(read_weights(run.path / NETWORK))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{run.path}: is finished, but cannot be read ({one_line(error, 200)})") from None
     module.rows = read_rows(run.path / METRICS)
+    if isinstance(module, Search):  # the last loss is in the rows alone
+        losses = [row["valid_loss"] for row in module.rows if is_number(row.get("valid_loss"))]
+        module.valid |= {"loss": losses[-1]} if losses else {}
     module.done, module.ended = module.updates_of(epochs), epochs
+
+
+def number_of(result: Mapping[str, Any], name: str) -> float:
+    """Return a number of a result.
+
+    Args:
+        result: What result.json holds.
+        name: Of the number.
+
+    Raises:
+        ValueError: If it is missing or no number.
+    """
+    if not is_number(result.get(name)):
+        raise ValueError(f"{name} is {result.get(name)!r:.40}")
+    return result[name]

@@ -72,7 +72,7 @@ def test_a_search_resumes_behind_every_update(tmp_path, settings):
         begun = fitted(resumed, tmp_path / str(i), path)
         assert begun + rows == resumed.rows == whole.rows
         assert equal(whole, resumed) and (resumed.found, resumed.scores) == (whole.found, whole.scores)
-        assert (resumed.valid_accuracy, resumed.found_accuracy) == (whole.valid_accuracy, whole.found_accuracy)
+        assert (resumed.valid, resumed.found_valid) == (whole.valid, whole.found_valid)
         same_optimizers(whole, resumed)
 
 
@@ -90,7 +90,7 @@ def test_a_training_resumes_behind_every_update(tmp_path):
     for i, path in enumerate(kept(tmp_path / "whole")):
         resumed = training(1)
         fitted(resumed, tmp_path / str(i), path)
-        assert resumed.rows == whole.rows and equal(whole, resumed) and resumed.test_accuracy == whole.test_accuracy
+        assert resumed.rows == whole.rows and equal(whole, resumed) and resumed.tested == whole.tested
         same_optimizers(whole, resumed)
     assert i == 11
 

@@ -7,8 +7,12 @@ import torch
 from torch import nn
 
 from oneshot.errors import Diverged
-from oneshot.fitting.evaluation import classify
-from oneshot.fitting.metrics import Means, accuracy
+from oneshot.fitting.evaluation import class_accuracy, examine
+from oneshot.fitting.metrics import Means
+from oneshot.tasks import Classification
+from oneshot.tasks.classification import accuracy
+
+ACCURACY, LOSS = Classification().metric(2), Classification().criterion()
 
 
 class Table(nn.Module):
@@ -28,12 +32,13 @@ def batches(*labelled):
 
 def test_a_known_confusion():
     network = Table([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])  # class 0 or class 1, never class 2
-    found = classify(network, batches(([0, 0, 1], [0, 0, 0]), ([1, 0], [1, 1])), classes=3)
-    assert found.confusion == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
-    assert found.class_accuracy() == [2 / 3, 1 / 2, None]
+    examples = batches(([0, 0, 1], [0, 0, 0]), ([1, 0], [1, 1]))
+    found, confusion = examine(network, examples, [ACCURACY], LOSS, classes=3)
+    assert confusion == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert class_accuracy(confusion) == [2 / 3, 1 / 2, None]
     right, wrong = math.log(1 + 2 * math.exp(-4)), 4 + math.log(1 + 2 * math.exp(-4))
-    assert found.loss == pytest.approx((3 * right + 2 * wrong) / 5, rel=1e-6)
-    assert found.accuracy == pytest.approx(3 / 5, rel=1e-6) and network.training
+    assert found["loss"] == pytest.approx((3 * right + 2 * wrong) / 5, rel=1e-6)
+    assert found["accuracy"] == pytest.approx(3 / 5, rel=1e-6) and network.training
 
 
 def test_the_accuracy_is_summed_as_in_a_retraining():
@@ -43,9 +48,9 @@ def test_the_accuracy_is_summed_as_in_a_retraining():
     examples = [(torch.randn(n, 5), torch.randint(7, (n,))) for n in (113, 112, 57)]
     for x, y in examples:
         means.add("accuracy", accuracy(network(x), y), len(y))
-    assert classify(network, examples, 7).accuracy == means.read()["accuracy"]
+    assert examine(network, examples, [ACCURACY], LOSS)[0]["accuracy"] == means.read()["accuracy"]
 
 
 def test_a_loss_that_is_not_finite():
     with pytest.raises(Diverged, match="loss is nan"):
-        classify(Table([[float("nan"), 0.0]]), batches(([0, 0], [0, 1])), classes=2)
+        examine(Table([[float("nan"), 0.0]]), batches(([0, 0], [0, 1])), [ACCURACY], LOSS)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from oneshot.fitting.metrics import Diverged, Means, accuracy
+from oneshot.fitting.metrics import Diverged, Means
 
 
 def test_weighted_means_start_anew_after_a_read():
@@ -20,8 +20,3 @@ def test_a_number_that_is_not_finite_ends_the_run():
     means.add("weight_loss", torch.tensor(float("nan")))
     with pytest.raises(Diverged, match="weight_loss is nan: the run has diverged"):
         means.read()
-
-
-def test_accuracy():
-    logits = torch.tensor([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
-    assert accuracy(logits, torch.tensor([1, 0, 0])) == pytest.approx(2 / 3)

@@ -5,13 +5,14 @@ import json
 import pytest
 from helpers.run_folders import NAMES, decisions, leave, records, retrain, search
 
+from oneshot.quantity import ACCURACY
 from oneshot.report import figures
 from oneshot.report.content import report
 from oneshot.report.grouping import sections
-from oneshot.report.measures import MEASURES
+from oneshot.report.measures import measures
 from oneshot.report.page import Picture, Table
 
-ACCURACY = MEASURES["test_accuracy"]
+TEST = measures(ACCURACY)["test"]
 
 
 def section_of(root):
@@ -26,10 +27,10 @@ def test_equal_cells_are_drawn_once_of_the_best_seed(tmp_path):
             path = tmp_path / f"{method}{seed}"
             search(path, seed=seed, architect={"_target_": f"my.{method}"}, operation=operation if seed else "none")
             retrain(tmp_path / f"t{method}{seed}", path, test, operation if seed else "none", seed=seed)
-    pictures = list(figures.found_cells(section_of(tmp_path), ACCURACY))
+    pictures = list(figures.found_cells(section_of(tmp_path), TEST))
     assert [picture.caption for picture in pictures] == [
-        "a, seed 1 (test 75.00 %); b, seed 1 (test 75.00 %)",
-        "c, seed 1 (test 75.00 %)",
+        "a, seed 1 (test accuracy 75.00 %); b, seed 1 (test accuracy 75.00 %)",
+        "c, seed 1 (test accuracy 75.00 %)",
     ]
     assert [picture.heading for picture in pictures] == ["a; b", "c"]
     assert "|nor_conv_3x3~0|+" in pictures[1].text and pictures[1].svg.startswith(b"<?xml")
@@ -48,7 +49,7 @@ def test_equal_cells_are_drawn_once_of_the_best_seed(tmp_path):
 def test_a_space_that_cannot_be_drawn_is_a_line(tmp_path, monkeypatch, space):
     monkeypatch.chdir(tmp_path)
     search(tmp_path / "s", space=space)
-    (line,) = figures.found_cells(section_of(tmp_path), ACCURACY)
+    (line,) = figures.found_cells(section_of(tmp_path), TEST)
     assert line.endswith(f"is not the package's; see {tmp_path / 's'}") and not (tmp_path / "executed").exists()
 
 
@@ -60,7 +61,7 @@ def test_own_operations_count_by_their_names_alone(tmp_path):
     edges = [f"{cell}/{source}->0" for cell in ("normal", "reduce") for source in ("c_{k-2}", "c_{k-1}")]
     result["architecture"] = dict.fromkeys(edges, "conv_1x1")
     (tmp_path / "s" / "result.json").write_text(json.dumps(result))
-    (picture,) = figures.found_cells(section_of(tmp_path), ACCURACY)
+    (picture,) = figures.found_cells(section_of(tmp_path), TEST)
     assert isinstance(picture, Picture) and "conv_1x1" in picture.text
 
 
@@ -70,7 +71,7 @@ def test_the_front_is_of_single_runs(tmp_path):
         retrain(tmp_path / f"t{n}", tmp_path / f"s{n}", test, seed=n)
         result = json.loads((tmp_path / f"t{n}" / "result.json").read_text())
         (tmp_path / f"t{n}" / "result.json").write_text(json.dumps({**result, "multiply_accumulates": cost}))
-    (picture,) = figures.cost_front(section_of(tmp_path), ACCURACY, "multiply_accumulates")
+    (picture,) = figures.cost_front(section_of(tmp_path), TEST, "multiply_accumulates")
     assert picture.text.endswith(
         "Pareto front: darts 50.00 % at 10 multiply-accumulates; darts 75.00 % at 20 multiply-accumulates."
     )
@@ -81,7 +82,7 @@ def test_probabilities_that_move_are_drawn(tmp_path):
     still, moved = [[0.2] * 5] * 6, [[0.1, 0.1, 0.1, 0.1, 0.6]] * 6
     for scores, count in (([still, still], 0), ([still, moved], 1)):
         (tmp_path / "s" / "scores.json").write_text(json.dumps(scores))
-        pictures = list(figures.probabilities(section_of(tmp_path), ACCURACY))
+        pictures = list(figures.probabilities(section_of(tmp_path), TEST))
         assert len(pictures) == count
     assert "cell/0->1 avg_pool_3x3" in pictures[0].text and "Found: |skip_connect~0|+" in pictures[0].text
     assert pictures[0].heading == "darts" and pictures[0].narrow.startswith(b"<?xml")
@@ -101,7 +102,7 @@ def test_searches_that_were_trained_in_several_ways_are_drawn_once(tmp_path):
     assert (
         curves.text.count("darts") == curves.text.count("darts A, B 40.00 %") == 1 and "Sigmoid 40.00 %" in curves.text
     )
-    assert len(list(figures.probabilities(section, ACCURACY))) == 2
+    assert len(list(figures.probabilities(section, TEST))) == 2
 
 
 def test_labels_that_are_no_mathematics(tmp_path):
@@ -136,7 +137,7 @@ def test_cost_has_its_unit(tmp_path, cost, unit):
     leave(tmp_path, node, {"best_accuracy": 0.5})
     rows = [{"notation": f"{n}", "fidelity": 1.0, "scores": {"accuracy": 0.5, "cost": n}} for n in range(3)]
     (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (picture,) = figures.queried(section_of(tmp_path), MEASURES["validation_accuracy"])
+    (picture,) = figures.queried(section_of(tmp_path), measures(ACCURACY)["validation"])
     assert picture.caption.endswith(f"the cost of its candidates ({unit}).")
 
 

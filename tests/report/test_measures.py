@@ -5,8 +5,9 @@ import statistics
 import pytest
 from helpers.run_folders import leave, records, retrain, search
 
+from oneshot.quantity import ACCURACY
 from oneshot.report.grouping import sections
-from oneshot.report.measures import MEASURES, best
+from oneshot.report.measures import best, measures
 
 T = {2: 12.706204736432095, 3: 4.302652729911275}  # the 97.5 % quantile of Student's t for n - 1 degrees, from a table
 
@@ -26,17 +27,20 @@ def test_mean_and_interval_over_seeds(tmp_path):
         search(tmp_path / f"s{seed}", found=found[seed], seed=seed)
         retrain(tmp_path / f"t{seed}", tmp_path / f"s{seed}", test=tested[seed], seed=seed)
     (group,) = groups(tmp_path).values()
-    for name, values in (("validation_accuracy", found), ("test_accuracy", tested)):
+    for name, values in (("validation", found), ("test", tested)):
         percent = [100 * value for value in values]
-        assert MEASURES[name].text(group) == f"{statistics.mean(percent):.2f} ± {half(percent):.2f}"
-    assert MEASURES["updates"].text(group) == "4"
-    assert MEASURES["parameters"].text(group) == "7" and MEASURES["multiply_accumulates"].text(group) == "9"
+        assert measures(ACCURACY)[name].text(group) == f"{statistics.mean(percent):.2f} ± {half(percent):.2f}"
+    assert measures(ACCURACY)["updates"].text(group) == "4"
+    assert (
+        measures(ACCURACY)["parameters"].text(group) == "7"
+        and measures(ACCURACY)["multiply_accumulates"].text(group) == "9"
+    )
 
 
 def test_sizes_are_of_the_search_where_nothing_was_trained(tmp_path):
     search(tmp_path / "s")
     (group,) = groups(tmp_path).values()
-    assert MEASURES["parameters"].text(group) == "1,000" and MEASURES["test_accuracy"].text(group) == ""
+    assert measures(ACCURACY)["parameters"].text(group) == "1,000" and measures(ACCURACY)["test"].text(group) == ""
 
 
 def test_trainings_of_one_architecture_are_one_value(tmp_path):
@@ -46,7 +50,7 @@ def test_trainings_of_one_architecture_are_one_value(tmp_path):
         for n, test in enumerate(tests):
             retrain(tmp_path / f"t{seed}{n}", tmp_path / f"s{seed}", test=test, seed=n)
     (group,) = groups(tmp_path).values()
-    assert MEASURES["test_accuracy"].text(group) == f"72.50 ± {half([85.0, 60.0]):.2f}"
+    assert measures(ACCURACY)["test"].text(group) == f"72.50 ± {half([85.0, 60.0]):.2f}"
 
 
 def test_fewer_seeds_than_the_group_has_are_said(tmp_path):
@@ -54,7 +58,7 @@ def test_fewer_seeds_than_the_group_has_are_said(tmp_path):
         search(tmp_path / f"s{seed}", seed=seed)
     retrain(tmp_path / "t", tmp_path / "s0", test=0.75)
     (group,) = groups(tmp_path).values()
-    assert MEASURES["test_accuracy"].text(group) == "75.00 (1 of 2)"
+    assert measures(ACCURACY)["test"].text(group) == "75.00 (1 of 2)"
 
 
 def test_seconds_of_a_baseline_are_with_those_of_its_supernet(tmp_path):
@@ -62,8 +66,10 @@ def test_seconds_of_a_baseline_are_with_those_of_its_supernet(tmp_path):
     node = {"strategy": {"_target_": "oneshot.strategies.TPE"}}
     leave(tmp_path / "a", node, result)
     (group,) = groups(tmp_path).values()
-    assert MEASURES["search_seconds"].values(group) == [43.0] and MEASURES["updates"].values(group) == [12.0]
-    assert MEASURES["validation_accuracy"].values(group) == [50.0]
+    assert measures(ACCURACY)["search_seconds"].values(group) == [43.0] and measures(ACCURACY)["updates"].values(
+        group
+    ) == [12.0]
+    assert measures(ACCURACY)["validation"].values(group) == [50.0]
 
 
 @pytest.mark.parametrize(
@@ -81,5 +87,5 @@ def test_best_only_where_its_interval_is_above_all_others(tmp_path, tests, expec
             path = tmp_path / f"{method}{seed}"
             search(path, seed=seed, architect={"_target_": f"my.{method}"})
             retrain(tmp_path / f"t{method}{seed}", path, test=test, seed=seed)
-    found = best(list(groups(tmp_path).values()), MEASURES["test_accuracy"])
+    found = best(list(groups(tmp_path).values()), measures(ACCURACY)["test"])
     assert (found.label if found else None) == expected

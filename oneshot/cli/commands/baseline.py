@@ -20,16 +20,18 @@ from ... import plots
 from ...architecture import Architecture, by_name
 from ...baseline import Baseline, Budget, check_needs
 from ...cost import network_cost
+from ...data import ImageData
 from ...errors import InputError
 from ...estimators import LoggedEstimator, Priced, Tabular
 from ...executors import Inline
 from ...fitting.progress import QueryBar
+from ...quantity import Quantity
 from ...report.measures import cost_unit
 from ...runs.folder import Run
 from ...statistics import pareto
 from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import Recorder, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
 from ..supernets import take_settings
@@ -45,18 +47,19 @@ def main(config: DictConfig) -> None:
     if not isinstance(config.budget, DictConfig):
         raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
     adopted = take_settings(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config)
     budget = Budget(config.budget.queries, config.budget.seconds)
-    strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
+    strategy = make(config.strategy, space=space, seed=config.seed, metric=score_name(config, data))
     cost = make(config.cost, space=space) if config.cost else None
-    check_needs(strategy, known_scores(config, config.estimator))
+    check_needs(strategy, known_scores(config, config.estimator, data))
     executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
     path = run_folder(config, "baseline")
     parts = EstimatorFactory(config, space, data, path)
     estimator = parts.estimator(config.estimator)
-    portable = Portable(Priced(estimator, space, cost) if cost else estimator, config, "estimator", path, executor)
+    portable = Portable(
+        Priced(estimator, space, cost, data.metric) if cost else estimator, config, "estimator", path, executor
+    )
     answers = LoggedEstimator(portable, space, path / LOG, config.failures, executor)
     baseline = Baseline(strategy, answers, budget, config.batch)
     with open_run(config, path) as run, executor:
@@ -66,18 +69,20 @@ def main(config: DictConfig) -> None:
         if executor.workers > config.batch:
             say(console, [f"batch={config.batch}: no more than that of {executor.workers} workers are used at a time"])
         with recording(run, config, "baseline") as record:
-            best = search(baseline, run, record, console)
+            score = shown_score(strategy.metric, data)
+            best = search(baseline, run, record, console, score)
             if isinstance(estimator, Tabular):
                 found |= estimator.report(best)
             unit = cost_unit({"cost._target_": config.cost._target_}) if config.cost else ""
-            result = write_results(baseline, best, run, data.image_shape, found, unit)
-            record.finish({"valid_accuracy": result.get("best_accuracy"), **result})
+            result = write_results(baseline, best, run, data, found, unit, score)
+            name = data.metric.name
+            record.finish({f"valid_{name}": result.get(f"best_{name}"), **result})
     console.print(architecture_table(space, best))
     say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('retrain', 'architecture', run.path, adopted)}"])
 
 
-def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> Architecture:
+def search(baseline: Baseline, run: Run, record: Recorder, console: Console, score: Quantity) -> Architecture:
     """Spend the budget and return the best architecture. Rows go to files, the best score so far to the screen."""
     baseline.answers.open()
     if baseline.answers.logged:
@@ -87,7 +92,7 @@ def search(baseline: Baseline, run: Run, record: Recorder, console: Console) -> 
 
         def keep(row: Mapping[str, Any]) -> None:
             record(row, seconds=baseline.answers.rows[row["step"] - 1]["elapsed"])
-            bar.show(row["step"], baseline.done, baseline.strategy.metric, row.get("best"))
+            bar.show(row["step"], baseline.done, score.label, row.get("best"), score.share)
 
         baseline.record = keep
         return baseline.run()
@@ -97,9 +102,10 @@ def write_results(
     baseline: Baseline,
     best: Architecture,
     run: Run,
-    image_shape: tuple[int, int, int],
+    data: ImageData,
     found: Mapping[str, Any],
     unit: str,
+    score: Quantity,
 ) -> dict[str, Any]:
     """Write what was found and return the result. result.json comes last and marks the run as finished.
 
@@ -107,44 +113,54 @@ def write_results(
         baseline: The search, after its last query.
         best: The best architecture.
         run: Where to write.
-        image_shape: (channels, height, width), for the cost of the network.
+        data: Its images have the shape for the cost of the network, its metric is that of the result.
         found: Other numbers for the result.
         unit: Unit of the cost; empty without a cost.
+        score: What was searched for.
     """
     space, metric, rows = baseline.strategy.space, baseline.strategy.metric, baseline.answers.rows
     run.write("architecture.json", space.to_json(best))
     plots.save(partial(plots.cells, space.graphs(best)), run.path / "cells")
-    name, scale, suffix = (
-        ("validation accuracy", 100, ", %") if metric == "accuracy" else (metric.replace("_", " "), 1, "")
-    )
-    curve = [scale * row.get("best", math.nan) for row in baseline.rows]
+    curve = [score.scale * row.get("best", math.nan) for row in baseline.rows]
     several = len({row["fidelity"] for row in baseline.rows}) > 1
-    quantity = f"best {name} so far{' at the highest fidelity' if several else ''}{suffix}"
+    so_far = f"best validation {score.label} so far{' at the highest fidelity' if several else ''}"
+    quantity = Quantity("", so_far, share=score.share).titled()
     plots.save(partial(plots.anytime, {metric: [curve]}, quantity), run.path / "anytime")
-    fronts = write_front(rows, metric, run, unit)
+    fronts = write_front(rows, score, run, unit)
     return run.finish(
         {
             "architecture": by_name(best, space.choices),
             "notation": space.notation(best),
-            f"best_{metric}": baseline.best_score,
+            **best_of(baseline, data.metric.quantity),
+            "metric": data.metric.quantity._asdict(),
             "queries": len(rows),
             "failed_queries": len(baseline.answers.failed),
             "search_seconds": rows[-1]["elapsed"],
             **found,
-            **network_cost(space, best, image_shape),
+            **network_cost(space, best, data.image_shape),
             **fronts,
         }
     )
 
 
-def write_front(rows: list[dict[str, Any]], metric: str, run: Run, unit: str) -> dict[str, Any]:
-    """Draw and return the Pareto front of the metric against the cost (in `unit`); empty if no query has both."""
+def best_of(baseline: Baseline, quantity: Quantity) -> dict[str, float | None]:
+    """Return the value of the best architecture: of the task's metric, or of another score, by its name."""
+    score, metric = baseline.best_score, baseline.strategy.metric
+    if metric != quantity.score_name:
+        return {f"best_{metric}": score}
+    return {f"best_{quantity.name}": None if score is None else quantity.score(score)}
+
+
+def write_front(rows: list[dict[str, Any]], score: Quantity, run: Run, unit: str) -> dict[str, Any]:
+    """Draw and return the Pareto front of the score against the cost (in `unit`); empty if no query has both."""
+    metric = score.name
     scored = list({row["notation"]: row for row in rows if {metric, "cost"} <= set(row.get("scores", {}))}.values())
     if not scored:
         return {}
     points = [(row["scores"][metric], row["scores"]["cost"]) for row in scored]
     best = pareto(points)
-    scale, name = (100, "validation accuracy, %") if metric == "accuracy" else (1, metric.replace("_", " "))
-    shown = [(scale * score, cost) for score, cost in points]
-    plots.save(plots.front(shown, best, (name, f"cost of the candidates, {unit}")), run.path / "front")
+    shown = [(score.scale * value, cost) for value, cost in points]
+    plots.save(
+        plots.front(shown, best, (score.titled("validation"), f"cost of the candidates, {unit}")), run.path / "front"
+    )
     return {"front": [{"notation": scored[i]["notation"], metric: points[i][0], "cost": points[i][1]} for i in best]}

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from ... import plots
 from ...errors import InputError, check_integer
+from ...quantity import of_result
 from ...runs.folder import Run, read_result
 from ...statistics import mean_interval
 from .. import job as running
@@ -31,8 +32,7 @@ from ..jobs import run_script, wait_for
 from ..screen import say
 
 SETTINGS = ("settings", "search_settings", "retrain_settings")
-COLUMNS = {  # of the table: name -> (result, scale, format)
-    "test accuracy, %": ("test_accuracy", 100.0, ".2f"),
+COLUMNS = {  # of the table, after the test metric: name -> (result, scale, format)
     "search, s": ("seconds", 1.0, ".0f"),
     "peak memory, MiB": ("peak_memory_bytes", 2.0**-20, ".0f"),
     "parameters": ("parameters", 1.0, ",.0f"),
@@ -101,10 +101,12 @@ def compare_one(name: str, seed: int, config: DictConfig, folder: Path, console:
         architecture = str(path / "search")
     settings = [f"architecture={architecture}", *shared, *config.retrain_settings]
     retrain = job("retrain", settings, path / "retrain", console)
+    metric = of_result(retrain)
     return {
         "architect": name,
         "seed": seed,
-        "test_accuracy": retrain["test_accuracy"],
+        f"test_{metric.name}": retrain[f"test_{metric.name}"],
+        "metric": metric._asdict(),
         "seconds": search.get("seconds"),
         "peak_memory_bytes": search.get("peak_memory_bytes"),
         "parameters": retrain["parameters"],
@@ -143,11 +145,17 @@ def job(script: str, arguments: Sequence[str], out: Path, console: Console) -> d
     return result
 
 
+def shown_columns(results: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, float, str]]:
+    """Return the columns of the table, as in COLUMNS, with the test metric first."""
+    metric = of_result(results[0])
+    return {metric.titled("test"): (f"test_{metric.name}", metric.scale, metric.format), **COLUMNS}
+
+
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     """Return column -> architect -> values of its seeds. The list is empty if the architect has no such value."""
     names = list(dict.fromkeys(result["architect"] for result in results))
     by_column: dict[str, dict[str, list[float]]] = {}
-    for column, (key, scale, _) in COLUMNS.items():
+    for column, (key, scale, _) in shown_columns(results).items():
         by_column[column] = {name: [] for name in names}
         for result in results:
             if result[key] is not None:
@@ -157,14 +165,14 @@ def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[fl
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table with a row for each architect: mean accuracy with a 95 % interval, other means."""
-    by_column = columns(results)
-    lines = [f"| architect | {' | '.join(COLUMNS)} |", f"|---{'|---' * len(COLUMNS)}|"]
+    by_column, shown_by = columns(results), shown_columns(results)
+    lines = [f"| architect | {' | '.join(shown_by)} |", f"|---{'|---' * len(shown_by)}|"]
     for name in next(iter(by_column.values())):
         cells = []
-        for column, (key, _, shown) in COLUMNS.items():
+        for n, (column, (_, _, shown)) in enumerate(shown_by.items()):
             values = by_column[column][name]
             mean, half = mean_interval(values) if values else (None, None)
-            interval = f" ± {half:{shown}}" if key == "test_accuracy" and len(values) > 1 else ""
+            interval = f" ± {half:{shown}}" if n == 0 and len(values) > 1 else ""
             cells.append("" if mean is None else f"{mean:{shown}}{interval}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

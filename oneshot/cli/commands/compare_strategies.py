@@ -30,7 +30,7 @@ from .. import job
 from ..conf import choices, load
 from ..estimates import EstimatorFactory, known_scores, wanted
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, score_name, space_and_data, trainer_for
 from ..recorder import open_run
 from ..screen import say, written
 from ..supernets import take_settings
@@ -46,14 +46,14 @@ def main(config: DictConfig) -> None:
     nodes = check(config)
     take_settings(config)
     estimated = config.get("estimator") or config.reference
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config)
     if wanted(config.reference) - {"space"}:
         raise InputError(f"reference: is {config.reference._target_}; must be a table, estimator@reference=tabular")
+    metric = score_name(config, data)
     table = make(config.reference, space=space)
     cost = make(config.cost, space=space) if config.cost else None
     for node in nodes.values():
-        check_needs(make(node, space=space, metric=config.metric), known_scores(config, estimated))
+        check_needs(make(node, space=space, metric=metric), known_scores(config, estimated, data))
     found = {name: architecture_of(name, space, table) for name in config.runs}
     trainer_for(config, console)
     path = run_folder(config, "compare_strategies")

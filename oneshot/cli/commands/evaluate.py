@@ -27,11 +27,13 @@ from ...cost.timing import Latency, check_batches, check_timing, device_name, ne
 from ...data import ImageData, Part
 from ...errors import is_number
 from ...export import FILES, TOLERANCE, Export, check_formats, export, preprocessing
-from ...fitting.evaluation import Classified, classify
+from ...fitting.evaluation import Confusion, class_accuracy, examine
+from ...quantity import of_result
 from ...runs.files import write_bytes
 from ...runs.folder import Run, read_result
+from ...tasks import Classification
 from ..folders import run_folder
-from ..objects import make, precision, prepare, read_device
+from ..objects import precision, prepare, read_device, space_and_data
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
 from ..screen import answered, cell, csv_cell, say, summary, written
@@ -51,8 +53,7 @@ def main(config: DictConfig) -> None:
     check_formats(formats)
     folder = take_settings(config)
     config.trainer.accelerator = device.type
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config)
     architecture = space.load(folder / ARCHITECTURE)
     numbers = numbers_of(config, device)
     network = numbers.convert_module(space.network(architecture))
@@ -62,21 +63,21 @@ def main(config: DictConfig) -> None:
         if answered(run, console):
             return
         with recording(run, config, "evaluate") as record:
-            classified = tested(network, test, numbers, device, data.classes)
+            found, confusion = tested(network, test, numbers, device, data)
             record.begin([])
-            record({"step": 0, "test_accuracy": classified.accuracy, "test_loss": classified.loss})
+            record({"step": 0, **{f"test_{name}": value for name, value in found.items()}})
             times = network_latency(
                 network, data.image_shape, device, config.dtype, batches, config.repeats, config.warmup
             )
             exports = export(network, next(test.passes()).x, formats)
-            write_results(run, config, data, classified, exports)
+            write_results(run, config, data, confusion, exports)
             result = run.finish(
                 {
                     "run": str(folder),
-                    "test_accuracy": classified.accuracy,
-                    "test_loss": classified.loss,
+                    **{f"test_{name}": value for name, value in found.items()},
+                    "metric": data.metric.quantity._asdict(),
                     **network_cost(space, architecture, data.image_shape),
-                    "class_accuracy": dict(zip(data.splits.classes, classified.class_accuracy(), strict=True)),
+                    **of_classes(data, confusion),
                     "device": device_name(device),
                     "precision": precision(config),
                     "latency": {"dtype": config.dtype, "images": {n: t._asdict() for n, t in times.items()}},
@@ -84,7 +85,7 @@ def main(config: DictConfig) -> None:
                 }
             )
             record.finish(result)
-    console.print(class_table(classified, data.splits.classes), latency_table(times))
+    console.print(*([class_table(confusion, data.splits.classes)] if confusion else []), latency_table(times))
     say(console, [*remarks(result, exports, read_result(folder) or {}), summary(result), written(run)])
 
 
@@ -101,26 +102,44 @@ def numbers_of(config: DictConfig, device: torch.device) -> Precision:
     return MixedPrecision("bf16-mixed", device.type) if name == "bf16-mixed" else Precision()
 
 
-def tested(network: nn.Module, test: Part, numbers: Precision, device: torch.device, classes: int) -> Classified:
-    """Move the network and the test images to the device and classify them."""
+def tested(
+    network: nn.Module, test: Part, numbers: Precision, device: torch.device, data: ImageData
+) -> tuple[dict[str, float], Confusion]:
+    """Move the network and the test images to the device, and measure it.
+
+    Returns:
+        The metrics of the task by name, the one that decides first, and its usual loss; in a classification also the
+        number of images by class and predicted class, else none.
+    """
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     test.to(device)
+    metrics = {data.metric.name: data.metric, **data.task.metrics(data.classes)}
+    classes = data.classes if isinstance(data.task, Classification) else 0
     with numbers.forward_context():
-        return classify(network, test.passes(), classes)
+        found, confusion = examine(network, test.passes(), list(metrics.values()), data.task.criterion(), classes)
+    return {name: found[name] for name in (*metrics, "loss")}, confusion
+
+
+def of_classes(data: ImageData, confusion: Confusion) -> dict[str, Any]:
+    """Return the accuracy of each class for result.json; empty unless each image has one class."""
+    if not confusion:
+        return {}
+    return {"class_accuracy": dict(zip(data.splits.classes, class_accuracy(confusion), strict=True))}
 
 
 def write_results(
-    run: Run, config: DictConfig, data: ImageData, classified: Classified, exports: Mapping[str, Export]
+    run: Run, config: DictConfig, data: ImageData, confusion: Confusion, exports: Mapping[str, Export]
 ) -> None:
     """Write the files beside result.json. Everything in them has been computed and compared before."""
     classes = data.splits.classes
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["class", *map(csv_cell, classes)])
-    writer.writerows([csv_cell(name), *row] for name, row in zip(classes, classified.confusion, strict=True))
-    run.write("confusion.csv", table.getvalue())
-    if len(classes) <= MOST_CLASSES:
-        plots.save(plots.confusion(classified.confusion, classes), run.path / "confusion")
+    if confusion:
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["class", *map(csv_cell, classes)])
+        writer.writerows([csv_cell(name), *row] for name, row in zip(classes, confusion, strict=True))
+        run.write("confusion.csv", table.getvalue())
+    if confusion and len(classes) <= MOST_CLASSES:
+        plots.save(plots.confusion(confusion, classes), run.path / "confusion")
     for name, made in exports.items():
         write_bytes(run.path / FILES[name], made.content)
     if exports:
@@ -141,9 +160,9 @@ def account(name: str, made: Export) -> dict[str, Any]:
     }
 
 
-def class_table(classified: Classified, classes: tuple[str, ...]) -> Table:
+def class_table(confusion: Confusion, classes: tuple[str, ...]) -> Table:
     """Return a table of the classes: number of images and accuracy in percent. Of many classes it shows the worst."""
-    rows = list(zip(classes, classified.confusion, classified.class_accuracy(), strict=True))
+    rows = list(zip(classes, confusion, class_accuracy(confusion), strict=True))
     worst = sorted(rows, key=lambda row: 1.0 if row[2] is None else row[2])[:MOST_ROWS]
     table = Table("class" if len(rows) <= MOST_ROWS else f"the worst of {len(rows)} classes", "images", "accuracy, %")
     for name, counts, share in rows if len(rows) <= MOST_ROWS else worst:
@@ -174,8 +193,9 @@ def remarks(result: Mapping[str, Any], exports: Mapping[str, Export], before: Ma
             f"{FILES[name]}: on {made.images} test images logits within {made.difference:.2g} of the network's, "
             f"the same class on {made.agreement:.2%}"
         )
-    own = before.get("test_accuracy")
-    if is_number(own) and own != result["test_accuracy"]:
+    metric = of_result(result)
+    own = before.get(f"test_{metric.name}")
+    if is_number(own) and own != result[f"test_{metric.name}"]:
         lines.append(
             f"the retraining itself found {own:.4%}: on another device, in another precision or on other images"
         )

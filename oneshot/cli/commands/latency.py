@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ...cost import LatencyTable, measure_latency
 from ...runs.files import write_text
-from ..objects import make, new_file, prepare, read_device
+from ..objects import new_file, prepare, read_device, space_and_data
 from ..screen import cell, next_command, say
 
 
@@ -24,8 +24,7 @@ def main(config: DictConfig) -> None:
     prepare(config)
     device = read_device(config.device)
     out = new_file(config, "latency")
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config)
     table = measure_latency(
         space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
     )

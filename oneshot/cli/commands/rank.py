@@ -21,12 +21,13 @@ from ...errors import InputError, check_integer, unknown
 from ...estimators import LoggedEstimator
 from ...executors import Inline
 from ...fitting.progress import QueryBar
+from ...quantity import Quantity
 from ...report.measures import estimator_name
 from ...spaces import SearchSpace
 from ...statistics import rank_agreement
-from ..estimates import EstimatorFactory, scores_of
+from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import open_run
 from ..screen import say, written
 from ..supernets import take_settings
@@ -45,12 +46,14 @@ def main(config: DictConfig) -> None:
     nodes = {"estimator": config.estimator, "reference": config.reference}
     if not isinstance(config.reference, DictConfig):
         raise InputError(f"reference={config.reference}: must be chosen as estimator@reference=NAME")
-    for node in nodes.values():
-        if config.metric not in scores_of(node):
-            raise unknown("metric", config.metric, scores_of(node))
     take_settings(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config)
+    score = score_name(config, data)
+    for node in nodes.values():
+        known = known_scores(config, node, data)
+        if score not in known:
+            raise unknown("metric", config.metric or score, known)
+    shown = shown_score(score, data)
     architectures = drawn(space, config.architectures, config.seed)
     executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
@@ -64,8 +67,8 @@ def main(config: DictConfig) -> None:
         result = run.result()
         if result is None:
             found = parts.train(run, console)
-            rows = {name: answered(name, side, architectures, config.metric, console) for name, side in sides.items()}
-            result = write_results(rows, space, data.image_shape, config, run, found)
+            rows = {name: answered(name, side, architectures, shown, console) for name, side in sides.items()}
+            result = write_results(rows, space, data.image_shape, config, shown, run, found)
         elif not {"architectures", "failed", "agreement"} <= set(result):
             raise InputError(f"{run.path}: its result.json is none of `oneshot rank`")
         else:
@@ -90,7 +93,7 @@ def drawn(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
 
 
 def answered(
-    name: str, answers: LoggedEstimator, architectures: list[Architecture], metric: str, console: Console
+    name: str, answers: LoggedEstimator, architectures: list[Architecture], score: Quantity, console: Console
 ) -> list[dict[str, Any]]:
     """Score the architectures and return the row of each in the log."""
     say(console, [f"{name}: {len(architectures)} architectures"])
@@ -99,8 +102,8 @@ def answered(
         at_once = max(AT_ONCE, 4 * answers.executor.workers)
         for start in range(0, len(architectures), at_once):
             scores = answers([Query(a) for a in architectures[start : start + at_once]])
-            best = sorted([*best, *(s[metric] for s in scores if metric in s)])[-1:]
-            bar.show(len(answers.rows), len(answers.rows), metric, best[0] if best else None)
+            best = sorted([*best, *(s[score.name] for s in scores if score.name in s)])[-1:]
+            bar.show(len(answers.rows), len(answers.rows), score.label, best[0] if best else None, score.share)
     return answers.rows
 
 
@@ -109,6 +112,7 @@ def write_results(
     space: SearchSpace,
     image_shape: tuple[int, int, int],
     config: DictConfig,
+    score: Quantity,
     run: Any,
     found: dict[str, Any],
 ) -> dict[str, Any]:
@@ -119,13 +123,14 @@ def write_results(
         space: The search space.
         image_shape: (channels, height, width), for the cost of the networks.
         config: The settings of the command.
+        score: What is compared.
         run: Where to write.
         found: Other numbers for the result.
 
     Raises:
         InputError: If no architecture has both scores.
     """
-    metric = config.metric
+    metric = score.name
     both = zip(rows["estimator"], rows["reference"], strict=True)
     pairs = [pair for pair in both if all(metric in row.get("scores", {}) for row in pair)]
     if not pairs:
@@ -138,9 +143,8 @@ def write_results(
     agreement = {name: compared(side, reference, config) for name, side in sides.items()}
     tau = agreement["estimator"].get("kendall_tau")
     title = f"Kendall tau {tau['value']:.2f}, {len(pairs)} architectures" if tau else f"{len(pairs)} architectures"
-    quantities = [quantity(metric, estimator_name(node._target_)) for node in (config.reference, config.estimator)]
-    scale = 100 if metric == "accuracy" else 1
-    points = [(scale * x, scale * y) for x, y in zip(reference, scores, strict=True)]
+    quantities = [quantity(score, estimator_name(node._target_)) for node in (config.reference, config.estimator)]
+    points = [(score.scale * x, score.scale * y) for x, y in zip(reference, scores, strict=True)]
     plots.save(plots.ranking(points, (quantities[0], quantities[1]), title), run.path / "ranking")
     seconds = {f"{name}_seconds": side[-1]["elapsed"] for name, side in rows.items()}
     failed = len(rows["estimator"]) - len(pairs)
@@ -156,9 +160,9 @@ def compared(scores: list[float], reference: list[float], config: DictConfig) ->
     return {name: interval._asdict() for name, interval in found.items()}
 
 
-def quantity(metric: str, by: str) -> str:
+def quantity(score: Quantity, by: str) -> str:
     """Return the label of an axis: the score, the estimator that gives it, and its unit."""
-    return f"validation accuracy by {by}, %" if metric == "accuracy" else f"{metric.replace('_', ' ')} by {by}"
+    return Quantity("", f"validation {score.label} by {by}", share=score.share).titled()
 
 
 def lines(result: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from rich.console import Console
 from ...errors import InputError, printable, unknown
 from ...report.content import report
 from ...report.grouping import sections
-from ...report.measures import ACCURACIES, COSTS
+from ...report.measures import COSTS, QUALITIES
 from ...report.page import Block, Picture, to_html, to_markdown
 from ...report.summaries import folders, read
 from ...runs.files import make_folder, whole_folder, write_bytes, write_text
@@ -69,8 +69,8 @@ def check(config: DictConfig) -> list[str]:
         raise InputError("no runs: oneshot report RUN [RUN ...], folders of runs or above them")
     if not isinstance(config.title, str) or not config.title.strip():
         raise InputError(f"title={config.title!r}: must be a text")
-    if config.metric is not None and config.metric not in ACCURACIES:
-        raise unknown("metric", config.metric, ACCURACIES)
+    if config.metric is not None and config.metric not in QUALITIES:
+        raise unknown("metric", config.metric, QUALITIES)
     if config.against not in COSTS:
         raise unknown("against", config.against, COSTS)
     names = [config.group_by] if isinstance(config.group_by, str) else config.group_by

@@ -22,7 +22,7 @@ from ...training.outcome import ARCHITECTURE, write_retraining
 from .. import job
 from ..conf import choices
 from ..folders import run_folder
-from ..objects import make, prepare, space_and_data, trainer_for
+from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
@@ -74,7 +74,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
-        criterion=make(config.criterion),
+        criterion=criterion_for(config, data),
         drop_path=config.drop_path,
         auxiliary_weight=config.auxiliary_weight,
         log_every=config.log_every,

@@ -16,7 +16,7 @@ from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
 from ..folders import run_folder
-from ..objects import make, prepare, space_and_data, trainer_for
+from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
@@ -54,7 +54,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
     Raises:
         InputError: If a setting is out of range.
     """
-    criterion = make(config.criterion)
+    criterion = criterion_for(config, data)
     cost = make(config.cost, space=space) if config.cost else None
     search = Search(
         space,
