@@ -131,6 +131,8 @@ def _retrain(config: DictConfig, network: nn.Module, data: TrainAndTest, seed: i
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
+        warmup_epochs=config.weights.warmup_epochs,
+        decay_norms=config.weights.decay_norms,
         criterion=make(config.criterion),
         drop_path=0.0,
         log_every=1_000_000,

@@ -69,7 +69,7 @@ def test_each_option_changes_images_and_is_a_function_of_its_draws(option, chann
     plain = augmentation.plain(x)
     assert torch.equal(first, second) and not torch.equal(first, other) and not torch.equal(first, plain)
     assert first.shape == plain.shape and first.dtype == plain.dtype and torch.equal(x, before)
-    assert first.stride() == plain.stride()
+    assert first.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(plain, Augmentation(MEAN[:channels], STD[:channels]).plain(x))
 
 
@@ -89,8 +89,9 @@ def test_targets_of_pixels_follow_their_pixels(option):
         moved = RandAugment(1).draw(64, _after_crop(64))[0][0] > 8
         x, targets = x[moved], targets[moved]
     inside = targets >= 0
-    agree = ((x[:, 0] > 100).long() == targets)[inside]
-    assert len(x) > 10 and agree.float().mean() == 1
+    sure = inside & ((x[:, 0] - 100).abs() > 1)  # not in the middle between two pixels
+    assert len(x) > 10 and torch.equal((x[:, 0] > 100).long()[sure], targets[sure])
+    assert sure.sum() > 0.99 * inside.sum()
     assert inside.all() == (option in ("flip", "random_resized_crop"))
     assert (x[:, 0][~inside] == 0).all()
 

@@ -40,11 +40,7 @@ def affine(images: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
     """
     height, width = images.shape[1:3]
     x, y, inside = _sources(maps.to(images.device, non_blocking=True), (height, width))
-    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=3)
-    values = images.permute(0, 3, 1, 2).to(torch.float32)
-    moved = functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    whole = moved.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return torch.where(inside[..., None], whole, fill)
+    return torch.where(inside[..., None], _bilinear(images, x, y), fill)
 
 
 def moved_targets(targets: Tensor, maps: Tensor) -> Tensor:
@@ -75,15 +71,9 @@ def resized_crop(images: Tensor, kept: Rectangles) -> Tensor:
         uint8 (batch, height, width, channels).
     """
     height, width = images.shape[1:3]
-    up, down, y = _neighbours(kept.top, kept.height, height, images.device)
-    left, right, x = _neighbours(kept.left, kept.width, width, images.device)
-    every = torch.arange(len(images), device=images.device)[:, None, None]
-
-    def row(rows: Tensor) -> Tensor:
-        first, second = (images[every, rows[:, :, None], side[:, None, :]].float() for side in (left, right))
-        return torch.lerp(first, second, x[:, None, :, None])
-
-    return torch.lerp(row(up), row(down), y[:, :, None, None]).round().to(torch.uint8)
+    y, x = _enlarged(kept.top, kept.height, height), _enlarged(kept.left, kept.width, width)
+    y, x = (side.to(images.device, non_blocking=True) for side in (y, x))
+    return _bilinear(images, x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width))
 
 
 def resized_targets(targets: Tensor, kept: Rectangles) -> Tensor:
@@ -115,13 +105,20 @@ def _sources(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tenso
     return x, y, (x >= 0) & (x < width) & (y >= 0) & (y < height)
 
 
-def _neighbours(start: Tensor, length: Tensor, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each place in an enlarged side: the two pixels that it lies between, and how far from the first."""
+def _enlarged(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where each pixel of an enlarged side lies in the image, float (batch, size), on the host.
+
+    It stays half a pixel inside the rectangle, so that no pixel beyond it counts.
+    """
     start, length = start[:, None], length[:, None]
-    place = (torch.arange(size, dtype=torch.float64) + 0.5) * length / size - 0.5
-    place = place.clamp(min=0).minimum(length - 1.0)
-    first = place.floor()
-    second = (first + 1).minimum(length - 1.0)
-    found = (start + first).long(), (start + second).long(), (place - first).float()
-    first, second, share = (side.to(device, non_blocking=True) for side in found)
-    return first, second, share
+    place = (torch.arange(size, dtype=torch.float64) + 0.5) * length / size
+    return (start + place.clamp(min=0.5).minimum(length - 0.5)).float()
+
+
+def _bilinear(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The values at these places, uint8; x and y are float (batch, height, width)."""
+    height, width = images.shape[1:3]
+    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=3)
+    values = images.permute(0, 3, 1, 2).to(torch.float32)
+    found = functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
