@@ -236,8 +236,8 @@ def test_jitter_changes_each_image_in_its_own_order():
     image = pictures(3)[:1]
     found = jitter(image.expand(300, -1, -1, -1), 0.4, generator(0, "jitter", 0))
     draws = generator(0, "jitter", 0)
-    orders = torch.rand(300, 3, generator=draws).argsort(dim=1)
-    factors = 0.6 + 0.8 * torch.rand(300, 3, generator=draws)
+    orders, factors = torch.rand(2, 300, 3, generator=draws, dtype=torch.float64)
+    orders, factors = orders.argsort(dim=1), 0.6 + 0.8 * factors
     enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     theirs = []
     for order, factor in zip(orders.tolist(), factors.tolist(), strict=True):

@@ -26,7 +26,7 @@ def erase(x: Tensor, probability: float, draws: torch.Generator) -> Tensor:
         Zhong et al., Random Erasing Data Augmentation, arXiv:1708.04896.
     """
     n, _, height, width = x.shape
-    wanted = torch.rand(n, generator=draws) < probability
+    wanted = torch.rand(n, generator=draws, dtype=torch.float64) < probability
     found, fits = draw_rectangles(n, (height, width), AREA, ASPECT, (height - 1, width - 1), draws)
     row, column = torch.arange(height), torch.arange(width)
     rows = (row >= found.top[:, None]) & (row < (found.top + found.height)[:, None]) & (wanted & fits)[:, None]

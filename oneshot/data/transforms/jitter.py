@@ -27,9 +27,9 @@ def jitter(images: Tensor, strength: float, draws: torch.Generator) -> Tensor:
         Networks, 2012, and Howard, arXiv:1312.5402, change colours at random too.
     """
     n = len(images)
-    orders = torch.rand(n, len(OPERATIONS), generator=draws).argsort(dim=1)
+    order, uniform = torch.rand(2, n, len(OPERATIONS), generator=draws, dtype=torch.float64)
     low, high = max(0.0, 1 - strength), 1 + strength
-    factors = low + (high - low) * torch.rand(n, len(OPERATIONS), generator=draws)
-    for chosen in orders.unbind(1):
+    factors = low + (high - low) * uniform
+    for chosen in order.argsort(dim=1).unbind(1):
         images = by_choice(images, chosen, factors.gather(1, chosen[:, None])[:, 0], OPERATIONS)
     return images

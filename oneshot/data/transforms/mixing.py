@@ -100,7 +100,7 @@ class Mixing:
         """
         if not self.mixup and not self.cutmix:
             return Mixed(x, y)
-        cuts = bool(torch.rand((), generator=draws) < 0.5) if self.mixup and self.cutmix else bool(self.cutmix)
+        cuts = bool(torch.randint(2, (), generator=draws)) if self.mixup and self.cutmix else bool(self.cutmix)
         pair = Pair(torch.randperm(len(x), generator=draws), beta(self.cutmix if cuts else self.mixup, draws))
         return cutmix(x, y, pair, draws) if cuts else mixup(x, y, pair)
 

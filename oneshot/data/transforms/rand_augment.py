@@ -81,7 +81,7 @@ class RandAugment:
             images = by_choice(images, colours, amounts, [operation for operation, _ in COLOURS.values()])
             moving = (chosen > len(COLOURS)).nonzero().squeeze(1)
             if len(moving):
-                maps = moves(chosen[moving], self.magnitude / LARGEST * signs[moving], size)
+                maps = moves(chosen[moving], self.magnitude / LARGEST * signs[moving].double(), size)
                 rows = moving.to(images.device, non_blocking=True)
                 images[rows] = affine(images[rows], maps, fill)
                 if targets is not None:
