@@ -73,6 +73,23 @@ def test_each_option_changes_images_and_is_a_function_of_its_draws(option, chann
     assert torch.equal(plain, Augmentation(MEAN[:channels], STD[:channels]).plain(x))
 
 
+@pytest.mark.parametrize("precision", ["double", "autocast"])
+def test_draws_and_operations_do_not_depend_on_the_precision(precision):
+    x = images(64)
+    usual = Augmentation(MEAN, STD, **EVERYTHING)(x, generator(0, "x", 0))
+    if precision == "autocast":
+        with torch.autocast("cpu", torch.bfloat16):
+            got = Augmentation(MEAN, STD, **EVERYTHING)(x, generator(0, "x", 0))
+        assert torch.equal(got, usual)
+        return
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = Augmentation(MEAN, STD, **EVERYTHING)(x, generator(0, "x", 0))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert got.dtype == torch.float64 and torch.allclose(got.float(), usual, atol=1e-5)
+
+
 @pytest.mark.parametrize("option", ["pad", "flip", "random_resized_crop", "randaugment"])
 def test_targets_of_pixels_follow_their_pixels(option):
     """A picture of two flat halves that are its targets: pixels and targets agree but where they are interpolated."""

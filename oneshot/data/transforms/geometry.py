@@ -97,8 +97,8 @@ def resized_targets(targets: Tensor, kept: Rectangles) -> Tensor:
 def _sources(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """x and y in the image of each pixel's middle, float (batch, height, width), and whether they are inside."""
     height, width = size
-    right = torch.arange(width, device=maps.device) + 0.5
-    down = (torch.arange(height, device=maps.device) + 0.5)[:, None]
+    right, down = (torch.arange(side, device=maps.device, dtype=torch.float32) + 0.5 for side in (width, height))
+    down = down[:, None]
     m = maps.to(torch.float32)[:, :, :, None, None]
     x = m[:, 0, 0] * right + m[:, 0, 1] * down + m[:, 0, 2]
     y = m[:, 1, 0] * right + m[:, 1, 1] * down + m[:, 1, 2]

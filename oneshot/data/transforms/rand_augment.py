@@ -52,10 +52,10 @@ class RandAugment:
             draws: Generator on the host.
 
         Returns:
-            Indices into `NAMES`, int64 (operations, n), and signs, 1 or -1, float (operations, n).
+            Indices into `NAMES`, int64 (operations, n), and signs, 1 or -1, float64 (operations, n).
         """
         chosen = torch.randint(len(NAMES), (self.operations, n), generator=draws)
-        return chosen, 1.0 - 2.0 * torch.randint(2, (self.operations, n), generator=draws)
+        return chosen, 1.0 - 2.0 * torch.randint(2, (self.operations, n), generator=draws).double()
 
     def __call__(
         self, images: Tensor, targets: Tensor | None, fill: Tensor, draws: torch.Generator
@@ -72,16 +72,16 @@ class RandAugment:
             Images and targets.
         """
         size = (images.shape[1], images.shape[2])
-        level = torch.tensor(self.magnitude / LARGEST)
+        level = torch.tensor(self.magnitude / LARGEST, dtype=torch.float64)
         for chosen, signs in zip(*self.draw(len(images), draws), strict=True):
-            amounts = torch.zeros(len(images))
+            amounts = torch.zeros(len(images), dtype=torch.float64)
             for k, (_, amount) in enumerate(COLOURS.values(), start=1):
                 amounts = torch.where(chosen == k, amount(level, signs), amounts)
             colours = torch.where(chosen <= len(COLOURS), chosen - 1, -1)
             images = by_choice(images, colours, amounts, [operation for operation, _ in COLOURS.values()])
             moving = (chosen > len(COLOURS)).nonzero().squeeze(1)
             if len(moving):
-                maps = moves(chosen[moving], self.magnitude / LARGEST * signs[moving].double(), size)
+                maps = moves(chosen[moving], self.magnitude / LARGEST * signs[moving], size)
                 rows = moving.to(images.device, non_blocking=True)
                 images[rows] = affine(images[rows], maps, fill)
                 if targets is not None:
