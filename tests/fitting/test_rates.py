@@ -4,13 +4,18 @@ import math
 import warnings
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from helpers.support import QUIET, small_space
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from oneshot.architects import DARTS
+from oneshot.data import digits
 from oneshot.errors import InputError
 from oneshot.fitting.rates import cosine, weights_of
+from oneshot.search import Search
 
 
 def rates(schedule, optimizer, epochs):
@@ -79,3 +84,23 @@ def test_norms_and_biases_do_not_decay():
     assert [*weights_of(network)] == [*network.parameters()]
     only = [*weights_of(nn.BatchNorm2d(2), decay_norms=False)]
     assert [group["weight_decay"] for group in only] == [0.0]
+
+
+def test_a_search_has_a_warm_up_and_decay_without_norms():
+    """DARTS of order 2 reads the optimizer's rate, its decay and its groups."""
+    found = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            groups = trainer.optimizers[0].param_groups
+            found.append([(group["lr"], group["weight_decay"]) for group in groups])
+
+    data = digits(batch_size=32, train_size=64)
+    space = small_space(data)
+    search = Search(space, DARTS(space, order=2), data, warmup_epochs=1, decay_norms=False)
+    pl.Trainer(max_epochs=2, callbacks=[Watch()], **QUIET).fit(search)
+    first, last = found[0], found[-1]
+    assert first == [(pytest.approx(0.0125), 3e-4), (pytest.approx(0.0125), 0.0)]
+    assert last == [(pytest.approx(0.025), 3e-4), (pytest.approx(0.025), 0.0)]
+    with pytest.raises(InputError, match="weights.warmup_epochs=1: must be below epochs=1"):
+        search.check(1)
