@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .architects.base import Criterion, OptimizerFactory, check_optimizer, evaluating
 from .architecture import Architecture
 from .data import ImageData, TrainAndTest
+from .data.transforms import Mixing
 from .distributed.sharing import share
-from .draws import seed_of
-from .errors import InputError, check_range
+from .draws import generator, seed_of
+from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
+from .fitting.averaging import Average
 from .fitting.base import Fit
 from .fitting.evaluation import Meter
 from .fitting.metrics import check_forward, clip
+from .fitting.rates import check_warmup, cosine, weights_of
 from .spaces.base import SearchSpace, set_drop_path
 from .tasks import Classification, Task
 
@@ -42,6 +44,12 @@ class Retrain(Fit):
         drop_path: Probability that a path of a cell is dropped; rises from 0 towards this over the epochs.
         auxiliary_weight: Weight of the auxiliary head's loss.
         gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
+        warmup_epochs: Epochs in which the learning rate rises, before its cosine.
+        decay_norms: Whether weight decay also acts on biases and on the weights of norms.
+        average: Decay of a moving average of the weights, which is tested and kept in their place; None for none.
+        mixup: alpha of mixup; 0 for none. With mixup or cutmix the training accuracy is measured against the label with
+            the larger share of the mixed image.
+        cutmix: alpha of cutmix; 0 for none. With mixup too, each batch is mixed by one of them.
         log_every: Updates between two rows.
         seed: Seed of batches and draws.
         record: Called with each row, a dict of numbers.
@@ -63,6 +71,11 @@ class Retrain(Fit):
         drop_path: float = 0.2,
         auxiliary_weight: float = 0.4,
         gradient_clip: float = 5.0,
+        warmup_epochs: int = 0,
+        decay_norms: bool = True,
+        average: float | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         log_every: int = 50,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
@@ -76,6 +89,9 @@ class Retrain(Fit):
         check_range("drop_path", drop_path, 0.0, 0.95)
         check_range("auxiliary_weight", auxiliary_weight, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
+        check_integer("weights.warmup_epochs", warmup_epochs, 0)
+        check_boolean("weights.decay_norms", decay_norms)
+        self.warmup_epochs, self.decay_norms, self.mixing = warmup_epochs, decay_norms, Mixing(mixup, cutmix)
         if (space is None) != (architecture is None):
             raise InputError("space and architecture: must be given together, or none of them")
         self.space, self.architecture = space, architecture
@@ -85,7 +101,9 @@ class Retrain(Fit):
         self.task, self.metric = data.task, data.metric
         self.criterion = criterion or published_criterion(data.task)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
+        self.average = None if average is None else Average(self.network, average)
         x, y = self.part.first()
+        self.mixing.check(x)
         check_forward(lambda: self.criterion(self.network.eval()(x), y))
         self.network.train()
         accelerate(self.network, compile, cuda_graph=False)
@@ -94,15 +112,18 @@ class Retrain(Fit):
         """Return the number of updates of so many epochs."""
         return epochs * self.part.batches
 
+    def check(self, epochs: int) -> None:
+        """Raise InputError unless a training of so many epochs is longer than its warm-up."""
+        check_warmup(self.warmup_epochs, epochs)
+
     def remaining(self) -> Iterator[int]:
         """Yield the numbers of the updates that are left of the current epoch."""
         return iter(range(self.done, self.updates_of(self.ended + 1)))
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer of the weights with its cosine."""
-        optimizer = self.optimizer(self.network.parameters())
-        cosine = CosineAnnealingLR(optimizer, T_max=self.epochs, eta_min=self.minimum_learning_rate)
-        return [optimizer], [cosine]
+        optimizer = self.optimizer(weights_of(self.network, self.decay_norms))
+        return [optimizer], [cosine(optimizer, self.epochs, self.minimum_learning_rate, self.warmup_epochs)]
 
     def setup(self, stage: str) -> None:
         """Move the training images to the training device."""
@@ -116,17 +137,19 @@ class Retrain(Fit):
     def training_step(self, step: int, _: int) -> None:
         """Take one update."""
         torch.manual_seed(seed_of(self.seed, "retrain", step))
-        x, y = self.part.batch(self.seed, step)
-        output = self.network(x)
+        mixed = self.mixing(*self.part.batch(self.seed, step), generator(self.seed, f"{self.part.name}/mixing", step))
+        output, y = self.network(mixed.x), mixed.y
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
-        loss = self.criterion(logits, y)
+        loss = mixed.loss(self.criterion, logits)
         if auxiliary is not None:
-            loss = loss + self.auxiliary_weight * self.criterion(auxiliary, y)
+            loss = loss + self.auxiliary_weight * mixed.loss(self.criterion, auxiliary)
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.watch(f"step {step}", loss, clip(self.network.parameters(), self.gradient_clip))
         optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network, step + 1)
         self.means.add("train_loss", loss)
         if self.metric.of_all is None:
             self.means.add(f"train_{self.metric.name}", self.metric.of_batch(logits, y))
@@ -138,6 +161,8 @@ class Retrain(Fit):
     def on_train_end(self) -> None:
         """Test the network once, with running statistics, and write the last row."""
         self.test.to(self.device)
+        if self.average is not None:
+            self.average.copy_to(self.network)
         meter = Meter([self.metric])
         with evaluating(self.network), self.trainer.precision_plugin.forward_context():
             for x, y in self.test.passes():

@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
 from .data import ImageData
 from .distributed.sharing import share
 from .draws import seed_of
-from .errors import InputError, check_range
+from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
+from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
 from .schedule import Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
@@ -49,6 +49,9 @@ class Search(Fit):
             (logits, y) -> scalar. None: that of the data's task.
         selection: Which architecture is kept at the end. None: the architect's published one, with this `seed`.
         gradient_clip: Largest norm of the weights' gradient; 0 for no limit.
+        warmup_epochs: Epochs in which the learning rate of the weights rises, before its cosine. Architecture steps
+            are not affected (see `Schedule.warmup_epochs`).
+        decay_norms: Whether weight decay also acts on biases and on the weights of norms.
         log_every: Updates between two rows.
         seed: Seed of batches and draws.
         record: Called with each row, a dict of numbers.
@@ -70,6 +73,8 @@ class Search(Fit):
         criterion: Criterion | None = None,
         selection: Selection | None = None,
         gradient_clip: float = 5.0,
+        warmup_epochs: int = 0,
+        decay_norms: bool = True,
         log_every: int = 10,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
@@ -80,6 +85,9 @@ class Search(Fit):
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
+        check_integer("weights.warmup_epochs", warmup_epochs, 0)
+        check_boolean("weights.decay_norms", decay_norms)
+        self.warmup_epochs, self.decay_norms = warmup_epochs, decay_norms
         self.space, self.architect, self.schedule = space, architect, schedule or architect.schedule
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
@@ -106,11 +114,12 @@ class Search(Fit):
         return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
-        """Check that a search of so many epochs moves the architect.
+        """Check that a search of so many epochs moves the architect and is longer than its warm-up.
 
         Raises:
-            InputError: If the architect learns, but would never take a step.
+            InputError: If the architect learns, but would never take a step, or if the warm-up is too long.
         """
+        check_warmup(self.warmup_epochs, epochs)
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
@@ -126,12 +135,11 @@ class Search(Fit):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer of the weights with its cosine, and that of the architect if it learns."""
-        weights = self.optimizer(self.supernet.parameters())
+        weights = self.optimizer(weights_of(self.supernet, self.decay_norms))
         optimizers = [weights]
         if self.architect.optimizer is not None and _learns(self.architect):
             optimizers.append(self.architect.optimizer(self.architect.parameters()))
-        cosine = CosineAnnealingLR(weights, T_max=self.epochs, eta_min=self.minimum_learning_rate)
-        return optimizers, [cosine]
+        return optimizers, [cosine(weights, self.epochs, self.minimum_learning_rate, self.warmup_epochs)]
 
     def setup(self, stage: str) -> None:
         """Check the search and move its images to the training device."""

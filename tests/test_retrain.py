@@ -1,5 +1,7 @@
 """The retraining of one network."""
 
+import copy
+import functools
 import random
 
 import pytest
@@ -7,8 +9,11 @@ import pytorch_lightning as pl
 import torch
 from helpers.support import QUIET, Keep, small_space
 from torch import nn
+from torch.nn import functional
 
 from oneshot.data import digits
+from oneshot.data.transforms import Mixing
+from oneshot.draws import generator
 from oneshot.errors import InputError
 from oneshot.retrain import Retrain
 from oneshot.spaces import DARTSCells
@@ -91,6 +96,96 @@ def test_auxiliary_loss_reaches_its_head():
     retrain = Retrain(network, data, auxiliary_weight=0.4, criterion=nn.CrossEntropyLoss())
     pl.Trainer(max_epochs=1, **QUIET).fit(retrain)
     assert not torch.equal(before, head.weight)
+
+
+RECIPE = {"mixup": 0.3, "cutmix": 1.0, "average": 0.9, "warmup_epochs": 2, "decay_norms": False}
+
+
+def test_a_resumed_training_with_all_options_ends_as_the_uninterrupted_one(tmp_path):
+    """From the middle of the warm-up, from its end, and from the middle of an epoch after it."""
+    data = digits(batch_size=32, train_size=64)
+    space = small_space(data)
+    found = space.sample(random.Random(0))
+    adamw = functools.partial(torch.optim.AdamW, lr=0.01, weight_decay=0.05)
+
+    def made():
+        return Retrain(space.network(found), data, optimizer=adamw, log_every=1, **RECIPE)
+
+    class Keeping(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            trainer.save_checkpoint(tmp_path / f"{module.done}.ckpt")
+
+    torch.manual_seed(0)
+    whole = made()
+    pl.Trainer(max_epochs=4, callbacks=[Keeping()], **QUIET).fit(whole)
+    assert whole.total == 8
+    for stop in (3, 4, 7):
+        resumed = made()
+        pl.Trainer(max_epochs=4, **QUIET).fit(resumed, ckpt_path=tmp_path / f"{stop}.ckpt")
+        before, after = whole.state_dict(), resumed.state_dict()
+        assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+        assert resumed.rows == whole.rows
+
+
+def test_the_average_is_tested_and_kept():
+    retrain = run(average=0.5)
+    own = retrain.average.network.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in retrain.network.state_dict().items())
+    plain = run()
+    assert retrain.rows[:-1] == plain.rows[:-1]  # it changes nothing of the training
+    with torch.no_grad():
+        retrain.network.eval()
+        correct = sum(int((retrain.network(x).argmax(1) == y).sum()) for x, y in retrain.test.passes())
+    assert retrain.rows[-1]["test_accuracy"] == pytest.approx(correct / 359)
+    assert not torch.equal(next(retrain.network.parameters()), next(plain.network.parameters()))
+
+
+def test_a_mixed_batch_is_trained_on_and_counted_by_its_larger_share():
+    """One update against a plain loop: the loss of soft targets, and the accuracy against the dominating label."""
+    data = digits(batch_size=32, train_size=32)
+    space = small_space(data)
+    torch.manual_seed(0)
+    retrain = Retrain(space.network(space.sample(random.Random(0))), data, mixup=1.0, log_every=1)
+    network = copy.deepcopy(retrain.network).train()
+    x, y = retrain.part.batch(0, 0)
+    mixed = Mixing(mixup=1.0)(x, y, generator(0, "train/mixing", 0))
+    soft = mixed.share * functional.one_hot(mixed.y, 10) + (1 - mixed.share) * functional.one_hot(mixed.other, 10)
+    logits = network(mixed.x)
+    expected = nn.CrossEntropyLoss(label_smoothing=0.1)(logits, soft)
+    pl.Trainer(max_epochs=1, **QUIET).fit(retrain)
+    assert 0.5 <= mixed.share < 1 and not torch.equal(mixed.y, mixed.other)
+    assert retrain.rows[0]["train_loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert retrain.rows[0]["train_accuracy"] == pytest.approx(float((logits.argmax(1) == mixed.y).float().mean()))
+
+
+def test_the_learning_rate_rises_in_the_warm_up():
+    rates = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    data = digits(batch_size=32, train_size=64)
+    space = small_space(data)
+    retrain = Retrain(space.network(space.sample(random.Random(0))), data, warmup_epochs=1)
+    pl.Trainer(max_epochs=3, callbacks=[Watch()], **QUIET).fit(retrain)
+    assert rates == pytest.approx([0.0125, 0.0125, 0.025, 0.025, 0.0125, 0.0125])
+    with pytest.raises(InputError, match="weights.warmup_epochs=1: must be below epochs=1"):
+        retrain.check(1)
+
+
+@pytest.mark.parametrize("options", [{"mixup": -0.1}, {"cutmix": True}])
+def test_bad_mixing(options):
+    ((name, value),) = options.items()
+    with pytest.raises(InputError, match=f"{name}={value}"):
+        Retrain(nn.Identity(), digits(), **options)
+
+
+@pytest.mark.parametrize("options", [{"warmup_epochs": 0.5}, {"decay_norms": 1}, {"average": 1.0}])
+def test_bad_settings_of_weights(options):
+    ((name, value),) = options.items()
+    with pytest.raises(InputError, match=f"weights.{name}={value}"):
+        Retrain(nn.Identity(), digits(), **options)
 
 
 @pytest.mark.parametrize("options", [{"drop_path": 1.5}, {"auxiliary_weight": -1}, {"log_every": 0}])

@@ -133,6 +133,8 @@ def _retrain(config: DictConfig, criterion: Any, network: nn.Module, data: Train
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
+        warmup_epochs=config.weights.warmup_epochs,
+        decay_norms=config.weights.decay_norms,
         criterion=criterion,
         drop_path=0.0,
         log_every=1_000_000,

@@ -119,7 +119,7 @@ class Part:
             self._order = (seed, epoch), order.to(device)
         chosen = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
         images, labels = self.data.take(chosen)
-        return Batch(self.augmentation(images, generator(seed, f"{self.name}/augmentation", step)), labels)
+        return Batch(*self.augmentation.pair(images, labels, generator(seed, f"{self.name}/augmentation", step)))
 
     def first(self) -> Batch:
         """Return two images without augmentation, to try things on."""

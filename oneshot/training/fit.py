@@ -76,8 +76,7 @@ def fit(
     check_integer("epochs", epochs, 1, 100_000)
     check_boolean("resume", resume)
     interval(checkpoint_every)
-    if isinstance(module, Search):
-        module.check(epochs)
+    module.check(epochs)
     with _quiet(), _interruptible():
         trainer = trainer or _trainer(epochs, accelerator, devices, precision)
         _check_trainer(trainer, epochs)

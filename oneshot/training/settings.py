@@ -57,7 +57,12 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         "optimizer": _optimizer(module.optimizer),
         "minimum_learning_rate": module.minimum_learning_rate,
         "gradient_clip": module.gradient_clip,
+        "warmup_epochs": module.warmup_epochs,
+        "decay_norms": module.decay_norms,
     }
+    if isinstance(module, Retrain):
+        settings["weights"]["average"] = None if module.average is None else module.average.decay
+        settings |= {"mixup": module.mixing.mixup, "cutmix": module.mixing.cutmix}
     settings["criterion"] = _described(module.criterion)
     return yaml.dump(settings, Dumper=_Tree, sort_keys=False, allow_unicode=True)
 

@@ -74,6 +74,11 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
+        warmup_epochs=config.weights.warmup_epochs,
+        decay_norms=config.weights.decay_norms,
+        average=config.weights.average,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
         criterion=criterion_for(config, data),
         drop_path=config.drop_path,
         auxiliary_weight=config.auxiliary_weight,
@@ -81,6 +86,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
         seed=config.seed,
         compile=config.trainer.compile,
     )
+    retrain.check(config.epochs)
     return retrain, architecture, origin
 
 

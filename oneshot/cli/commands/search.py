@@ -64,6 +64,8 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,
         gradient_clip=config.weights.gradient_clip,
+        warmup_epochs=config.weights.warmup_epochs,
+        decay_norms=config.weights.decay_norms,
         criterion=criterion,
         selection=make(config.selection),
         log_every=config.log_every,
