@@ -4,6 +4,7 @@ from .augmentation import Augmentation
 from .digits import digits
 from .huggingface import huggingface
 from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .streaming import Source
 
 __all__ = [
     "Augmentation",
@@ -11,6 +12,7 @@ __all__ = [
     "ImageData",
     "LabelledImages",
     "Part",
+    "Source",
     "Splits",
     "TrainAndTest",
     "digits",
