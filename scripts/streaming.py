@@ -3,18 +3,21 @@
     python scripts/streaming.py
     python scripts/streaming.py images=4096 workers=2 rounds=7
 
-Makes a folder of JPEG files, natural-looking (random fields with the spectrum of photographs, in colour), and prints
-images a second of three: `Part.batch` of a streamed part, and a plain loader with the same decoding, number of workers
-and batch size, with the same augmentation of each batch and with none. Medians of all rounds, ratios of the medians,
-and the largest memory of this process and of its workers (their own pages, and what they share).
+Makes a folder of JPEG files, natural-looking (random fields with the spectrum of photographs, in colour). Measures
+`Part.batch` of a streamed part and a plain loader with the same decoding, number of workers and batch size, both with
+the same augmentation of each batch in the main process, and both with none. In turns in each round;
+prints images a second (medians of the rounds), the median of the rounds' ratios, and the largest memory of this process
+with its workers (shared pages once).
 """
 
+import gc
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +75,31 @@ def make(folder: Path, number: int, side: int) -> None:
         )
 
 
-def plain(source: Jpegs, batch: int, workers: int) -> Iterator[Any]:
+class Bytes(Augmentation):
+    """No augmentation at all: what is left is the streaming."""
+
+    def __call__(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+        return images
+
+
+def streamed(source: Jpegs, batch: int, workers: int, augmentation: Augmentation) -> Iterator[Any]:
+    """The training batches of a part."""
+    splits = Splits(tuple(map(str, range(CLASSES))), lambda: source, lambda: source)
+    part = ImageData(splits, batch, augmentation, residence="stream", workers=workers).train()
+    try:
+        for step in count():
+            yield part.batch(0, step)
+    finally:
+        part.close()
+
+
+def plain(source: Jpegs, batch: int, workers: int, augmentation: Augmentation) -> Iterator[Any]:
     """The batches of a plain loader, pass after pass, as in any training."""
-    loader = DataLoader(
-        Plain(source), batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True
-    )
+    options: Any = {"shuffle": True, "num_workers": workers, "drop_last": True, "persistent_workers": True}
+    loader, draws = DataLoader(Plain(source), batch, **options), torch.Generator().manual_seed(0)
     while True:
-        yield from loader
+        for images, labels in loader:
+            yield augmentation(images, draws), labels
 
 
 def memory() -> int:
@@ -92,56 +113,46 @@ def memory() -> int:
     return total
 
 
-def seconds(batches: int, take: Callable[[], Any]) -> float:
-    """The time of so many batches."""
+def rate(batches: Iterator[Any], number: int, ahead: int) -> tuple[float, int]:
+    """Batches a second after the first ones, which were read ahead, and the memory; then the workers end."""
+    for _ in range(ahead):
+        next(batches)
     start = time.perf_counter()
-    for _ in range(batches):
-        take()
-    return time.perf_counter() - start
+    for _ in range(number):
+        next(batches)
+    found = number / (time.perf_counter() - start), memory()
+    batches.close()  # type: ignore[attr-defined]
+    gc.collect()
+    return found
 
 
 def main() -> None:
     """Make the files, measure and print."""
-    words = dict(word.split("=") for word in sys.argv[1:])
-    given = SETTINGS | {name: int(value) for name, value in words.items()}
-    batch, workers, batches = given["batch"], given["workers"], given["batches"]
+    given = SETTINGS | {name: int(value) for name, value in (word.split("=") for word in sys.argv[1:])}
     torch.set_num_threads(given["threads"])
+    channels = [0.5] * 3, [0.25] * 3
+    augmentations = {"augmented": Augmentation(*channels, pad=4, flip=True), "bytes alone": Bytes(*channels)}
+    kinds = {"streamed": streamed, "plain loader": plain}
     with tempfile.TemporaryDirectory() as name:
         make(Path(name), given["images"], given["side"])
         size = statistics.mean(path.stat().st_size for path in Path(name).iterdir())
+        print(f"{given['images']} JPEG files of {size / 1e3:.0f} kB; {given}")
         source = Jpegs(Path(name))
-        augmentation = Augmentation([0.5] * 3, [0.25] * 3, pad=4, flip=True)
-        splits = Splits(tuple(map(str, range(CLASSES))), lambda: source, lambda: source)
-        data = ImageData(splits, batch, augmentation, residence="stream", workers=workers)
-        print(f"{len(source)} JPEG files of {given['side']} pixels, {size / 1e3:.0f} kB each; {given}")
-        part, draws, step = data.train(), torch.Generator().manual_seed(0), iter(range(10**9))
-
-        def streamed() -> Any:
-            return part.batch(0, next(step))
-
-        rates: dict[str, list[float]] = {"streamed": [], "plain, augmented": [], "plain, bytes only": []}
-        peaks = dict.fromkeys(rates, 0)
-        for round in range(given["rounds"] + 1):  # the first warms up
-            for what in rates:  # each alone: its workers end before the next begins
-                loader = plain(source, batch, workers)
-                takes: dict[str, Callable[[], Any]] = {
-                    "streamed": streamed,
-                    "plain, augmented": lambda loader=loader: augmentation(next(loader)[0], draws),
-                    "plain, bytes only": lambda loader=loader: next(loader),
-                }
-                seconds(2 * workers + 1, takes[what])  # what is read ahead at the start
-                taken = seconds(batches, takes[what])
-                peaks[what] = max(peaks[what], memory())
-                if round:
-                    rates[what].append(batches * batch / taken)
-                part.close()
-                loader.close()
-        middle = {what: statistics.median(found) for what, found in rates.items()}
-        for what, found in rates.items():
-            low, high = min(found), max(found)
-            print(f"{what}: {middle[what]:.0f} images/s ({low:.0f} to {high:.0f}), memory {peaks[what] / 1e6:.0f} MB")
-        for what in list(middle)[1:]:
-            print(f"streamed / {what}: {middle['streamed'] / middle[what]:.2f}")
+        for how, augmentation in augmentations.items():
+            rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+            peaks = dict.fromkeys(kinds, 0)
+            for number in range(given["rounds"] + 1):  # the first warms up
+                for kind in list(kinds)[:: -1 if number % 2 else 1]:
+                    batches = kinds[kind](source, given["batch"], given["workers"], augmentation)
+                    found, used = rate(batches, given["batches"], 2 * given["workers"] + 1)
+                    peaks[kind] = max(peaks[kind], used)
+                    if number:
+                        rates[kind].append(found * given["batch"])
+            for kind, found in rates.items():
+                low, middle, high = min(found), statistics.median(found), max(found)
+                print(f"{how}, {kind}: {middle:.0f} images/s ({low:.0f} to {high:.0f}), {peaks[kind] / 1e6:.0f} MB")
+            ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
+            print(f"{how}, ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
 
 
 if __name__ == "__main__":

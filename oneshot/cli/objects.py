@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ..data import ImageData
+from ..data import ImageData, own
 from ..errors import InputError
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.checkpoints import interval
@@ -57,8 +57,13 @@ def make(node: DictConfig, **objects: Any) -> Any:
 
 def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
     """Return the configured space and data."""
-    data = make(config.data)
+    data = data_for(config)
     return make(config.space, image_shape=data.image_shape, classes=data.classes), data
+
+
+def data_for(config: DictConfig) -> ImageData:
+    """Return the configured data. Its function may also return what `oneshot.data.own` takes."""
+    return own(make(config.data))
 
 
 def prepare(config: DictConfig) -> None:

@@ -11,7 +11,7 @@ from ..estimators import Estimator, Priced
 from ..executors import Executor
 from ..fitting.acceleration import keep_freed_memory
 from .estimates import EstimatorFactory
-from .objects import make, settle
+from .objects import data_for, make, settle
 
 
 class Portable:
@@ -50,7 +50,7 @@ def made_again(settings: dict[str, Any], node: str, priced: bool, path: str) -> 
     config = OmegaConf.create(settings)
     keep_freed_memory()
     settle(config.seed, config.threads)
-    data = make(config.data)
+    data = data_for(config)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     estimator = EstimatorFactory(config, space, data, Path(path)).estimator(config[node])
     return Priced(estimator, space, make(config.cost, space=space)) if priced else estimator

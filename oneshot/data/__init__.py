@@ -4,6 +4,7 @@ from .augmentation import Augmentation
 from .digits import digits
 from .huggingface import huggingface
 from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .own import own, tensors
 from .streaming import Source
 
 __all__ = [
@@ -17,4 +18,6 @@ __all__ = [
     "TrainAndTest",
     "digits",
     "huggingface",
+    "own",
+    "tensors",
 ]

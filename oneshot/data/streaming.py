@@ -401,7 +401,8 @@ class _Reads(Dataset[Any]):
 
     def __getitems__(self, keys: Sequence[Any]) -> Any:
         """Return images and targets of a batch, or why there are none. Targets are None if the source has them."""
-        images, targets = [], []
+        images: list[np.ndarray] = []
+        targets: list[Any] = []
         for key in keys:
             index, seed = key if self.source.random else (key, None)
             try:
@@ -464,7 +465,7 @@ def _empty(shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     dtype = torch.uint8 if kind == np.uint8 else torch.float32
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
-    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
+    storage: Any = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage, 0, shape)
 
 

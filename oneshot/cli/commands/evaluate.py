@@ -31,7 +31,7 @@ from ...fitting.evaluation import Classified, classify
 from ...runs.files import write_bytes
 from ...runs.folder import Run, read_result
 from ..folders import run_folder
-from ..objects import make, precision, prepare, read_device
+from ..objects import data_for, make, precision, prepare, read_device
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
 from ..screen import answered, cell, csv_cell, say, summary, written
@@ -51,7 +51,7 @@ def main(config: DictConfig) -> None:
     check_formats(formats)
     folder = take_settings(config)
     config.trainer.accelerator = device.type
-    data = make(config.data)
+    data = data_for(config)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     architecture = space.load(folder / ARCHITECTURE)
     numbers = numbers_of(config, device)

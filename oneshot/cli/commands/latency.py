@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ...cost import LatencyTable, measure_latency
 from ...runs.files import write_text
-from ..objects import make, new_file, prepare, read_device
+from ..objects import data_for, make, new_file, prepare, read_device
 from ..screen import cell, next_command, say
 
 
@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
     prepare(config)
     device = read_device(config.device)
     out = new_file(config, "latency")
-    data = make(config.data)
+    data = data_for(config)
     space = make(config.space, image_shape=data.image_shape, classes=data.classes)
     table = measure_latency(
         space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
