@@ -36,10 +36,24 @@ class Task(Protocol):
     dense: bool
 
     def check(self, split: str, targets: Tensor, classes: Sequence[str]) -> None:
-        """Check targets. Raises InputError if one cannot be meant; the message names it."""
+        """Check targets.
+
+        Args:
+            split: Name of the split, for the message.
+            targets: As the task has them, (n, ...).
+            classes: Names of the classes, or of the labels or numbers of the task.
+
+        Raises:
+            InputError: If a target cannot be meant; the message names it.
+        """
 
     def strata(self, targets: Tensor) -> Tensor:
-        """Return the stratum of each example, int64 (n,): every part gets its share of each."""
+        """Return the stratum of each example, int64 (n,): every part gets its share of each.
+
+        Args:
+            targets: As the task has them, (n, ...).
+        """
+        ...
 
 
 class ByClass:
@@ -72,7 +86,11 @@ class ByClass:
             )
 
     def strata(self, targets: Tensor) -> Tensor:
-        """Return the classes."""
+        """Return the classes.
+
+        Args:
+            targets: int64 (n,).
+        """
         return targets
 
 

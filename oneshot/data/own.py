@@ -290,8 +290,8 @@ class _Taking:
                 if i >= self.limit or SHARE * size > free:
                     raise InputError(
                         f"{name}: an iterable data set is read into memory once, so that a run can continue exactly; "
-                        f"after {i} images ({size / 1e9:.2g} GB) it has not ended (limit={self.limit}, a quarter of the free "
-                        "memory); give a map-style data set"
+                        f"after {i} images ({size / 1e9:.2g} GB) it has not ended (limit={self.limit}, or a quarter "
+                        "of the free memory); give a map-style data set"
                     )
                 image, target = _pair(f"{name}, item {i}", item)
                 images.append(_image(f"{name}, item {i}", image))

@@ -222,15 +222,30 @@ class Streamed:
         return self._shape
 
     def take(self, chosen: Tensor) -> "Streamed":
-        """Return some of the examples, by their indices or by a mask."""
+        """Return some of the examples.
+
+        Args:
+            chosen: Their positions, or a mask.
+        """
         return Streamed(self.source, self.workers, self.indices[chosen.cpu()], self.shape)
 
     def resized(self, side: int) -> "Streamed":
-        """Return the same examples in another size."""
+        """Return the same examples in another size.
+
+        Args:
+            side: Pixels a side.
+        """
         return Streamed(Resized(self.source, side), self.workers, self.indices)
 
     def few(self, number: int) -> tuple[Tensor, Tensor]:
-        """Read the first examples in this process: images and targets, as in `read`."""
+        """Read the first examples in this process.
+
+        Args:
+            number: How many, if there are so many.
+
+        Returns:
+            Images and targets, as in `read`.
+        """
         with contextlib.closing(self.read(iter([torch.arange(min(number, self.size))]), workers=0)) as reader:
             return next(reader)
 
@@ -465,8 +480,9 @@ def _empty(shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     dtype = torch.uint8 if kind == np.uint8 else torch.float32
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
-    storage: Any = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)
+    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
+    empty: Any = torch.empty(0, dtype=dtype)
+    return empty.set_(storage, 0, shape)
 
 
 def _same(batch: Any) -> Any:
