@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
-from ..data import ImageData
+from ..data import ImageData, own
 from ..errors import InputError, is_number
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.checkpoints import interval
@@ -69,7 +69,7 @@ def data_for(config: DictConfig) -> ImageData:
     task: Task = make(config.task)
     maker = instantiate({"_target_": config.data._target_, "_partial_": True}).func
     takes_task = "task" in inspect.signature(maker).parameters
-    data: ImageData = make(config.data, **({"task": task} if takes_task else {}))
+    data = own(make(config.data, **({"task": task} if takes_task else {})))
     if data.task.name != task.name:
         raise InputError(f"task={task.name}: {config.data._target_} gives data of the task {data.task.name}")
     name = config.get("metric")

@@ -4,6 +4,8 @@ from .augmentation import Augmentation
 from .digits import digits
 from .huggingface import huggingface
 from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .own import own, tensors
+from .streaming import Source
 from .text import Text
 
 __all__ = [
@@ -12,9 +14,12 @@ __all__ = [
     "ImageData",
     "LabelledImages",
     "Part",
+    "Source",
     "Splits",
     "Text",
     "TrainAndTest",
     "digits",
     "huggingface",
+    "own",
+    "tensors",
 ]

@@ -15,6 +15,8 @@ def digits(
     augmentation: Augmentation | None = None,
     architecture_fraction: float = 0.5,
     train_size: int = 0,
+    residence: str = "auto",
+    workers: int | str = "auto",
 ) -> ImageData:
     """Return scikit-learn's handwritten digits: 1,797 grey images of 8x8 pixels in 10 classes.
 
@@ -26,6 +28,8 @@ def digits(
         augmentation: Of training batches. None: a shift by at most one pixel.
         architecture_fraction: Share of the training images that moves the architecture.
         train_size: Use a stratified subset of so many training images; 0 for all.
+        residence: Where the images are, as in `ImageData`.
+        workers: Number of processes that read, as in `ImageData`.
 
     Raises:
         InputError: If a setting is out of range.
@@ -44,4 +48,4 @@ def digits(
 
     splits = Splits(tuple(str(d) for d in range(10)), lambda: part(False), lambda: part(True))
     augmentation = augmentation or Augmentation([MEAN], [STD], pad=1)
-    return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size)
+    return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers)

@@ -31,6 +31,8 @@ def huggingface(
     image_size: int = 0,
     grey: bool = False,
     test_split: str = "",
+    residence: str = "auto",
+    workers: int | str = "auto",
 ) -> ImageData:
     """Return any image classification set of Hugging Face `datasets`.
 
@@ -47,6 +49,8 @@ def huggingface(
         image_size: Resize to this many pixels a side. 0 keeps the size, which must then be the same for all images.
         grey: Whether images have one channel instead of three.
         test_split: Name of the test split; empty: as said above.
+        residence: Where the images are, as in `ImageData`.
+        workers: Number of processes that read, as in `ImageData`.
 
     Raises:
         InputError: If the folder is missing or empty, a split or a column is not there, an image cannot be decoded, or
@@ -77,7 +81,7 @@ def huggingface(
         return decode(candidates[0])
 
     data = Splits(names, lambda: decode(TRAIN), test)
-    return ImageData(data, batch_size, augmentation, architecture_fraction, train_size)
+    return ImageData(data, batch_size, augmentation, architecture_fraction, train_size, residence, workers)
 
 
 def _load(source: str) -> dict[str, Any]:

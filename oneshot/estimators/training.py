@@ -119,7 +119,7 @@ class Training:
             weight = weight.sample(max(2, round(fraction * len(weight))))
         if resolution != self.data.image_shape[1]:
             weight, architecture = weight.resized(resolution), architecture.resized(resolution)
-        return TrainAndTest(weight, architecture, self.data.task)
+        return TrainAndTest(weight, architecture)
 
     def _inherit(self, network: nn.Module, parent: Architecture) -> None:
         file = self._file(parent) if self.folder else None

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..data import Part
 from ..errors import InputError, check_integer, is_number, one_line
 from .metrics import FiniteCheck, Means
 
@@ -136,6 +137,12 @@ class Fit(pl.LightningModule):
         """Let Lightning count the epochs that have ended before."""
         current: Any = self.trainer.fit_loop.epoch_progress.current
         current.processed = current.completed = self.ended
+
+    def teardown(self, stage: str) -> None:
+        """End the processes that read images, as Lightning calls it at the end of a fit."""
+        for value in vars(self).values():
+            if isinstance(value, Part):
+                value.close()
 
     def on_train_epoch_end(self) -> None:
         """Step the learning rate and end the epoch."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
 
+from ..errors import InputError
 from ..quantity import ACCURACY, Quantity
 from .metric import Metric, OverClasses, mean, precise, whole
 from .task import Criterion, Task, by_name, check_classes
@@ -55,6 +56,11 @@ class Classification(Task):
 
     def check(self, split: str, targets: Tensor, outputs: Sequence[str]) -> None:
         """Raise InputError unless every target is a class."""
+        if targets.dim() != 1 or targets.dtype != torch.int64:
+            raise InputError(
+                f"{split} labels are {str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape)}; "
+                "a classification has one whole number an image, int64 (n,)"
+            )
         check_classes(split, "image", targets, outputs)
 
     def strata(self, targets: Tensor) -> Tensor:

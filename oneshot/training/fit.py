@@ -145,6 +145,7 @@ def train(
             raise InputError(f"{newest}: {error}") from None
         raise
     finally:
+        module.teardown("fit")  # Lightning calls it only after a fit that has not failed
         for callback in own:
             trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
 

@@ -36,7 +36,9 @@ def build(folder):
     """From a name and settings to the data set."""
 
     def make(name, **more):
-        source = {"source": str(folder)} if "source" in list(settings("data", name)) else {}
+        known = list(settings("data", name))
+        source = {"source": str(folder)} if "source" in known else {}
+        source |= {"dataset": {"_target_": "helpers.own_data.small"}} if "dataset" in known else {}
         node = small(settings("data", name), {**SIZES, **source, **more})
         data = instantiate(node, _convert_="all")
         assert isinstance(data, ImageData)

@@ -351,7 +351,7 @@ def enlarged_digits(size: int, batch: int) -> ImageData:
     """
     small = digits(batch_size=batch).splits
 
-    def enlarge(read: Callable[[], LabelledImages]) -> Callable[[], LabelledImages]:
+    def enlarge(read: Callable[[], Any]) -> Callable[[], LabelledImages]:
         def images() -> LabelledImages:
             pixels, labels = read()
             large = functional.interpolate(pixels.permute(0, 3, 1, 2), size=(size, size)).permute(0, 2, 3, 1)
