@@ -71,10 +71,24 @@ def of_result(result: Mapping[str, Any]) -> Quantity:
     Args:
         result: What result.json holds, perhaps a stranger's.
     """
-    found = result.get("metric")
+    return _read(result.get("metric")) or ACCURACY
+
+
+def others_of(result: Mapping[str, Any]) -> list[Quantity]:
+    """Return the further metrics that a run's result names in `metrics`.
+
+    Args:
+        result: What result.json holds, perhaps a stranger's.
+    """
+    found = result.get("metrics")
+    read = [_read(one) for one in found] if isinstance(found, list) else []
+    return [quantity for quantity in read if quantity]
+
+
+def _read(found: Any) -> Quantity | None:
     if not isinstance(found, dict):
-        return ACCURACY
+        return None
     name, label, maximize, share = (found.get(field) for field in Quantity._fields)
     if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) and isinstance(label, str)):
-        return ACCURACY
+        return None
     return Quantity(name, label[:LONGEST], maximize is not False, share is not False)

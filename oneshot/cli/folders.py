@@ -139,5 +139,5 @@ def announced_folder(config: DictConfig, command: str) -> Path | None:
     """
     if "resume" not in config or "file" in config:
         return None
-    takes = config.get("supernet") is not None or "run" in config
+    takes = isinstance(config.get("supernet"), str) or "run" in config
     return Path("outputs", command) if config.out is None and takes else run_folder(config, command)

@@ -179,7 +179,7 @@ def open_run(config: DictConfig, path: Path) -> Run:
 def digests(config: DictConfig) -> dict[str, str]:
     """Return the SHA-256 digests of the files that the settings name: tables, and the weights of a supernet."""
     names = [OmegaConf.select(config, key) for key in ("estimator.table", "reference.table", "cost.table")]
-    if config.get("supernet"):
+    if isinstance(config.get("supernet"), str):
         names.append(str(Path(config.supernet, WEIGHTS)))
     found = {}
     for name in names:

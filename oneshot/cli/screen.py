@@ -14,7 +14,7 @@ from rich.text import Text
 from ..architecture import Architecture
 from ..errors import printable, visible
 from ..fitting.progress import clock
-from ..quantity import ACCURACY, Quantity, of_result
+from ..quantity import ACCURACY, Quantity, of_result, others_of
 from ..runs.folder import Run
 from ..spaces import SearchSpace
 from . import job
@@ -62,6 +62,13 @@ def say(console: Console, lines: Iterable[str]) -> None:
         console.print("\n".join(map(visible, line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
+PARTS = {  # what a metric was measured on -> its label on the screen
+    "valid": "supernet, validation {}",
+    "found_valid": "found cell inside the supernet, not retrained",
+    "validation": "validation {}",
+    "test": "test {}",
+    "best": "best {}",
+}
 LABELS = {  # number of a result -> its label on the screen
     "parameters": "parameters of the network",
     "multiply_accumulates": "multiply-accumulates for one image",
@@ -77,31 +84,42 @@ LABELS = {  # number of a result -> its label on the screen
 
 def summary(result: Mapping[str, object]) -> str:
     """Return the numbers of a result, one in each line."""
-    metric = of_result(result)
-    labels = {
-        f"valid_{metric.name}": f"supernet, validation {metric.label}",
-        f"found_valid_{metric.name}": "found cell inside the supernet, not retrained",
-        f"test_{metric.name}": f"test {metric.label}",
-        f"best_{metric.name}": f"best {metric.label}",
-        **LABELS,
-    }
-    rows = [(labels.get(name, name.replace("_", " ")), _number(name, value, metric)) for name, value in result.items()]
+    measured: dict[str, tuple[str, Quantity]] = {}  # name of a number -> its label and what it is
+    for one in (ACCURACY, *others_of(result), of_result(result)):  # the last of a name counts
+        for part, label in PARTS.items():
+            measured[f"{part}_{one.name}"] = label.format(one.label), one
+    rows = []
+    for name, value in result.items():
+        label, quantity = measured.get(name, (LABELS.get(name, name.replace("_", " ")), None))
+        rows.append((label, _number(name, value, quantity)))
     shown = [(label, text) for label, text in rows if text]
     width = max((len(label) for label, _ in shown), default=0)
     return "\n".join(f"{label:{width}}  {text}" for label, text in shown)
 
 
-def _number(name: str, value: object, metric: Quantity) -> str:
+def _number(name: str, value: object, quantity: Quantity | None) -> str:
     """A number with its unit; an empty text for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if name.endswith(f"_{metric.name}") or name.endswith("_accuracy"):
-        return (metric if name.endswith(f"_{metric.name}") else ACCURACY).text(value)
+    if quantity:
+        return quantity.text(value)
     if name.endswith("seconds"):
         return f"{clock(value)} ({value:.1f} s)"
     if name == "peak_memory_bytes":
         return f"{value / 2**20:,.0f} MiB"
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def started(file: str, new: Sequence[str], outputs: int) -> list[str]:
+    """Return a line about the weights that a run starts from.
+
+    Args:
+        file: The file.
+        new: Names of the tensors that are not from the file.
+        outputs: Number of logits.
+    """
+    kept = f"; new, for {outputs} logits: {', '.join(new)}" if new else ""
+    return [f"starts from the weights of {file}{kept}"]
 
 
 def answered(run: Run, console: Console) -> bool:

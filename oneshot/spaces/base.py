@@ -33,7 +33,7 @@ class Images(Protocol):
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of logits: of classes, of labels, or of numbers in a regression."""
 
 
 class SearchSpace(ABC):
@@ -297,7 +297,7 @@ def images_of(image_shape: ImageShape | Images, classes: int | None) -> tuple[Im
 
     Args:
         image_shape: A data set with `image_shape` and `classes`, or (channels, height, width).
-        classes: Number of classes; None with a data set.
+        classes: Number of logits; None with a data set.
 
     Raises:
         InputError: If one is missing, given twice or out of range.
@@ -315,7 +315,7 @@ def images_of(image_shape: ImageShape | Images, classes: int | None) -> tuple[Im
         raise InputError(f"image_shape={image_shape!r:.80}: must be a data set or (channels, height, width)")
     for name, value in zip(("channels", "height", "width"), image_shape, strict=True):
         check_integer(f"image_shape: {name}", value, 1)
-    check_integer("classes", classes, 2)
+    check_integer("classes", classes, 1)
     channels, height, width = image_shape
     return (channels, height, width), classes
 

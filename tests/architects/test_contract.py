@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 from helpers.support import REINFORCE, SETTINGS, build, learns, moving, small_space
+from helpers.tasks import EXAMPLES, Example, each_task
 
 from oneshot.architects import Step
 from oneshot.architects.base import frozen
@@ -40,15 +41,17 @@ def test_an_optimizer_is_there_exactly_for_what_learns(name):
     assert learns(architect) == (architect.optimizer is not None)
 
 
+@each_task
 @pytest.mark.parametrize("name", moving())
 @pytest.mark.parametrize("costly", [False, True])
-def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly):
-    space = small_space()
+def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly, task):
+    example = EXAMPLES[task]
+    space = small_space(outputs=example.outputs)
     cost = ExpectedCost(torch.rand(space.shape), weight=0.1) if costly else None
-    architect, supernet = build(name, space, cost), space.supernet()
+    architect, supernet = build(name, space, cost, example=example), space.supernet()
     weights = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
-    batches = [(torch.randn(64, 1, 8, 8), torch.randint(10, (64,))) for _ in range(2)]
+    batches = [(torch.randn(64, 1, 8, 8), example.y(64)) for _ in range(2)]
     with frozen(supernet):
         loss = architect.loss(supernet, *batches, weights, Step(0, 0, 10))
     loss.backward()
@@ -60,12 +63,16 @@ def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly
     assert not weights.state
 
 
+@each_task
 @pytest.mark.parametrize("name", moving())
-def test_the_cost_has_a_gradient_of_its_own(double, name):
+def test_the_cost_has_a_gradient_of_its_own(double, name, task):
     torch.manual_seed(0)
-    space = small_space()
+    example = EXAMPLES[task]
+    space = small_space(outputs=example.outputs)
     supernet, c = space.supernet(), torch.rand(space.shape)
-    batches = [(torch.randn(16, 1, 8, 8), torch.randint(10, (16,))) for _ in range(2)]
+    batches = [(torch.randn(16, 1, 8, 8), example.y(16).to(torch.get_default_dtype())) for _ in range(2)]
+    if task == "classification":
+        batches = [(x, y.long()) for x, y in batches]
 
     class Seen(ExpectedCost):
         """Keeps what the cost is expected under."""
@@ -75,7 +82,7 @@ def test_the_cost_has_a_gradient_of_its_own(double, name):
             return super().expected(probabilities)
 
     def gradients(cost):
-        architect = build(name, space, cost)
+        architect = build(name, space, cost, example=example)
         with frozen(supernet):
             loss = architect.loss(supernet, *batches, torch.optim.SGD(supernet.parameters(), lr=0.1), Step(0, 0, 10))
         return torch.autograd.grad(loss, list(architect.parameters())), architect
@@ -106,11 +113,13 @@ class Toy(torch.nn.Module):
     """A supernet that is the better, in loss and in accuracy, the more choices take their best candidate.
 
     As in a supernet with batch norms, the size of a choice's gates has no effect, only their shares.
-    x: thresholds in [0, 1]; an example is right where the share of good choices exceeds its threshold.
+    x: thresholds in [0, 1]; an example is right where the share of good choices exceeds its threshold. In a regression
+    the error falls with that share.
     """
 
-    def __init__(self, space):
+    def __init__(self, space, task="classification"):
         super().__init__()
+        self.task = task
         self.best = torch.tensor(space.sample(random.Random(0)).decisions)
         self.value = torch.nn.functional.one_hot(self.best, space.shape[1]).float()
         self.w = torch.nn.Parameter(torch.zeros(1))
@@ -118,12 +127,19 @@ class Toy(torch.nn.Module):
     def forward(self, x, gates):
         good = ((gates.weight * self.value).sum(1) / gates.weight.sum(1)).mean()
         margin = 8 * (good - x[:, 0]) + 0 * self.w
-        return torch.stack([torch.zeros_like(margin), margin], dim=1)
+        if self.task == "regression":
+            return (1 - good + 0 * margin)[:, None]
+        return (
+            torch.stack([torch.zeros_like(margin), margin], dim=1) if self.task == "classification" else margin[:, None]
+        )
 
 
 def descend(architect, toy, optimizer, steps, total):
     """Architecture steps on the toy, as the search takes them."""
-    x, y = torch.linspace(0, 1, 64)[:, None], torch.ones(64, dtype=torch.long)
+    x = torch.linspace(0, 1, 64)[:, None]
+    y = {"classification": torch.ones(64, dtype=torch.long), "multilabel": torch.ones(64, 1)}.get(
+        toy.task, torch.zeros(64, 1)
+    )
     weights = torch.optim.SGD(toy.parameters(), lr=0.1)
     for index in steps:
         with frozen(toy):
@@ -140,10 +156,14 @@ def adam(name, architect):
     return torch.optim.Adam(architect.parameters(), lr=RATES.get(name, 0.05), betas=betas)
 
 
+@each_task
 @pytest.mark.parametrize("name", moving())
-def test_the_best_candidate_of_a_toy_wins(name):
+def test_the_best_candidate_of_a_toy_wins(name, task):
     space = small_space()
-    architect, toy = build(name, space), Toy(space)
+    outputs = Example(EXAMPLES[task].task, 2 if task == "classification" else 1)
+    architect, toy = build(name, space, example=outputs), Toy(space, task)
+    if task == "multilabel":  # its usual metric says nothing of a label that all examples have
+        architect.measure_by(outputs.task.criterion(), outputs.task.metric(1, "accuracy"))
     steps = STEPS.get(name, 300)
     descend(architect, toy, adam(name, architect), range(steps), steps)
     best = architect.scores()[torch.arange(len(space.choices)), toy.best]

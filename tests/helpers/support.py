@@ -26,6 +26,7 @@ from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
 from oneshot.strategies import Evolution
 
 from .groups import names, search_path
+from .tasks import Example
 
 ROOT = Path(__file__).resolve().parents[2]
 CIFAR10 = ROOT.parent / "shared" / "data" / "cifar10"
@@ -50,9 +51,9 @@ REINFORCE = "proxyless architect.variant=reinforce"
 SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=, with variants of some
 
 
-def small_space(data: ImageData | None = None, nodes: int = 2) -> DARTSCells:
+def small_space(data: ImageData | None = None, nodes: int = 2, outputs: int = 10) -> DARTSCells:
     """A DARTS cell space that takes milliseconds."""
-    shape, classes = (data, None) if data else ((1, 8, 8), 10)
+    shape, classes = (data, None) if data else ((1, 8, 8), outputs)
     return DARTSCells(shape, classes, cells=3, channels=4, nodes=nodes)
 
 
@@ -78,11 +79,17 @@ def published(architect: str) -> DictConfig:
         return compose("search", [f"architect={architect}", *search_path()])
 
 
-def build(settings: str, space: SearchSpace, cost: Any = None, seed: int = 0) -> Architect:
-    """The architect of conf/architect with these settings."""
+def build(
+    settings: str, space: SearchSpace, cost: Any = None, seed: int = 0, example: Example | None = None
+) -> Architect:
+    """The architect of conf/architect with these settings, as a search of the task makes it."""
     make = instantiate(composed(settings).architect, _partial_=True, _convert_="all")
     torch.manual_seed(seed)
-    return make(space=space, criterion=functional.cross_entropy, cost=cost)
+    if example is None:
+        return make(space=space, criterion=functional.cross_entropy, cost=cost)
+    architect = make(space=space, criterion=example.task.criterion(), cost=cost)
+    architect.measure_by(example.task.criterion(), example.metric)
+    return architect
 
 
 def learns(architect: Architect) -> bool:

@@ -76,6 +76,7 @@ def main(config: DictConfig) -> None:
                     "run": str(folder),
                     **{f"test_{name}": value for name, value in found.items()},
                     "metric": data.metric.quantity._asdict(),
+                    "metrics": [one.quantity._asdict() for one in data.task.metrics(data.classes).values()],
                     **network_cost(space, architecture, data.image_shape),
                     **of_classes(data, confusion),
                     "device": device_name(device),

@@ -15,6 +15,7 @@ from rich.console import Console
 from ...architecture import Architecture
 from ...data import ImageData
 from ...errors import InputError
+from ...fitting.start import start_from
 from ...retrain import Retrain
 from ...runs.files import is_file
 from ...spaces import SearchSpace
@@ -25,7 +26,7 @@ from ..folders import run_folder
 from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, next_command, say, summary, written
+from ..screen import answered, architecture_table, next_command, say, started, summary, written
 
 
 def main(config: DictConfig) -> None:
@@ -68,8 +69,12 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
         InputError: If a setting is out of range, or the architecture cannot be read.
     """
     architecture, origin = read_architecture(config, space)
+    network = space.network(architecture)
+    if config.network.weights is not None:
+        new = start_from(network, config.network.weights, data.classes, "network.weights")
+        say(Console(), started(config.network.weights, new, data.classes))
     retrain = Retrain(
-        space.network(architecture),
+        network,
         data,
         optimizer=make(config.weights.optimizer),
         minimum_learning_rate=config.weights.minimum_learning_rate,

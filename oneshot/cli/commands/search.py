@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ...data import ImageData
+from ...fitting.start import start_from
 from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
@@ -19,7 +20,7 @@ from ..folders import run_folder
 from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, next_command, say, summary, written
+from ..screen import answered, architecture_table, next_command, say, started, summary, written
 
 
 def main(config: DictConfig) -> None:
@@ -74,4 +75,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         cuda_graph=config.trainer.cuda_graph,
     )
     search.check(config.epochs)
+    if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
+        new = start_from(search.supernet, config.supernet.weights, data.classes, "supernet.weights")
+        say(Console(), started(config.supernet.weights, new, data.classes))
     return search
