@@ -62,8 +62,23 @@ def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
 
 
 def data_for(config: DictConfig) -> ImageData:
-    """Return the configured data. Its function may also return what `oneshot.data.own` takes."""
-    return own(make(config.data))
+    """Return the configured data.
+
+    Its function may also return what `oneshot.data.own` takes. Settings that it has no parameter for are then those of
+    `own`: batch_size, augmentation, workers and so on.
+    """
+    node = config.data
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return make(node)
+    parameters = inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
+    if any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return own(make(node))
+    known = set(inspect.signature(own).parameters) - {"dataset"}
+    others = [str(key) for key in node if key in known and key not in parameters]
+    made = make(OmegaConf.masked_copy(node, [str(key) for key in node if key not in others]))
+    if isinstance(made, ImageData):
+        return make(node) if others else made  # which refuses them
+    return own(made, **instantiate(OmegaConf.masked_copy(node, others), _convert_="all"))
 
 
 def prepare(config: DictConfig) -> None:
