@@ -1,5 +1,6 @@
 """Data of one's own: each kind gives the same parts as the plain tensors; what cannot be meant is refused by name."""
 
+import json
 import random
 import sys
 
@@ -33,6 +34,14 @@ def same(data, x=X, y=Y, test=None):
 def floats(x=X):
     """As torchvision's ToTensor makes them: float32 (n, channels, height, width) in [0, 1]."""
     return x.permute(0, 3, 1, 2).float() / 255
+
+
+class Named(Pairs):
+    """Items are mappings, with more in them."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return {"id": index, "image": image, "label": int(label)}
 
 
 class Module(pl.LightningDataModule):
@@ -78,7 +87,7 @@ class Module(pl.LightningDataModule):
         (Stream(X, Y), None),
         (DataLoader(Pairs(X, Y), batch_size=5, shuffle=True), None),
         (DataLoader(Stream(X, Y), batch_size=5), None),
-        ([{"image": image, "label": int(label)} for image, label in zip(X, Y, strict=True)][:0] or (X, Y), None),
+        (Named(X, Y), None),
         (LabelledImages(X, Y), None),
         (Splits(("a", "b", "c"), lambda: LabelledImages(X, Y), lambda: LabelledImages(XT, YT)), (XT, YT)),
         ((floats(), Y), None),
@@ -156,7 +165,7 @@ def test_images_that_cannot_be_meant(x, message):
         ([0, None] * 12, r"image 1 has no label \(None\), as have 12 in all"),
         ([0.5, 1.0] * 12, "image 0 has a target 0.5 that is no whole number; task=regression"),
         ([0.0, float("nan")] * 12, "target of image 1 is not a finite number"),
-        ([-1, 0] * 12, "train image 0 has label -1: must be from 0 to"),
+        ([-1, 0, 1] * 8, "train image 0 has label -1: must be from 0 to"),
         ([1, 2, 3] * 8, "labels are 1, 2, 3, not 0, 1, 2, ...; if that is meant, classes=N"),
         ([0, 500, 1000] * 8, "labels are 0, 500, 1000"),
         (["cat", "dog", 3] * 8, "image 2 has label 3 among names"),
@@ -205,10 +214,10 @@ def test_a_data_module_gives_weight_architecture_and_test_part():
     assert torch.equal(data.test().data.images, XT[:6]) and module.stages == ["prepare", "fit", "test"]
     assert any("a retraining trains on train and valid" in line for line in data.about)
     assert any("batch_size=7" in line for line in data.about)
-    weight, architecture = own(Module(), train_size=11, **SIZES).split()
-    assert len(weight) + len(architecture) == 11 and len(architecture) in (2, 3, 4)
-    streamed = own(Module(), residence="stream", workers=0, **SIZES).split()
-    assert [torch.equal(s.batch(0, 3).x, r.batch(0, 3).x) for s, r in zip(streamed, own(Module(), 4).split())] == [1, 1]
+    weight, architecture = own(Module(), train_size=22, **SIZES).split()
+    assert len(weight) + len(architecture) == 22 and len(architecture) in (5, 6, 7)
+    streamed, held = (own(Module(), 4, residence=name, workers=0).split() for name in ("stream", "device"))
+    assert [torch.equal(s.batch(0, 3).x, r.batch(0, 3).x) for s, r in zip(streamed, held, strict=True)] == [1, 1]
 
 
 def test_a_data_module_without_a_loader():
@@ -350,6 +359,9 @@ class Pixels(Several):
     def check(self, split, targets, classes):
         assert targets.dtype == torch.int64
 
+    def strata(self, targets):
+        return (targets.flatten(1).float().mean(1) > 0.5).long()
+
 
 @pytest.mark.parametrize("residence", ["auto", "stream"])
 def test_targets_of_other_tasks(residence):
@@ -384,23 +396,15 @@ def make_data(number=96, loader=False):
     data = TensorDataset(x, y)
     return DataLoader(data, batch_size=4) if loader else data
 """
-DIRECT = "_target_: my_module.make_data\nnumber: 80\nloader: true\n"
+DIRECT = "_target_: my_module.make_data\nnumber: 80\nloader: true\nworkers: 0\n"
 SMALL = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=1", "logger=none", "out=run"]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        [
-            "data=own",
-            "data.dataset={_target_: my_module.make_data}",
-            "data.batch_size=16",
-            "data.augmentation.mean=[0.5]",
-        ]
-        + ["data.augmentation.std=[0.25]", "data.residence=stream", "data.workers=1", "data.train_size=0"],
-        ["data=my_data", "--config-dir", "conf"],
-    ],
-)
+OWN = ["data=own", "data.dataset={_target_: my_module.make_data}", "data.batch_size=16", "data.workers=1"]
+OWN += ["data.augmentation.mean=[0.5]", "data.augmentation.std=[0.25]", "data.residence=stream"]
+
+
+@pytest.mark.parametrize("words", [OWN, ["data=my_data", "--config-dir", "conf", "data.batch_size=20"]])
 def test_from_the_command_line(tmp_path, monkeypatch, words):
     (tmp_path / "my_module.py").write_text(MAKE)
     (tmp_path / "conf" / "data").mkdir(parents=True)
@@ -410,7 +414,11 @@ def test_from_the_command_line(tmp_path, monkeypatch, words):
     monkeypatch.delitem(sys.modules, "my_module", raising=False)
     monkeypatch.setattr(sys, "argv", ["oneshot", "search", *words, *SMALL])
     main()
-    assert (tmp_path / "run" / "architecture.json").is_file()
+    updates = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert updates[-1] == (2 * 3 if words == OWN else 2 * 2)  # 48 images of 16, 40 of 20
+    monkeypatch.setattr(sys, "argv", ["oneshot", "search", *words, *SMALL, "+data.nonsense=1"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
 
 
 def test_a_data_set_of_ours_stays_what_it_is():
