@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from .architects.base import Criterion, OptimizerFactory, check_optimizer, evaluating
 from .architecture import Architecture
-from .data import ImageData, TrainAndTest
+from .data import ImageData, Text, TrainAndTest
 from .data.transforms import Mixing
 from .distributed.sharing import share
 from .draws import generator, seed_of
@@ -64,7 +64,7 @@ class Retrain(Fit):
     def __init__(
         self,
         network: nn.Module,
-        data: ImageData | TrainAndTest,
+        data: ImageData | Text | TrainAndTest,
         optimizer: OptimizerFactory = WEIGHT_OPTIMIZER,
         minimum_learning_rate: float = 0.0,
         criterion: Criterion | None = None,
@@ -96,7 +96,8 @@ class Retrain(Fit):
             raise InputError("space and architecture: must be given together, or none of them")
         self.space, self.architecture = space, architecture
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.part, self.test = data.train(), data.test()  # bad test images end it here, not after the last epoch
+        self.part: Any = data.train()
+        self.test = data.test()  # bad test images end it here, not after the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.task, self.metric = data.task, data.metric
         self.criterion = criterion or published_criterion(data.task)

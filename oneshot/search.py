@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
-from .data import ImageData
+from .data import ImageData, Text
 from .distributed.sharing import share
 from .draws import seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
@@ -66,7 +66,7 @@ class Search(Fit):
         self,
         space: SearchSpace,
         architect: Architect,
-        data: ImageData,
+        data: ImageData | Text,
         schedule: Schedule | None = None,
         optimizer: OptimizerFactory = WEIGHT_OPTIMIZER,
         minimum_learning_rate: float = 0.001,
@@ -97,7 +97,8 @@ class Search(Fit):
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
         architect.measure_by(self.criterion, self.metric)
         self.selection = selection or _published_selection(architect, seed)
-        self.weight_part, self.architecture_part = data.split()
+        parts: Any = data.split()
+        self.weight_part, self.architecture_part = parts
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)

@@ -27,6 +27,8 @@ FREE = (
     "resume",
     "checkpoint",
     "executor",
+    "data.residence",  # where images are held changes no batch
+    "data.workers",
     *PROCESSES,
 )  # a continued run may have other values of these
 

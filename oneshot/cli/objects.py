@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
-from ..data import ImageData, own
+from ..data import ImageData, Text, own
 from ..errors import InputError, is_number
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.checkpoints import interval
@@ -64,18 +64,44 @@ def data_for(config: DictConfig) -> ImageData:
     `metric` may also be the name of another score, for a baseline; the task then has its usual metric.
 
     Raises:
-        InputError: If the data set cannot be of this task, or the task has no such metric.
+        InputError: If the data set cannot be made, cannot be of this task, or the task has no such metric.
     """
     task: Task = make(config.task)
-    maker = instantiate({"_target_": config.data._target_, "_partial_": True}).func
-    takes_task = "task" in inspect.signature(maker).parameters
-    data = own(make(config.data, **({"task": task} if takes_task else {})))
+    data = made_data(config.data, task)
     if data.task.name != task.name:
         raise InputError(f"task={task.name}: {config.data._target_} gives data of the task {data.task.name}")
     name = config.get("metric")
     if name in data.task.metrics(data.classes) or not OTHER_SCORES.intersection(config):
         data.measure(name)
     return data
+
+
+def made_data(node: DictConfig, task: Task) -> ImageData:
+    """Return the data set of a node.
+
+    Its function may also return what `oneshot.data.own` takes. Settings that it has no parameter for are then those of
+    `own`: batch_size, augmentation, workers and so on.
+
+    Args:
+        node: A mapping with `_target_`.
+        task: What the targets are.
+
+    Raises:
+        InputError: If the settings do not fit.
+    """
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return make(node)
+    parameters = inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
+    of_task = {"task": task} if "task" in parameters else {}
+    if any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return own(make(node, **of_task), task=task)
+    known = set(inspect.signature(own).parameters) - {"dataset", "task"}
+    others = [str(key) for key in node if key in known and key not in parameters]
+    made: Any = make(OmegaConf.masked_copy(node, [str(key) for key in node if key not in others]), **of_task)
+    if isinstance(made, ImageData | Text):
+        again: Any = make(node, **of_task) if others else made  # which refuses them
+        return again
+    return own(made, task=task, **instantiate(OmegaConf.masked_copy(node, others), _convert_="all"))
 
 
 def criterion_for(config: DictConfig, data: ImageData) -> Any:

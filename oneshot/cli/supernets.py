@@ -20,7 +20,10 @@ from .objects import trainer_for
 from .recorder import WEIGHTS, fit, open_run, recording
 from .screen import say
 
-FREE = ("data.source", "data.batch_size", "data.augmentation", "space.execution")  # may differ from the run
+FREE = (  # may differ from the run
+    *("data.source", "data.batch_size", "data.augmentation", "data.residence", "data.workers"),
+    "space.execution",
+)
 
 
 def run_of(config: DictConfig) -> Any:

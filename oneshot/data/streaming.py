@@ -13,6 +13,8 @@ import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -319,9 +321,9 @@ class Reader:
         self._chosen: list[Tensor] = []  # what was asked for and has not come yet
         with warnings.catch_warnings():  # data.workers may be above the number of cores
             warnings.filterwarnings("ignore", message="This DataLoader will create")
-            loader = self._loader(examples, pin, workers)
-        with _undisturbed():
-            self._iterator: Any = iter(loader)
+            with _undisturbed():
+                self._iterator: Any = iter(self._loader(examples, pin, workers))
+        self._end = Finalize(self, _end_workers, (self._iterator,), exitpriority=10)  # only in the process that made it
         _open.add(self)
 
     def _loader(self, examples: Streamed, pin: bool, workers: int) -> Any:
@@ -349,14 +351,12 @@ class Reader:
         """
         try:
             found = next(self._iterator)
-        except RuntimeError as error:
-            ended = [w for w in getattr(self._iterator, "_workers", []) if not w.is_alive()]
+        except (RuntimeError, OSError, EOFError) as error:  # by the moment at which the process ends
+            code = _ended(getattr(self._iterator, "_workers", []))
             self.close()
-            if not ended:
+            if code is None:
                 raise
-            raise Lost(
-                f"a process that reads images {_end(ended[0].exitcode)}; data.workers=N sets their number", 1
-            ) from error
+            raise Lost(f"a process that reads images {_how(code)}; data.workers=N sets their number", 1) from error
         except BaseException:
             self.close()
             raise
@@ -372,13 +372,8 @@ class Reader:
 
     def close(self) -> None:
         """End the processes. The rest is not read."""
-        iterator, self._iterator = self._iterator, iter(())
-        if hasattr(iterator, "_shutdown_workers"):  # torch has no public way; it would wait for the last reference
-            iterator._shutdown_workers()
-        for worker in getattr(iterator, "_workers", []):
-            if worker.is_alive():
-                worker.kill()
-                worker.join()
+        self._iterator = iter(())
+        self._end()
         _open.discard(self)
 
     def _keys(self) -> Iterator[list[Any]]:
@@ -517,9 +512,25 @@ def _begin(worker: int) -> None:
         torch.multiprocessing._prctl_pr_set_pdeathsig(signal.SIGKILL)  # type: ignore[attr-defined]
 
 
-def _end(code: int | None) -> str:
+def _end_workers(iterator: Any) -> None:
+    """Ask the processes of a loader to end and wait; one that takes too long is killed."""
+    if hasattr(iterator, "_shutdown_workers"):  # torch has no public way; it would wait for the last reference
+        iterator._shutdown_workers()
+    for worker in getattr(iterator, "_workers", []):
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
+
+
+def _ended(workers: Sequence[Any]) -> int | None:
+    """The exit code of a process that has ended, or ends within a second; None if there is none."""
+    wait([worker.sentinel for worker in workers], timeout=1.0)
+    return next((worker.exitcode for worker in workers if not worker.is_alive()), None)
+
+
+def _how(code: int) -> str:
     """How a process has ended, from its exit code."""
-    if code is None or code >= 0:
+    if code >= 0:
         return f"has ended with exit code {code}"
     reason = " (memory ran out?)" if -code == signal.SIGKILL else ""
     reason = " (the shared memory, /dev/shm, is full?)" if -code == signal.SIGBUS else reason
@@ -528,6 +539,6 @@ def _end(code: int | None) -> str:
 
 @atexit.register
 def _close_all() -> None:
-    """End all workers, before multiprocessing waits for them."""
+    """End all workers while torch can still ask them to."""
     for reader in list(_open):
         reader.close()

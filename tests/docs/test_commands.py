@@ -34,9 +34,11 @@ LINES = list(dict.fromkeys(line for lines in FOUND.values() for line in lines))
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A folder with the YAML files of docs/extending.md."""
+    """A folder with the YAML files of docs/extending.md and docs/how_to.md."""
     folder = tmp_path_factory.mktemp("own")
-    for text, name in OWN.findall((ROOT / "docs" / "extending.md").read_text()):
+    for text, name in OWN.findall(
+        "\n".join((ROOT / "docs" / page).read_text() for page in ("extending.md", "how_to.md"))
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     return folder
