@@ -22,6 +22,7 @@ from ..fitting.progress import ProgressBar
 from ..spaces import SearchSpace
 from . import job
 from .processes import check_processes, follows
+from .screen import say
 
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
@@ -55,10 +56,29 @@ def make(node: DictConfig, **objects: Any) -> Any:
         raise InputError(f"{node._target_}: {error}") from error
 
 
-def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
-    """Return the configured space and data."""
+def space_and_data(config: DictConfig, console: Console | None = None) -> tuple[SearchSpace, ImageData]:
+    """Return the configured space and data, and say what the data are.
+
+    Args:
+        config: The settings of the command.
+        console: Where this is said; None: nowhere.
+    """
     data = make(config.data)
-    return make(config.space, image_shape=data.image_shape, classes=data.classes), data
+    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    say_about(data, console)
+    return space, data
+
+
+def say_about(data: ImageData, console: Console | None, before: Sequence[str] = ()) -> None:
+    """Say what the data are: images, classes, source, and what is done to images.
+
+    Args:
+        data: The data. Some lines are known only after their images were decoded.
+        console: Where it is said; None: nowhere.
+        before: Lines that have been said.
+    """
+    if console is not None:
+        say(console, [line for line in data.about if line not in before])
 
 
 def prepare(config: DictConfig) -> None:

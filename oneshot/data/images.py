@@ -1,8 +1,8 @@
 """Image classification on the training device: decoded once, indexed and augmented there, in batch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,11 +50,18 @@ class Splits(NamedTuple):
         classes: Names of the classes.
         train: Decodes the training images.
         test: Decodes the test images.
+        about: Lines that are said before a run: images and classes of a split, size, source, what was left out.
+        notes: Gives further lines, on what has been decoded so far.
+        preprocessing: What is done to an image file before its normalization, as plain data for JSON. None: the images
+            come from no files.
     """
 
     classes: tuple[str, ...]
     train: Callable[[], LabelledImages]
     test: Callable[[], LabelledImages]
+    about: tuple[str, ...] = ()
+    notes: Callable[[], Sequence[str]] = tuple
+    preprocessing: Mapping[str, Any] | None = None
 
 
 class Part:
@@ -215,6 +222,11 @@ class ImageData:
         """(channels, height, width) of a training batch."""
         height, width, channels = self._training_images().images.shape[1:]
         return channels, height, width
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Lines that are said before a run. Some are known after the images of a split were decoded."""
+        return (*self.splits.about, *self.splits.notes())
 
     def split(self) -> tuple[Part, Part]:
         """Return the weight part and the architecture part of the training images."""

@@ -29,7 +29,7 @@ from ...runs.folder import Run
 from ...statistics import pareto
 from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, space_and_data, trainer_for
 from ..recorder import Recorder, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, summary, written
 from ..supernets import take_settings
@@ -45,8 +45,7 @@ def main(config: DictConfig) -> None:
     if not isinstance(config.budget, DictConfig):
         raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
     adopted = take_settings(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config, console)
     budget = Budget(config.budget.queries, config.budget.seconds)
     strategy = make(config.strategy, space=space, seed=config.seed, metric=config.metric)
     cost = make(config.cost, space=space) if config.cost else None

@@ -30,7 +30,7 @@ from .. import job
 from ..conf import choices, load
 from ..estimates import EstimatorFactory, known_scores, wanted
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, space_and_data, trainer_for
 from ..recorder import open_run
 from ..screen import say, written
 from ..supernets import take_settings
@@ -46,8 +46,7 @@ def main(config: DictConfig) -> None:
     nodes = check(config)
     take_settings(config)
     estimated = config.get("estimator") or config.reference
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config, console)
     if wanted(config.reference) - {"space"}:
         raise InputError(f"reference: is {config.reference._target_}; must be a table, estimator@reference=tabular")
     table = make(config.reference, space=space)

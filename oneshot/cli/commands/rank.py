@@ -26,7 +26,7 @@ from ...spaces import SearchSpace
 from ...statistics import rank_agreement
 from ..estimates import EstimatorFactory, scores_of
 from ..folders import run_folder
-from ..objects import make, prepare, trainer_for
+from ..objects import make, prepare, space_and_data, trainer_for
 from ..recorder import open_run
 from ..screen import say, written
 from ..supernets import take_settings
@@ -49,8 +49,7 @@ def main(config: DictConfig) -> None:
         if config.metric not in scores_of(node):
             raise unknown("metric", config.metric, scores_of(node))
     take_settings(config)
-    data = make(config.data)
-    space = make(config.space, image_shape=data.image_shape, classes=data.classes)
+    space, data = space_and_data(config, console)
     architectures = drawn(space, config.architectures, config.seed)
     executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
