@@ -36,7 +36,7 @@ JUNK = {
 }
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}  # labels of images that are in no class folder
 TABLES = {"parquet", "arrow"}  # files that hold a whole data set
-READABLE = {"csv", "tsv", "json", "jsonl", "txt", "tar"}  # files that `datasets` may read as one
+READABLE = {"csv", "json", "jsonl", "tar"}  # files that `datasets` may read as one
 ARCHIVES = {"zip", "gz", "tgz", "7z", "rar"}
 EXPECTED = "expected are FOLDER/CLASS/*.png, or FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png"
 MOST_ENTRIES = 50_000_000

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
+import torch
 from torch import Tensor
 
 from ..errors import InputError, check_boolean, check_range, named, unknown
@@ -112,7 +113,13 @@ def huggingface(
         return images
 
     said = about(shown(source), given, train_size, test_fraction)
-    splits = Splits(given.classes, lambda: decode(given.train), test, said, lambda: lines, options.describe())
+
+    def train() -> LabelledImages:
+        images = decode(given.train)
+        _check_left(given, images)
+        return images
+
+    splits = Splits(given.classes, train, test, said, lambda: lines, options.describe())
     return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size)
 
 
@@ -175,6 +182,14 @@ def about(source: str, given: _Given, train_size: int, test_fraction: float) -> 
     left_out = f"; left out: {', '.join(given.left_out)}" if given.left_out else ""
     lacking = "data: without test images a retraining needs data.test_fraction; 0.2 holds out a fifth of each class"
     return (line + left_out, *([lacking] if given.tests is None else []), *given.remarks)
+
+
+def _check_left(given: _Given, images: LabelledImages) -> None:
+    """Raise if no training image of a class could be decoded."""
+    before, after = (torch.bincount(t.clamp(0), minlength=len(given.classes)) for t in (given.train.targets, images[1]))
+    lost = [name for name, b, a in zip(given.classes, before, after, strict=False) if b and not a]
+    if lost:
+        raise InputError(f"data.skip_corrupt=true: no image is left of the class {lost[0]!r}: none can be decoded")
 
 
 def _size(train: Encoded) -> str:
