@@ -3,9 +3,10 @@
 import copy
 import importlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ from .errors import InputError, named, unknown
 
 FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
+TOLD = "preprocessing.json"  # name of what both formats say of their images: ONNX metadata, extra file of torch.export
 IMAGES, LOGITS, BATCH = "images", "logits", "batch"  # names of the file's input, its output and their first axis
 TOLERANCE = 1e-4  # allowed difference of logits, relative to the largest logit (at least 1)
 
@@ -65,7 +67,9 @@ def check_formats(formats: Sequence[str]) -> None:
                 ) from None
 
 
-def export(network: nn.Module, images: Tensor, formats: Sequence[str]) -> dict[str, Export]:
+def export(
+    network: nn.Module, images: Tensor, formats: Sequence[str], told: Mapping[str, Any] | None = None
+) -> dict[str, Export]:
     """Export a network as it is used after training: evaluation mode, float32, any number of images.
 
     Parts that evaluation never reaches (an auxiliary head) are left out. The file takes normalized images and gives
@@ -75,6 +79,7 @@ def export(network: nn.Module, images: Tensor, formats: Sequence[str]) -> dict[s
         network: The network.
         images: Normalized images to compare with, (at least 2, channels, height, width).
         formats: Names of formats, "torch" or "onnx".
+        told: What `preprocessing` returns. It is written into the files too, as JSON by the name TOLD.
 
     Returns:
         The export by the name of its format.
@@ -95,7 +100,7 @@ def export(network: nn.Module, images: Tensor, formats: Sequence[str]) -> dict[s
         program = attempt(formats[0], traced, network, images[:2])
         exports = {}
         for name in formats:
-            content, outputs = attempt(name, WRITE[name], program)
+            content, outputs = attempt(name, WRITE[name], program, json.dumps(told) if told else "")
             exports[name] = compared(name, content, outputs, images, logits)
     return exports
 
@@ -138,25 +143,27 @@ def traced(network: nn.Module, images: Tensor) -> Program:
     return torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
 
 
-def to_torch(program: Program) -> tuple[bytes, Outputs]:
+def to_torch(program: Program, told: str = "") -> tuple[bytes, Outputs]:
     """Write a program as a file of torch.export.save, and load it again.
 
     Args:
         program: The program.
+        told: What the file says of its images besides; empty: nothing.
 
     Returns:
         The bytes of the file, and a function from images to logits that uses it.
     """
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    torch.export.save(program, buffer, extra_files={TOLD: told} if told else None)
     return buffer.getvalue(), torch.export.load(io.BytesIO(buffer.getvalue())).module()
 
 
-def to_onnx(program: Program) -> tuple[bytes, Outputs]:
+def to_onnx(program: Program, told: str = "") -> tuple[bytes, Outputs]:
     """Write a program as an ONNX file, check it, and load it in ONNX Runtime on the CPU.
 
     Args:
         program: The program.
+        told: What the file says of its images besides; empty: nothing.
 
     Returns:
         The bytes of the file, and a function from images to logits that uses it.
@@ -167,13 +174,16 @@ def to_onnx(program: Program) -> tuple[bytes, Outputs]:
     names: Any = {"input_names": [IMAGES], "output_names": [LOGITS], "dynamic_shapes": ({0: BATCH},)}
     made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     assert made is not None  # true if no file is named
-    content = made.model_proto.SerializeToString()
+    model = made.model_proto
+    if told:
+        model.metadata_props.add(key=TOLD, value=told)
+    content = model.SerializeToString()
     onnx.checker.check_model(content, full_check=True)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda images: torch.from_numpy(session.run([LOGITS], {IMAGES: images.numpy()})[0])
 
 
-WRITE: dict[str, Callable[[Program], tuple[bytes, Outputs]]] = {"torch": to_torch, "onnx": to_onnx}
+WRITE: dict[str, Callable[[Program, str], tuple[bytes, Outputs]]] = {"torch": to_torch, "onnx": to_onnx}
 
 
 def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits: Tensor) -> Export:
@@ -238,7 +248,11 @@ def quiet() -> Iterator[None]:
 
 
 def preprocessing(
-    image_shape: Sequence[int], classes: Sequence[str], mean: Sequence[float] | None, std: Sequence[float] | None
+    image_shape: Sequence[int],
+    classes: Sequence[str],
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    file: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe what the user of an exported file must know: its input images and the meaning of its logits.
 
@@ -247,11 +261,13 @@ def preprocessing(
         classes: Names of the classes, in the order of the logits.
         mean: Mean of each channel, of pixels from 0 to 1; None if unknown.
         std: Standard deviation of each channel, of pixels from 0 to 1; None if unknown.
+        file: How the pixels, from 0 to 255, come from an image file, in the order of the steps. None: from no file.
 
     Returns:
         The description, as plain data for JSON.
     """
     return {
+        "file_to_pixels": None if file is None else dict(file),
         "input": {
             "name": IMAGES,
             "dtype": "float32",

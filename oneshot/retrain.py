@@ -138,7 +138,8 @@ class Retrain(Fit):
     def training_step(self, step: int, _: int) -> None:
         """Take one update."""
         torch.manual_seed(seed_of(self.seed, "retrain", step))
-        mixed = self.mixing(*self.part.batch(self.seed, step), generator(self.seed, f"{self.part.name}/mixing", step))
+        x, y = self.part.batch(self.seed, step)
+        mixed = self.mixing(x, y, generator(self.seed, f"{self.part.name}/mixing", step))
         output, y = self.network(mixed.x), mixed.y
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
         loss = mixed.loss(self.criterion, logits)

@@ -24,6 +24,7 @@ from ..spaces import SearchSpace
 from ..tasks import Task
 from . import job
 from .processes import check_processes, follows
+from .screen import say
 
 OTHER_SCORES = {"strategy", "strategies", "reference"}  # settings of commands whose `metric` may be any score
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
@@ -132,10 +133,17 @@ def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
     return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
 
 
-def space_and_data(config: DictConfig) -> tuple[SearchSpace, ImageData]:
-    """Return the configured space and data."""
+def space_and_data(config: DictConfig, console: Console | None = None) -> tuple[SearchSpace, ImageData]:
+    """Return the configured space and data, and say what the data are.
+
+    Args:
+        config: The settings of the command.
+        console: Where this is said; None: nowhere.
+    """
     data = data_for(config)
-    return space_for(config, data), data
+    space = space_for(config, data)
+    say_about(data, console)
+    return space, data
 
 
 def score_name(config: DictConfig, data: ImageData) -> str:
@@ -162,6 +170,18 @@ def shown_score(name: str, data: ImageData) -> Quantity:
     if name == quantity.score_name:
         return quantity if quantity.maximize else Quantity(name, f"minus {quantity.label}", share=quantity.share)
     return Quantity(name, name.replace("_", " "), share=False)
+
+
+def say_about(data: ImageData, console: Console | None, before: Sequence[str] = ()) -> None:
+    """Say what the data are: images, classes, source, and what is done to images.
+
+    Args:
+        data: The data. Some lines are known only after their images were decoded.
+        console: Where it is said; None: nowhere.
+        before: Lines that have been said.
+    """
+    if console is not None:
+        say(console, [line for line in data.about if line not in before])
 
 
 def prepare(config: DictConfig) -> None:

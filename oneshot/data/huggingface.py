@@ -1,23 +1,39 @@
-"""Any image classification set of Hugging Face `datasets`, by its name on the hub or from a local folder."""
+"""Any image classification set: a folder of images, or a set of Hugging Face `datasets` from the hub or from tables."""
 
-import io
-import warnings
-from collections.abc import Iterable
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
-import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
-from ..errors import InputError, check_boolean, check_integer, named, unknown
+from ..errors import InputError, check_boolean, check_range, named, unknown
+from . import duplicates as same
 from .augmentation import Augmentation
-from .images import ImageData, LabelledImages, Splits
+from .decoding import Encoded
+from .folders import (
+    TABLES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Files,
+    Folder,
+    Tree,
+    holds_images,
+    metadata,
+    read_folder,
+    split_folders,
+    suffix,
+)
+from .images import ImageData, LabelledImages, Splits, stratified
+from .labels import listed, read_labels
+from .pixels import Pixels, quiet, shown
 
-MOST_CLASSES = 100_000
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # Pillow's names; others are not decoded
-TRAIN, TEST = "train", ("test", "validation", "valid")
+HUB_TEST = (TEST, VALIDATION, "valid")  # names of splits, in their order
+ROWS = 256  # of a table, that are in memory at a time
 
 
 def huggingface(
@@ -33,149 +49,332 @@ def huggingface(
     test_split: str = "",
     residence: str = "auto",
     workers: int | str = "auto",
+    test_fraction: float = 0.0,
+    fit: str = "squash",
+    background: str | list[int] | tuple[int, ...] = "white",
+    duplicates: str = "warn",
+    skip_corrupt: bool = False,
 ) -> ImageData:
-    """Return any image classification set of Hugging Face `datasets`.
+    """Return any image classification set: a folder of images, or a set of Hugging Face `datasets`.
 
-    It is trained on the split `train` and tested on the split `test`, or on `validation` if there is no `test`.
+    It is trained on the split `train` and tested on the split `test`, or on `validation` if there is no `test`. A
+    folder of images is read by the rules of `oneshot/data/folders.py`. Folders of tables (parquet, arrow, csv), folders
+    with a metadata.csv that lists images and labels, and names on the hub are read with `datasets`.
 
     Args:
-        source: A name on the hub, or a folder in a layout that `datasets` reads (parquet, or one folder a class).
+        source: A name on the hub, or a folder.
         batch_size: Images of a step.
         augmentation: Of training batches.
         architecture_fraction: Share of the training images that moves the architecture.
         train_size: Use a stratified subset of so many training images; 0 for all.
-        image_column: Column of the images; empty: found by its type.
-        label_column: Column of the labels; empty: found by its type.
+        image_column: Column of the images; empty: found by its type. Not for folders of images.
+        label_column: Column of the labels; empty: found by its type. Not for folders of images.
         image_size: Resize to this many pixels a side. 0 keeps the size, which must then be the same for all images.
         grey: Whether images have one channel instead of three.
         test_split: Name of the test split; empty: as said above.
         residence: Where the images are, as in `ImageData`.
         workers: Number of processes that read, as in `ImageData`.
+        test_fraction: Share of each class that is held out as test images where there is no split for them. The same
+            images for every seed.
+        fit: How images that are not square are resized: `"squash"`, `"crop"` or `"pad"`, as in `Pixels`.
+        background: Colour under transparent pixels and beside padded images, as in `Pixels`.
+        duplicates: What happens if test images are among the training images, byte by byte: `"warn"` or `"refuse"`.
+            They are compared when the test images are read.
+        skip_corrupt: Whether images that cannot be decoded are left out.
 
     Raises:
-        InputError: If the folder is missing or empty, a split or a column is not there, an image cannot be decoded, or
-            a setting is out of range.
+        InputError: If the folder is missing or cannot be read as meant, a split or a column is not there, labels are no
+            classes, images cannot be decoded, or a setting is out of range.
     """
-    check_integer("data.image_size", image_size, 0, 4096)
-    check_boolean("data.grey", grey)
-    splits = _load(source)
-    if TRAIN not in splits:
-        raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(splits)}")
-    features = splits[TRAIN].features
-    image = image_column or _column(source, features, datasets.Image, "image", ("image", "img"))
-    label = label_column or _column(source, features, datasets.ClassLabel, "label", ("label", "labels"))
-    for kind, name in (("image_column", image), ("label_column", label)):
-        if name not in features:
-            raise InputError(f"data.{kind}: {unknown('column', name, features)}")
-    if not isinstance(features[image], datasets.Image):
-        raise InputError(f"data.image_column={image}: holds {features[image]}, not images")
-    names = _class_names(splits[TRAIN], label)
+    options = Pixels(image_size, grey, fit, background)
+    check_boolean("data.skip_corrupt", skip_corrupt)
+    check_range("data.test_fraction", test_fraction, 0.0, 0.95)
+    same.check_choice(duplicates)
+    tree = _local(source)
+    given: _Given
+    if tree is not None and holds_images(tree):
+        for kind, name in (("image_column", image_column), ("label_column", label_column)):
+            if name:
+                raise InputError(f"data.{kind}={name}: {shown(source)} is a folder of images, without columns")
+        given = _files(read_folder(tree, options, test_split, test_fraction, skip_corrupt))
+    else:
+        table = _Table(source, tree, image_column, label_column, options, skip_corrupt)
+        given = table.given(test_split, test_fraction)
+    lines: list[str] = []
 
-    def decode(split: str) -> LabelledImages:
-        return _decode(f"{source}, split {split}", splits[split], image, label, names, image_size, grey)
+    def decode(part: Encoded) -> LabelledImages:
+        images, said = part.decode_all()
+        lines.extend(line for line in said if line not in lines)
+        return images
 
     def test() -> LabelledImages:
-        candidates = [test_split] if test_split else [name for name in TEST if name in splits]
-        if not candidates or candidates[0] not in splits:
-            raise InputError(f"data.source={source}: no split {test_split or 'test'!r}; there are: {', '.join(splits)}")
-        return decode(candidates[0])
+        if given.tests is None:
+            held_out = "data.test_fraction=0.2 holds out a fifth of each class"
+            raise InputError(f"data.source={source}: no split {test_split or TEST!r}{given.others}; {held_out}")
+        part = given.test()
+        images = decode(part)
+        lines.extend(same.report(given.pairs(), len(part), duplicates))
+        return images
 
-    data = Splits(names, lambda: decode(TRAIN), test)
-    return ImageData(data, batch_size, augmentation, architecture_fraction, train_size, residence, workers)
+    said = about(shown(source), given, train_size, test_fraction)
+
+    def train() -> LabelledImages:
+        images = decode(given.train)
+        _check_left(given, images)
+        return images
+
+    splits = Splits(given.classes, train, test, said, notes=lambda: lines, preprocessing=options.describe())
+    return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers)
 
 
-def _load(source: str) -> dict[str, Any]:
+class _Given(NamedTuple):
+    """A data set of which no test image and no label of one has been read.
+
+    Args:
+        classes: Names of the classes.
+        train: The training images.
+        tests: Number of test images; None if there is no split for them.
+        test: Gives the test images.
+        pairs: Gives the names of training images and of test images that are the same, once both were read.
+        left_out: What was left out, in words.
+        remarks: Further lines that are said before a run.
+        others: Names of the splits, for a message.
+    """
+
+    classes: tuple[str, ...]
+    train: Encoded
+    tests: int | None
+    test: Callable[[], Encoded]
+    pairs: Callable[[], list[tuple[str, str]]]
+    left_out: list[str]
+    remarks: list[str]
+    others: str = ""
+
+
+def _files(folder: Folder) -> _Given:
+    """A folder of images."""
+    train, test = folder.train, folder.test
+
+    def tests() -> Files:
+        assert test is not None  # else it is not called
+        return test
+
+    def pairs() -> list[tuple[str, str]]:
+        found = same.same_files(train.files(), tests().files())
+        return [(shown(first), shown(second)) for first, second in found]
+
+    number = None if test is None else len(test)
+    return _Given(folder.classes, train, number, tests, pairs, folder.left_out, folder.remarks)
+
+
+def about(source: str, given: _Given, train_size: int, test_fraction: float) -> tuple[str, ...]:
+    """Return the lines that are said before a run.
+
+    Args:
+        source: What data.source names.
+        given: The data.
+        train_size: Number of training images that are used; 0: all.
+        test_fraction: Share that was held out, or 0.
+    """
+    subset = f" ({train_size:,} are used: data.train_size)" if train_size else ""
+    held_out = f" (data.test_fraction={test_fraction})" if test_fraction else ""
+    tests = "no test images" if given.tests is None else f"{given.tests:,} test images{held_out}"
+    line = (
+        f"data: {len(given.train):,} training images{subset}{_size(given.train)} in {len(given.classes)} classes "
+        f"({listed(given.classes)}), {tests}; {source}"
+    )
+    left_out = f"; left out: {', '.join(given.left_out)}" if given.left_out else ""
+    lacking = "data: without test images a retraining needs data.test_fraction; 0.2 holds out a fifth of each class"
+    return (line + left_out, *([lacking] if given.tests is None else []), *given.remarks)
+
+
+def _check_left(given: _Given, images: LabelledImages) -> None:
+    """Raise if no training image of a class could be decoded."""
+    before, after = (torch.bincount(t.clamp(0), minlength=len(given.classes)) for t in (given.train.targets, images[1]))
+    lost = [name for name, b, a in zip(given.classes, before, after, strict=False) if b and not a]
+    if lost:
+        raise InputError(f"data.skip_corrupt=true: no image is left of the class {lost[0]!r}: none can be decoded")
+
+
+def _size(train: Encoded) -> str:
+    """The size that the first image has or gets; empty if it cannot be decoded, which is said later."""
+    try:
+        with quiet():
+            height, width = train.read(0).shape[:2]
+    except InputError:
+        return ""
+    return f" of {width}x{height} pixels"
+
+
+def _local(source: str) -> Tree | None:
+    """The folder that a source names; None if it is a name on the hub."""
     if not isinstance(source, str) or not source:
         raise InputError(f"data.source={source!r}: must be the name of a data set or a folder")
     path = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or source.count("/") > 1
     if (looks_local or path.exists()) and not path.is_dir():
         raise InputError(f"data.source={source}: {'is no folder' if path.exists() else 'there is no such folder'}")
-    if path.is_dir() and not any(p.is_file() for p in path.rglob("*")):
-        raise InputError(f"data.source={source}: the folder is empty")
-    shown = datasets.utils.logging.is_progress_bar_enabled()
+    return Tree(path) if path.is_dir() else None
+
+
+class _Table:
+    """A data set of `datasets`: its splits, of which one column holds images and one labels."""
+
+    def __init__(
+        self, source: str, tree: Tree | None, image: str, label: str, options: Pixels, skip_corrupt: bool
+    ) -> None:
+        self.source, self.options, self.skip_corrupt = source, options, skip_corrupt
+        self.splits, self.left_out = _load(source, tree)
+        if TRAIN not in self.splits:
+            raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(self.splits)}")
+        features = self.splits[TRAIN].features
+        self.image = image or _column(source, features, datasets.Image, "image", ("image", "img"), self.left_out)
+        self.label = label or _column(source, features, datasets.ClassLabel, "label", ("label", "labels"))
+        for kind, name in (("image_column", self.image), ("label_column", self.label)):
+            if name not in features:
+                raise InputError(f"data.{kind}: {unknown('column', name, features)}")
+        if not _is_image(features[self.image]):
+            raise InputError(f"data.image_column={self.image}: holds {features[self.image]}, not images")
+        self._check_size(TRAIN)
+        self.labels = read_labels(self.splits[TRAIN], self.label)
+        self._test: _Cells | None = None
+
+    def given(self, test_split: str, test_fraction: float) -> _Given:
+        """Training images and test images."""
+        name = test_split or next((name for name in HUB_TEST if name in self.splits), "")
+        if test_fraction and name:
+            raise InputError(f"data.test_fraction={test_fraction}: is for data without a test split; there is {name!r}")
+        self._train = train = self._cells(TRAIN)
+        tests = len(self.splits[name]) if name in self.splits else None
+        if test_fraction:
+            chosen = stratified(train.targets.clamp(0), round(test_fraction * len(train)))
+            if not chosen.any():
+                raise InputError(f"data.test_fraction={test_fraction}: there would be no test images")
+            self._train, self._test, tests = train.take(TRAIN, ~chosen), train.take(TEST, chosen), int(chosen.sum())
+        self.left_out += [f"split {other}" for other in self.splits if other not in (TRAIN, name)]
+        others = f"; there are: {', '.join(self.splits)}"
+        classes, remarks = self.labels.classes, self.labels.remarks
+        return _Given(
+            classes, self._train, tests, lambda: self._tests(name), self._pairs, self.left_out, remarks, others
+        )
+
+    def _tests(self, name: str) -> Encoded:
+        if self._test is None:
+            self._check_size(name)
+            self._test = self._cells(name)
+        return self._test
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The images of both splits with the same bytes, of those that were read."""
+        train, test = self._train, self._test
+        shared = [digest for digest in test.digests if digest in train.digests] if test is not None else []
+        assert test is not None  # it has been read
+        return [(train.name(train.digests[d]), test.name(test.digests[d])) for d in shared]
+
+    def _check_size(self, split: str) -> None:
+        if len(self.splits[split]) == 0:
+            raise InputError(f"data.source={self.source}, split {split}: no images")
+
+    def _cells(self, split: str) -> "_Cells":
+        rows, where = self.splits[split], f"data.source={self.source}, split {split}"
+        targets = self.labels.targets(where, rows[self.label][:])
+        column = rows.cast_column(self.image, datasets.Image(decode=False)).select_columns([self.image])
+        return _Cells(split, where, column, targets, self.options, self.skip_corrupt)
+
+
+class _Cells(Encoded):
+    """Images in the only column of a table."""
+
+    def __init__(self, split: str, where: str, rows: Any, targets: Tensor, options: Pixels, skip_corrupt: bool) -> None:
+        super().__init__(split, targets, options, skip_corrupt)
+        self.where, self.rows = where, rows
+        self.digests: dict[int, int] = {}  # hash of the content of an image that was read -> its number
+
+    def content(self, index: int) -> bytes | str:
+        (cell,) = self.rows[index].values()
+        return _content(cell)
+
+    def contents(self) -> Iterator[bytes | str]:
+        index = 0
+        for rows in self.rows.iter(ROWS):
+            (cells,) = rows.values()
+            for content in map(_content, cells):
+                if content:
+                    self.digests.setdefault(hash(content), index)
+                index += 1
+                yield content
+
+    def name(self, index: int) -> str:
+        return f"{self.where}: image {index}"
+
+    def take(self, split: str, chosen: Tensor) -> "_Cells":
+        """Some of the images as another split."""
+        rows = self.rows.select(chosen.nonzero().squeeze(1).tolist())
+        where = f"{self.where} ({split} images of data.test_fraction)"
+        return _Cells(split, where, rows, self.targets[chosen], self.options, self.skip_corrupt)
+
+
+def _content(cell: dict[str, Any] | None) -> bytes | str:
+    """The bytes or the path of an image; no bytes if it is missing."""
+    return (cell["bytes"] or cell["path"] or b"") if cell else b""
+
+
+def _load(source: str, tree: Tree | None) -> tuple[dict[str, Any], list[str]]:
+    """The splits, and what is not read, in words."""
+    left_out: list[str] = []
+    words: tuple[str, ...] = (source,)
+    more: dict[str, Any] = {}
+    if tree is not None:
+        words, more, left_out = _local_words(tree)
+    shown_before = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        return dict(datasets.load_dataset(str(path) if path.is_dir() else source))
+        return dict(datasets.load_dataset(*words, **more)), left_out
     except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
-        missing = "" if path.is_dir() else "there is no such folder, and as a name on the hub it "
+        missing = "there is no such folder, and as a name on the hub it " if tree is None else ""
         raise InputError(f"data.source={source}: {missing}cannot be loaded ({named(error)})") from error
     finally:
-        if shown:
+        if shown_before:
             datasets.enable_progress_bars()
 
 
-def _column(source: str, features: Any, kind: type, what: str, usual: tuple[str, ...]) -> str:
+def _local_words(tree: Tree) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
+    """What `datasets` is given for a folder, so that it need not guess where there are images beside tables."""
+    levels = list(tree.everything())
+    images = [path for level in levels for path in level.images]
+    tables = {suffix(path) for level in levels for path in level.others} & TABLES
+    lists = metadata(tree)
+    if tables and not (lists and images):
+        left_out = [f"{len(images):,} image files beside tables (first: {shown(images[0])})"] if images else []
+        if images and len(tables) == 1:  # else it may read the images, by their names
+            return (tables.pop(),), {"data_dir": tree.root}, left_out
+        return (tree.root,), {}, left_out
+    if not lists:
+        return (tree.root,), {}, []
+    splits = split_folders(tree)
+    folders = {splits[path]: path for path in splits} if TRAIN in splits.values() else {TRAIN: tree.root}
+    if splits and len(folders) < len(splits):
+        raise InputError(f"data.source={shown(tree.root)}: two folders are one split; there are: {', '.join(splits)}")
+    above = [path for path in lists if os.path.dirname(path) == tree.root]
+    files = {split: [*map(glob.escape, above), glob.escape(path) + "/**"] for split, path in folders.items()}
+    return ("imagefolder",), {"data_files": files}, []
+
+
+def _is_image(feature: Any) -> bool:
+    """Whether a column can be read as one of images: it is one, or holds their bytes."""
+    plain = isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
+    return (
+        plain or isinstance(feature, datasets.Image) or (isinstance(feature, dict) and {"bytes", "path"} == {*feature})
+    )
+
+
+def _column(
+    source: str, features: Any, kind: type, what: str, usual: tuple[str, ...], left_out: Sequence[str] = ()
+) -> str:
     typed = [name for name, feature in features.items() if isinstance(feature, kind)]
     for name in [n for n in typed if n in usual] + typed + [n for n in usual if n in features]:
         return name
+    unread = f"; not read: {', '.join(left_out)}" if left_out else ""
     raise InputError(
-        f"data.source={source}: no {what} column among {', '.join(features)} (data.{what}_column=NAME names it)"
+        f"data.source={source}: no {what} column among {', '.join(features)} (data.{what}_column=NAME names it){unread}"
     )
-
-
-def _class_names(split: Any, label: str) -> tuple[str, ...]:
-    feature = split.features[label]
-    if isinstance(feature, datasets.ClassLabel):
-        return tuple(feature.names)
-    values = split.unique(label)
-    if all(isinstance(v, int) for v in values) and len(values) <= max(values) + 1 <= MOST_CLASSES:
-        return tuple(str(v) for v in range(max(values) + 1))
-    if all(isinstance(v, str) for v in values):
-        return tuple(sorted(values))
-    wrong = next((v for v in values if not isinstance(v, str)), None)
-    raise InputError(
-        f"data.label_column={label}: holds {wrong!r:.40}; labels are whole numbers from 0 to {MOST_CLASSES - 1} "
-        "or names, and none is missing"
-    )
-
-
-def _decode(
-    where: str, split: Any, image: str, label: str, names: tuple[str, ...], size: int, grey: bool
-) -> LabelledImages:
-    if len(split) == 0:
-        raise InputError(f"{where}: no images")
-    labels = _labels(where, split[label], names)
-    pixels = np.empty((0, 0, 0, 0), np.uint8)
-    for i, cell in enumerate(split.cast_column(image, datasets.Image(decode=False))[image]):
-        array = _pixels(f"{where}: image {i}", cell, size, grey)
-        if i == 0:
-            pixels = np.empty((len(split), *array.shape), np.uint8)
-        if array.shape != pixels.shape[1:]:
-            raise InputError(
-                f"{where}: image {i} is {array.shape[1]}x{array.shape[0]} pixels, image 0 is "
-                f"{pixels.shape[2]}x{pixels.shape[1]}; data.image_size=N resizes them"
-            )
-        pixels[i] = array
-    return LabelledImages(torch.from_numpy(pixels), labels)
-
-
-def _pixels(where: str, cell: dict[str, Any] | None, size: int, grey: bool) -> np.ndarray:
-    """uint8 (height, width, channels)."""
-    if not cell or not (cell["bytes"] or cell["path"]):
-        raise InputError(f"{where} is missing")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"], formats=FORMATS) as file:
-                picture = file.convert("L" if grey else "RGB")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise InputError(f"{where} has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file
-        raise InputError(f"{where} cannot be decoded ({str(error)[:80]})") from None
-    if size:
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(picture.height, picture.width, -1)
-
-
-def _labels(where: str, column: Iterable[Any], names: tuple[str, ...]) -> torch.Tensor:
-    labels = list(column)
-    if any(isinstance(v, str) for v in labels):
-        index = {name: i for i, name in enumerate(names)}
-        for i, value in enumerate(labels):
-            if str(value) not in index:
-                raise InputError(f"{where}: image {i}: {unknown('label', value, names)}")
-        labels = [index[str(v)] for v in labels]
-    if any(v is None for v in labels):
-        raise InputError(f"{where}: image {labels.index(None)} has no label")
-    return torch.tensor(labels, dtype=torch.int64)

@@ -5,9 +5,9 @@ They are decoded once and held there, or in host memory, or streamed: decoded wh
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,6 +73,9 @@ class Splits(NamedTuple):
         about: Lines that are said before a run: images and classes of a split, size, source, what was left out.
         valid: Gives the images of the architecture part, where the data set has a split for it. `train` is then the
             weight part, and a retraining trains on both.
+        notes: Gives further lines, on what has been decoded so far.
+        preprocessing: What is done to an image file before its normalization, as plain data for JSON. None: the images
+            come from no files.
     """
 
     classes: tuple[str, ...]
@@ -80,6 +83,8 @@ class Splits(NamedTuple):
     test: Callable[[], LabelledImages | Source]
     about: tuple[str, ...] = ()
     valid: Callable[[], LabelledImages | Source] | None = None
+    notes: Callable[[], Sequence[str]] = tuple
+    preprocessing: Mapping[str, Any] | None = None
 
 
 class Part:
@@ -378,8 +383,8 @@ class ImageData:
 
     @property
     def about(self) -> tuple[str, ...]:
-        """Lines that are said before a run."""
-        return self.splits.about
+        """Lines that are said before a run. Some are known after the images of a split were decoded."""
+        return (*self.splits.about, *self.splits.notes())
 
     def split(self) -> tuple[Part, Part]:
         """Return the weight part and the architecture part of the training images."""

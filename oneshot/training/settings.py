@@ -79,7 +79,7 @@ _Tree.add_representer(
 )
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Any) -> dict[str, Any]:
     """Sizes of a part of the data, and how it is augmented."""
     sizes = {"images": len(part), "image_shape": list(image_shape(part)), "batch_size": part.batch_size}
     return {**sizes, "augmentation": _described(part.augmentation)}
@@ -130,5 +130,5 @@ def image_shape(part: Part) -> ImageShape:
     Args:
         part: The part.
     """
-    channels, height, width = part.first().x.shape[1:]
-    return channels, height, width
+    shape = part.first().x.shape[1:]
+    return tuple(shape)  # type: ignore[return-value]  # a text has (characters of a window,)

@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
     if not isinstance(config.budget, DictConfig):
         raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
     adopted = take_settings(config)
-    space, data = space_and_data(config)
+    space, data = space_and_data(config, console)
     budget = Budget(config.budget.queries, config.budget.seconds)
     strategy = make(config.strategy, space=space, seed=config.seed, metric=score_name(config, data))
     cost = make(config.cost, space=space) if config.cost else None

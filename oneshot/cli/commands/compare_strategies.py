@@ -46,7 +46,7 @@ def main(config: DictConfig) -> None:
     nodes = check(config)
     take_settings(config)
     estimated = config.get("estimator") or config.reference
-    space, data = space_and_data(config)
+    space, data = space_and_data(config, console)
     if wanted(config.reference) - {"space"}:
         raise InputError(f"reference: is {config.reference._target_}; must be a table, estimator@reference=tabular")
     metric = score_name(config, data)

@@ -33,7 +33,7 @@ from ...runs.files import write_bytes
 from ...runs.folder import Run, read_result
 from ...tasks import Classification
 from ..folders import run_folder
-from ..objects import precision, prepare, read_device, space_and_data
+from ..objects import precision, prepare, read_device, say_about, space_and_data
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
 from ..screen import answered, cell, csv_cell, say, summary, written
@@ -53,12 +53,14 @@ def main(config: DictConfig) -> None:
     check_formats(formats)
     folder = take_settings(config)
     config.trainer.accelerator = device.type
-    space, data = space_and_data(config)
+    space, data = space_and_data(config, console)
+    said = data.about
     architecture = space.load(folder / ARCHITECTURE)
     numbers = numbers_of(config, device)
     network = numbers.convert_module(space.network(architecture))
     read_weights(network, folder)
     test = data.test()
+    say_about(data, console, said)
     with open_run(config, run_folder(config, "evaluate")) as run:
         if answered(run, console):
             return
@@ -69,8 +71,9 @@ def main(config: DictConfig) -> None:
             times = network_latency(
                 network, data.image_shape, device, config.dtype, batches, config.repeats, config.warmup
             )
-            exports = export(network, next(test.passes()).x, formats)
-            write_results(run, config, data, confusion, exports)
+            told = described(config, data)
+            exports = export(network, next(test.passes()).x, formats, told)
+            write_results(run, data, confusion, exports, told)
             result = run.finish(
                 {
                     "run": str(folder),
@@ -129,9 +132,17 @@ def of_classes(data: ImageData, confusion: Confusion) -> dict[str, Any]:
 
 
 def write_results(
-    run: Run, config: DictConfig, data: ImageData, confusion: Confusion, exports: Mapping[str, Export]
+    run: Run, data: ImageData, confusion: Confusion, exports: Mapping[str, Export], told: Mapping[str, Any]
 ) -> None:
-    """Write the files beside result.json. Everything in them has been computed and compared before."""
+    """Write the files beside result.json. Everything in them has been computed and compared before.
+
+    Args:
+        run: Where to write.
+        data: The data, for the names of the classes.
+        classified: How the network classifies the test images.
+        exports: The exports by format.
+        told: What preprocessing.json says.
+    """
     classes = data.splits.classes
     if confusion:
         table = io.StringIO()
@@ -144,9 +155,13 @@ def write_results(
     for name, made in exports.items():
         write_bytes(run.path / FILES[name], made.content)
     if exports:
-        mean, std = (as_list(OmegaConf.select(config, f"data.augmentation.{key}")) for key in ("mean", "std"))
-        content = preprocessing(data.image_shape, classes, mean, std)
-        run.write("preprocessing.json", json.dumps(content, indent=2) + "\n")
+        run.write("preprocessing.json", json.dumps(told, indent=2) + "\n")
+
+
+def described(config: DictConfig, data: ImageData) -> dict[str, Any]:
+    """Return what the user of an exported network must know, from an image file to the names of the classes."""
+    mean, std = (as_list(OmegaConf.select(config, f"data.augmentation.{key}")) for key in ("mean", "std"))
+    return preprocessing(data.image_shape, data.splits.classes, mean, std, data.splits.preprocessing)
 
 
 def account(name: str, made: Export) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
     if not isinstance(config.reference, DictConfig):
         raise InputError(f"reference={config.reference}: must be chosen as estimator@reference=NAME")
     take_settings(config)
-    space, data = space_and_data(config)
+    space, data = space_and_data(config, console)
     score = score_name(config, data)
     for node in nodes.values():
         known = known_scores(config, node, data)

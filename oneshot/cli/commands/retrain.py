@@ -23,7 +23,7 @@ from ...training.outcome import ARCHITECTURE, write_retraining
 from .. import job
 from ..conf import choices
 from ..folders import run_folder
-from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
+from ..objects import criterion_for, make, prepare, say_about, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, started, summary, written
@@ -36,8 +36,10 @@ def main(config: DictConfig) -> None:
     trainer = trainer_for(config, console, shared=True)
     if follows(trainer):
         return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
-    space, data = space_and_data(config)
-    retrain, architecture, origin = retrain_for(config, space, data)
+    space, data = space_and_data(config, console)
+    said = data.about
+    retrain, architecture, origin = retrain_for(config, space, data)  # reads the test images too
+    say_about(data, console, said)
     if config.trainer.cuda_graph:
         say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
     with open_run(config, run_folder(config, "retrain")) as run:

@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     trainer = trainer_for(config, console, shared=True)
     if follows(trainer):
         return follow(trainer, lambda config: search_for(config, *space_and_data(config)))
-    space, data = space_and_data(config)
+    space, data = space_and_data(config, console)
     search = search_for(config, space, data)
     with open_run(config, run_folder(config, "search")) as run:
         if answered(run, console):
