@@ -64,6 +64,10 @@ class MultiLabel(Task):
                 f"{split} image {i}: label {outputs[label]!r:.40} is {targets[i, label].item()}; must be 0 or 1"
             )
 
+    def strata(self, targets: Tensor) -> Tensor:
+        """Return for each image the number of its combination of labels."""
+        return torch.unique(targets, dim=0, return_inverse=True)[1]
+
 
 def _chances(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sigmoid(precise(logits)), y.long()

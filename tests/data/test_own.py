@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorData
 from oneshot.cli.main import main
 from oneshot.data import Augmentation, ImageData, LabelledImages, Splits, own, tensors
 from oneshot.errors import InputError
+from oneshot.tasks import MultiLabel, Segmentation
 
 X, Y = images(24, 4, 1)
 XT, YT = images(9, 4, 1, seed=1)
@@ -338,49 +339,26 @@ def test_a_data_set_that_draws():
     assert own(Pairs(x + Y[:, None, None, None].to(torch.uint8), Y), **SIZES).about == ()
 
 
-class Several:
-    """A task of several labels an image, as `task=multilabel` has it."""
-
-    name, dense = "multilabel", False
-
-    def check(self, split, targets, classes):
-        if targets.shape[1] != len(classes):
-            raise InputError(f"{split}: {targets.shape[1]} labels, {len(classes)} names")
-
-    def strata(self, targets):
-        return targets.long() @ (2 ** torch.arange(targets.shape[1]))
-
-
-class Pixels(Several):
-    """A task of a class a pixel."""
-
-    name, dense = "segmentation", True
-
-    def check(self, split, targets, classes):
-        assert targets.dtype == torch.int64
-
-    def strata(self, targets):
-        return (targets.flatten(1).float().mean(1) > 0.5).long()
-
-
 @pytest.mark.parametrize("residence", ["auto", "stream"])
 def test_targets_of_other_tasks(residence):
     several = torch.tensor([[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 1]]).repeat(6, 1)
     for y in (several, several.bool(), several.tolist()):
         for given in ((X, y), Pairs(X, y)):
-            data = own(given, 4, residence=residence, workers=0, task=Several())
+            data = own(given, 4, residence=residence, workers=0, task=MultiLabel())
             weight, architecture = data.split()
             assert data.classes == 3 and weight.batch(0, 0).y.dtype == torch.float32
             rows = [part.data.labels.unique(dim=0, return_counts=True)[1].tolist() for part in (weight, architecture)]
             assert rows == [[3, 3, 3, 3]] * 2  # each combination has its share
-    with pytest.raises(InputError, match="train: 3 labels, 2 names"):
-        own((X, several), 4, task=Several(), classes=["a", "b"]).train()
+    with pytest.raises(InputError, match=r"train targets are float32 \(24, 3\); task=multilabel needs float \(n, 2\)"):
+        own((X, several), 4, task=MultiLabel(), classes=["a", "b"]).train()
 
 
 @pytest.mark.parametrize("residence", ["auto", "stream"])
 def test_a_class_a_pixel(residence):
     y = (X[..., 0] > 99).long()
-    data = own(Pairs(X, y), 4, Augmentation([0.0], [1 / 255]), residence=residence, workers=0, task=Pixels(), classes=2)
+    data = own(
+        Pairs(X, y), 4, Augmentation([0.0], [1 / 255]), residence=residence, workers=0, task=Segmentation(), classes=2
+    )
     batch = next(data.split()[0].passes(4))
     assert torch.equal((batch.x[:, 0] > 99).long(), batch.y) and data.classes == 2
 

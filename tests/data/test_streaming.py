@@ -353,7 +353,7 @@ def test_a_search_goes_on_with_another_number_of_workers(tmp_path):
 def test_a_fit_of_lightnings_ends_its_workers():
     search = a_search(1)
     pl.Trainer(max_epochs=1, **QUIET).fit(search)
-    assert not children() and search.found_accuracy >= 0
+    assert not children() and search.found_valid["accuracy"] >= 0
 
 
 class Slow(InMemory):
