@@ -321,43 +321,48 @@ def _content(cell: dict[str, Any] | None) -> bytes | str:
 
 def _load(source: str, tree: Tree | None) -> tuple[dict[str, Any], list[str]]:
     """The splits, and what is not read, in words."""
-    left_out: list[str] = []
-    words: tuple[str, ...] = (source,)
-    more: dict[str, Any] = {}
-    if tree is not None:
-        words, more, left_out = _local_words(tree)
+    words, more = (source,) if tree is None else (tree.root,), {}
+    levels = [] if tree is None else list(tree.everything())
+    images = [path for level in levels for path in level.images]
+    tables = [path for level in levels for path in level.others if suffix(path) in TABLES]
+    lists = [] if tree is None else metadata(tree)
+    if tree is not None and lists and images:
+        words, more = ("imagefolder",), {"data_files": _listed_images(tree, lists)}
     shown_before = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        return dict(datasets.load_dataset(*words, **more)), left_out
+        splits = dict(datasets.load_dataset(*words, **more))
     except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
         missing = "there is no such folder, and as a name on the hub it " if tree is None else ""
         raise InputError(f"data.source={source}: {missing}cannot be loaded ({named(error)})") from error
     finally:
         if shown_before:
             datasets.enable_progress_bars()
+    if lists or not (images and tables):
+        return splits, []
+    if any(split.info.builder_name not in TABLES for split in splits.values()):
+        raise InputError(
+            f"data.source={source}: holds tables (first: {shown(tables[0])}) beside images (first: "
+            f"{shown(images[0])}); move away those that are not the data set"
+        )
+    return splits, [f"{len(images):,} image files beside tables (first: {shown(images[0])})"]
 
 
-def _local_words(tree: Tree) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
-    """What `datasets` is given for a folder, so that it need not guess where there are images beside tables."""
-    levels = list(tree.everything())
-    images = [path for level in levels for path in level.images]
-    tables = {suffix(path) for level in levels for path in level.others} & TABLES
-    lists = metadata(tree)
-    if tables and not (lists and images):
-        left_out = [f"{len(images):,} image files beside tables (first: {shown(images[0])})"] if images else []
-        if images and len(tables) == 1:  # else it may read the images, by their names
-            return (tables.pop(),), {"data_dir": tree.root}, left_out
-        return (tree.root,), {}, left_out
-    if not lists:
-        return (tree.root,), {}, []
+def _listed_images(tree: Tree, lists: Sequence[str]) -> dict[str, str]:
+    """The files of each split where a metadata.csv says the labels, so that `datasets` need not guess splits."""
     splits = split_folders(tree)
-    folders = {splits[path]: path for path in splits} if TRAIN in splits.values() else {TRAIN: tree.root}
-    if splits and len(folders) < len(splits):
-        raise InputError(f"data.source={shown(tree.root)}: two folders are one split; there are: {', '.join(splits)}")
+    if not splits:
+        return {TRAIN: glob.escape(tree.root) + "/**"}
     above = [path for path in lists if os.path.dirname(path) == tree.root]
-    files = {split: [*map(glob.escape, above), glob.escape(path) + "/**"] for split, path in folders.items()}
-    return ("imagefolder",), {"data_files": files}, []
+    if above:
+        raise InputError(
+            f"{shown(above[0])}: lists images of several splits; put such a list into each of "
+            f"{', '.join(map(shown, splits))}"
+        )
+    found = {role: path for path, role in splits.items()}
+    if len(found) < len(splits):
+        raise InputError(f"{' and '.join(map(shown, splits))}: are several folders for one split; join them")
+    return {role: glob.escape(path) + "/**" for role, path in found.items()}
 
 
 def _is_image(feature: Any) -> bool:

@@ -1,5 +1,7 @@
 """Image folders, parquet and the real CIFAR-10, and what can be wrong with them."""
 
+import shutil
+
 import datasets
 import numpy as np
 import pytest
@@ -25,10 +27,17 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def parquet(path, columns, features=None):
-    (path / "p").mkdir()
-    datasets.Dataset.from_dict(columns, features=features).to_parquet(path / "p" / "train-00000-of-00001.parquet")
+def parquet(path, columns, features=None, split="train"):
+    (path / "p").mkdir(exist_ok=True)
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path / "p" / f"{split}-00000-of-00001.parquet")
     return str(path / "p")
+
+
+def labelled(path, values, kind, split="train", first=0):
+    """A table of as many images, whose first pixel is their number, with labels of this type."""
+    pictures = [Image.fromarray(np.full((4, 4, 3), first + i, np.uint8)) for i in range(len(values))]
+    features = datasets.Features({"image": datasets.Image(), "label": kind})
+    return parquet(path, {"image": pictures, "label": values}, features, split)
 
 
 def test_image_folder(folder):
@@ -48,13 +57,13 @@ def test_resized_and_grey(folder):
 
 def test_images_of_two_sizes_need_a_size(folder):
     Image.fromarray(np.zeros((8, 6, 3), np.uint8)).save(folder / "train" / "dog" / "9.png")
-    with pytest.raises(InputError, match=r"image 8 is 6x8 pixels, image 0 is 6x6; data.image_size=N"):
+    with pytest.raises(InputError, match=r"dog/9.png: has 6x8 pixels, and .*cat/0.png has 6x6; data.image_size=N"):
         huggingface(str(folder), 2, COLOUR).train()
 
 
 def test_damaged_image_is_named(folder):
     (folder / "train" / "cat" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match="image 0 cannot be decoded"):
+    with pytest.raises(InputError, match="cat/0.png: is no image of a known format"):
         huggingface(str(folder), 2, COLOUR).train()
 
 
@@ -66,10 +75,8 @@ def test_missing_folder_and_columns(tmp_path, folder):
         huggingface(str(tmp_path / "empty"), 2, COLOUR)
     with pytest.raises(InputError, match="no image column among x, y"):
         huggingface(parquet(tmp_path, {"x": [1, 2], "y": [0, 1]}), 2, COLOUR)
-    with pytest.raises(InputError, match="data.label_column: unknown column 'labl'.*did you mean 'label'"):
+    with pytest.raises(InputError, match="data.label_column=labl: .* is a folder of images, without columns"):
         huggingface(str(folder), 2, COLOUR, label_column="labl")
-    with pytest.raises(InputError, match="data.image_column=label: holds"):
-        huggingface(str(folder), 2, COLOUR, image_column="label")
     with pytest.raises(InputError, match="no split 'tset'"):
         huggingface(str(folder), 2, COLOUR, test_split="tset").test()
 
@@ -87,6 +94,181 @@ def test_labels_as_strings(tmp_path):
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
     data = huggingface(parquet(tmp_path, {"image": [picture] * 3, "label": ["b", "a", "b"]}, features), 2, COLOUR)
     assert data.train().data.labels.tolist() == [1, 0, 1] and data.classes == 2
+
+
+def test_columns_of_a_table(tmp_path):
+    source = labelled(tmp_path, [0, 1, 0], datasets.Value("int64"))
+    with pytest.raises(InputError, match="data.label_column: unknown column 'labl'.*did you mean 'label'"):
+        huggingface(source, 2, COLOUR, label_column="labl")
+    with pytest.raises(InputError, match="data.image_column=label: holds"):
+        huggingface(source, 2, COLOUR, image_column="label")
+
+
+LABELS = [  # values, their type -> names of the classes, the class of each, what is said
+    ([1, 2, 3, 1], "int64", ("1", "2", "3"), [0, 1, 2, 0], "holds 1, 2, 3; these 3 values are the classes"),
+    ([500, 0, 1000, 0], "int32", ("0", "500", "1000"), [1, 0, 2, 0], "holds 0, 500, 1000; these 3 values"),
+    ([2, 0, 1, 0], "uint8", ("0", "1", "2"), [2, 0, 1, 0], ""),
+    ([-1, 1, 1, -1], "int8", ("-1", "1"), [0, 1, 1, 0], "holds -1, 1; these 2 values"),
+    ([1.0, 2.0, 1.0], "float32", ("1", "2"), [0, 1, 0], "holds 1, 2; these 2 values"),
+    ([True, False, True], "bool", ("False", "True"), [1, 0, 1], ""),
+    (["a cat", "dog", "a cat"], "string", ("a cat", "dog"), [0, 1, 0], ""),
+    (["10", "9", "10"], "large_string", ("10", "9"), [0, 1, 0], ""),
+    (["Cat", "cat", "Cat"], "string", ("Cat", "cat"), [0, 1, 0], "differ in capital letters alone"),
+    (["e\u0301", "\u00e9", "x"] * 2, "string", ("x", "\u00e9"), [1, 1, 0] * 2, ""),
+]
+
+
+@pytest.mark.parametrize(("values", "kind", "names", "classes", "said"), LABELS)
+def test_labels_of_every_type_are_their_values(tmp_path, values, kind, names, classes, said):
+    data = huggingface(labelled(tmp_path, values, datasets.Value(kind)), 2, COLOUR)
+    assert data.splits.classes == names and data.train().data.labels.tolist() == classes
+    assert len(data.about) == (3 if said else 2) and said in data.about[-1]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "wrong"),
+    [
+        ([-1, 0, 1, 1], datasets.Value("int64"), "holds -1; a number of a class is at least 0"),
+        ([7, 19, 4, 12], datasets.Value("int64"), "holds 4, 7, 12, 19, another value for each of 4 images"),
+        (["a.png", "b.png", "c.png"], datasets.Value("string"), "another value for each of 3 images"),
+        (["cat", "cat ", "cat"], datasets.Value("string"), "'cat' and 'cat ' differ in spaces alone"),
+        ([float("nan"), 1.0, 0.0], datasets.Value("float64"), "holds nan"),
+        ([1e300, 1.5, 1.0], datasets.Value("float64"), "holds 1.5"),
+        ([[0, 1], [1, 0], [1, 1]], datasets.List(datasets.Value("int64")), "holds List"),
+        ([None, True, False], datasets.Value("bool"), "holds None"),
+        ([b"a", b"b", b"a"], datasets.Value("binary"), "holds b'a'"),
+        ([0, None, 1], datasets.Value("int64"), "holds None"),
+    ],
+)
+def test_labels_that_cannot_be_meant(tmp_path, values, kind, wrong):
+    with pytest.raises(InputError, match="data.label_column=label: ") as error:
+        huggingface(labelled(tmp_path, values, kind), 2, COLOUR)
+    assert wrong in str(error.value)
+
+
+def test_labels_of_the_test_split(tmp_path):
+    """They are read when the test images are, and must be labels of training images."""
+    source = labelled(tmp_path, [1, 2, 1], datasets.Value("int64"))
+    labelled(tmp_path, [2, 3], datasets.Value("int64"), "test", 100)
+    data = huggingface(source, 2, COLOUR)
+    assert data.train().data.labels.tolist() == [0, 1, 0]
+    with pytest.raises(InputError, match="split test: image 1: unknown label 3; known: 1, 2"):
+        data.test()
+
+
+def test_classes_without_training_images_are_said(tmp_path):
+    source = labelled(tmp_path, [0, 2, 0], datasets.ClassLabel(names=["a", "b", "c"]))
+    data = huggingface(source, 2, COLOUR)
+    assert data.classes == 3 and data.about[-1] == "data: 1 of the 3 classes have no training images: b"
+
+
+def test_a_table_without_a_test_split(tmp_path):
+    source = labelled(tmp_path, [0, 1] * 10, datasets.Value("int64"))
+    with pytest.raises(InputError, match="no split 'test'; there are: train; data.test_fraction=0.2 holds out"):
+        huggingface(source, 2, COLOUR).test()
+    data = huggingface(source, 2, COLOUR, test_fraction=0.2)
+    train, test = data.splits.train(), data.splits.test()
+    assert train.labels.bincount().tolist() == [8, 8] and test.labels.bincount().tolist() == [2, 2]
+    numbers = [int(image[0, 0, 0]) for part in (train, test) for image in part.images]
+    labels = [int(label) for part in (train, test) for label in part.labels]
+    assert sorted(numbers) == [*range(20)] and all(n % 2 == k for n, k in zip(numbers, labels, strict=True))
+    labelled(tmp_path, [0, 1], datasets.Value("int64"), "test")
+    with pytest.raises(InputError, match="is for data without a test split; there is 'test'"):
+        huggingface(source, 2, COLOUR, test_fraction=0.2)
+
+
+def test_duplicates_in_tables(tmp_path):
+    source = labelled(tmp_path, [0, 1] * 5, datasets.Value("int64"))
+    labelled(tmp_path, [0, 1, 0], datasets.Value("int64"), "test", 9)  # images 9, 10 and 11
+    data = huggingface(source, 2, COLOUR)
+    data.train(), data.test()
+    assert "1 of 3 test images is among the training images" in data.about[-1]
+    assert "split train: image 9 and" in data.about[-1] and "split test: image 0)" in data.about[-1]
+    data = huggingface(source, 2, COLOUR, duplicates="refuse")
+    data.train()
+    with pytest.raises(InputError, match="data.duplicates=refuse: 1 of 3"):
+        data.test()
+
+
+def test_damaged_images_in_tables(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    good = {"bytes": None, "path": str(tmp_path / "good.png")}
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(good["path"])
+    cells = [good, {"bytes": b"bad", "path": None}, None, good, {"bytes": b"", "path": None}]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    source = parquet(tmp_path, {"image": cells, "label": [0, 1, 1, 1, 0]}, features)
+    with pytest.raises(
+        InputError, match="3 of 5 train images .*: image 1: .*: image 2: is empty; .*: image 4: is empty"
+    ):
+        huggingface(source, 2, COLOUR).train()
+    data = huggingface(source, 2, COLOUR, skip_corrupt=True)
+    assert data.train().data.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_images_as_bytes(tmp_path, plain):
+    """As other programs than `datasets` write them into parquet."""
+    Image.fromarray(np.full((4, 4, 3), 9, np.uint8)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    cells = [content if plain else {"bytes": content, "path": "a.png"}] * 4
+    data = huggingface(parquet(tmp_path, {"image": cells, "label": [0, 1, 0, 1]}), 2, COLOUR)
+    assert (data.train().data.images == 9).all() and data.image_shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("place", ["below the splits", "without splits"])
+def test_a_list_of_labels_beside_the_images(tmp_path, place):
+    """metadata.csv, read by `datasets`; names of files decide nothing here either."""
+    root = tmp_path / "set"
+    numbers, rows = {}, {}
+    for split in ("train", "test") if "without" not in place else ("",):
+        (root / split).mkdir(parents=True, exist_ok=True)
+        for i, name in enumerate(("train_1.png", "test_2.png", "val_3.png", "x.png")):
+            number = len(numbers)
+            Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(root / split / name)
+            numbers[number] = (split, "cat" if i % 2 else "dog")
+            folder = root / split if "below" in place else root
+            rows.setdefault(folder, []).append(f"{(root / split / name).relative_to(folder)},{numbers[number][1]}")
+    for folder, lines in rows.items():
+        (folder / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n")
+    data = huggingface(str(root), 2, COLOUR)
+    assert data.splits.classes == ("cat", "dog")
+    for split, part in (("train", data.train()), ("test", data.test() if "without" not in place else None)):
+        if part is not None:
+            pairs = zip(part.data.images[:, 0, 0, 0].tolist(), part.data.labels.tolist(), strict=True)
+            found = {n: data.splits.classes[k] for n, k in pairs}
+            assert found == {n: name for n, (of, name) in numbers.items() if of in (split, "")}
+    with pytest.raises(InputError, match="no label column among image, kind"):
+        for folder, lines in rows.items():
+            (folder / "metadata.csv").write_text("\n".join(["file_name,kind", *lines]) + "\n")
+        huggingface(str(root), 2, COLOUR)
+    assert huggingface(str(root), 2, COLOUR, label_column="kind").splits.classes == ("cat", "dog")
+
+
+def test_a_list_above_the_splits_is_refused(folder):
+    (folder / "metadata.csv").write_text("file_name,label\ntrain/cat/0.png,cat\n")
+    with pytest.raises(InputError, match="metadata.csv: lists images of several splits; put such a list into each of"):
+        huggingface(str(folder), 2, COLOUR)
+
+
+def test_images_beside_tables_are_not_read(tmp_path):
+    """As in a copy of a data set of the hub, with the pictures of its README."""
+    source = labelled(tmp_path, [0, 1] * 3, datasets.Value("int64"))
+    for name in ("assets/a.png", "assets/b.png", "c.png", "d.png"):
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4, 3), 99, np.uint8)).save(tmp_path / "p" / name)
+    for i in range(1, 6):
+        shutil.copy(tmp_path / "p/train-00000-of-00001.parquet", tmp_path / f"p/train-{i:05}-of-00006.parquet")
+    data = huggingface(source, 2, COLOUR)
+    assert sorted(data.train().data.images[:, 0, 0, 0].tolist()) == sorted([*range(6)] * 6)
+    assert f"left out: 4 image files beside tables (first: {source}/c.png)" in data.about[0]
+
+
+def test_class_folders_with_a_table_of_something_else(folder):
+    datasets.Dataset.from_dict({"a": [1], "b": [2]}).to_parquet(folder / "features.parquet")
+    with pytest.raises(
+        InputError, match="holds tables .first: .*features.parquet. beside images .first: .*; move away"
+    ):
+        huggingface(str(folder), 2, COLOUR)
 
 
 @pytest.mark.parametrize(
