@@ -19,6 +19,12 @@ FILES = {"torch": "network.pt2", "onnx": "network.onnx"}
 PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 TOLD = "preprocessing.json"  # name of what both formats say of their images: ONNX metadata, extra file of torch.export
 IMAGES, LOGITS, BATCH = "images", "logits", "batch"  # names of the file's input, its output and their first axis
+OUTPUTS = {  # what the values of the output mean, by task
+    "classification": "logits; softmax gives the probability of each class",
+    "multilabel": "logits; sigmoid gives the probability of each label",
+    "regression": "the numbers themselves",
+    "segmentation": "logits of each pixel; softmax over the classes gives their probabilities",
+}
 TOLERANCE = 1e-4  # allowed difference of logits, relative to the largest logit (at least 1)
 
 Program = torch.export.ExportedProgram
@@ -32,13 +38,13 @@ class Export(NamedTuple):
     Args:
         content: The bytes of the file.
         difference: Largest absolute difference of a logit.
-        agreement: Share of the images with the same predicted class.
+        agreement: Share of the images (or pixels) with the same predicted class; None where logits are no classes.
         images: Number of images that were compared.
     """
 
     content: bytes
     difference: float
-    agreement: float
+    agreement: float | None
     images: int
 
 
@@ -68,7 +74,11 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def export(
-    network: nn.Module, images: Tensor, formats: Sequence[str], told: Mapping[str, Any] | None = None
+    network: nn.Module,
+    images: Tensor,
+    formats: Sequence[str],
+    told: Mapping[str, Any] | None = None,
+    classes: bool = True,
 ) -> dict[str, Export]:
     """Export a network as it is used after training: evaluation mode, float32, any number of images.
 
@@ -80,6 +90,7 @@ def export(
         images: Normalized images to compare with, (at least 2, channels, height, width).
         formats: Names of formats, "torch" or "onnx".
         told: What `preprocessing` returns. It is written into the files too, as JSON by the name TOLD.
+        classes: Whether the largest logit is the predicted class.
 
     Returns:
         The export by the name of its format.
@@ -101,7 +112,7 @@ def export(
         exports = {}
         for name in formats:
             content, outputs = attempt(name, WRITE[name], program, json.dumps(told) if told else "")
-            exports[name] = compared(name, content, outputs, images, logits)
+            exports[name] = compared(name, content, outputs, images, logits, classes)
     return exports
 
 
@@ -186,7 +197,9 @@ def to_onnx(program: Program, told: str = "") -> tuple[bytes, Outputs]:
 WRITE: dict[str, Callable[[Program, str], tuple[bytes, Outputs]]] = {"torch": to_torch, "onnx": to_onnx}
 
 
-def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits: Tensor) -> Export:
+def compared(
+    name: str, content: bytes, outputs: Outputs, images: Tensor, logits: Tensor, classes: bool = True
+) -> Export:
     """Compare the outputs of a file with the logits of the network.
 
     Args:
@@ -195,6 +208,7 @@ def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits
         outputs: From images to logits, with the file.
         images: Images, (batch, channels, height, width).
         logits: The network's logits, (batch, classes).
+        classes: Whether the largest logit is the predicted class.
 
     Returns:
         The export.
@@ -209,8 +223,8 @@ def compared(name: str, content: bytes, outputs: Outputs, images: Tensor, logits
         raise InputError(
             f"export={name}: its logits differ from the network's by {difference:.3g}; at most {allowed:.3g} is allowed"
         )
-    agreement = (found.argmax(dim=1) == logits.argmax(dim=1)).float().mean().item()
-    return Export(content, difference, agreement, len(images))
+    same = (found.argmax(dim=1) == logits.argmax(dim=1)).float().mean().item()
+    return Export(content, difference, same if classes else None, len(images))
 
 
 def attempt(name: str, make: Callable[..., Result], *arguments: Any) -> Result:
@@ -253,6 +267,7 @@ def preprocessing(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     file: Mapping[str, Any] | None = None,
+    task: str = "classification",
 ) -> dict[str, Any]:
     """Describe what the user of an exported file must know: its input images and the meaning of its logits.
 
@@ -262,10 +277,12 @@ def preprocessing(
         mean: Mean of each channel, of pixels from 0 to 1; None if unknown.
         std: Standard deviation of each channel, of pixels from 0 to 1; None if unknown.
         file: How the pixels, from 0 to 255, come from an image file, in the order of the steps. None: from no file.
+        task: Name of the task, of OUTPUTS; another one has no description.
 
     Returns:
         The description, as plain data for JSON.
     """
+    size = image_shape[1:] if task == "segmentation" else ()
     return {
         "file_to_pixels": None if file is None else dict(file),
         "input": {
@@ -278,6 +295,7 @@ def preprocessing(
             "mean": None if mean is None else list(mean),
             "std": None if std is None else list(std),
         },
-        "output": {"name": LOGITS, "shape": [BATCH, len(classes)]},
+        "output": {"name": LOGITS, "shape": [BATCH, len(classes), *size], "values": OUTPUTS.get(task)},
+        "task": task,
         "classes": list(classes),
     }

@@ -1,7 +1,7 @@
 """All images of a split: decoded by threads, with every file that cannot be decoded in one message."""
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from .images import LabelledImages
 from .pixels import DEEP, DIM, FRAMES, TRANSPARENT, TURNED, Damaged, Decoded, Pixels, decode, decoded, quiet, shown
+from .streaming import Source
 
 LISTED = 10  # files that a message names
 PIECE = 32  # images that a thread decodes at once
@@ -26,7 +27,7 @@ NOTES = {
 }
 
 
-class Encoded(ABC):
+class Encoded(Source):
     """Images of a split that are not decoded yet, with their classes. It can be pickled.
 
     Args:
@@ -36,7 +37,7 @@ class Encoded(ABC):
         skip_corrupt: Whether `decode_all` leaves out files that cannot be decoded.
     """
 
-    random = False  # reading draws nothing
+    targets: Tensor
 
     def __init__(self, split: str, targets: Tensor, options: Pixels, skip_corrupt: bool = False) -> None:
         self.split, self.targets, self.options, self.skip_corrupt = split, targets, options, skip_corrupt

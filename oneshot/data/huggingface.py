@@ -1,6 +1,7 @@
 """Any image classification set: a folder of images, or a set of Hugging Face `datasets` from the hub or from tables."""
 
 import glob
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from .folders import (
 )
 from .images import ImageData, LabelledImages, Splits, stratified
 from .labels import listed, read_labels
+from .memory import fits
 from .pixels import Pixels, quiet, shown
 
 HUB_TEST = (TEST, VALIDATION, "valid")  # names of splits, in their order
@@ -102,12 +104,14 @@ def huggingface(
         given = table.given(test_split, test_fraction)
     lines: list[str] = []
 
-    def decode(part: Encoded) -> LabelledImages:
+    def decode(part: Encoded) -> LabelledImages | Encoded:
+        if _streams(part, residence):
+            return part
         images, said = part.decode_all()
         lines.extend(line for line in said if line not in lines)
         return images
 
-    def test() -> LabelledImages:
+    def test() -> LabelledImages | Encoded:
         if given.tests is None:
             held_out = "data.test_fraction=0.2 holds out a fifth of each class"
             raise InputError(f"data.source={source}: no split {test_split or TEST!r}{given.others}; {held_out}")
@@ -118,9 +122,10 @@ def huggingface(
 
     said = about(shown(source), given, train_size, test_fraction)
 
-    def train() -> LabelledImages:
+    def train() -> LabelledImages | Encoded:
         images = decode(given.train)
-        _check_left(given, images)
+        if isinstance(images, LabelledImages):
+            _check_left(given, images)
         return images
 
     splits = Splits(given.classes, train, test, said, notes=lambda: lines, preprocessing=options.describe())
@@ -186,6 +191,29 @@ def about(source: str, given: _Given, train_size: int, test_fraction: float) -> 
     left_out = f"; left out: {', '.join(given.left_out)}" if given.left_out else ""
     lacking = "data: without test images a retraining needs data.test_fraction; 0.2 holds out a fifth of each class"
     return (line + left_out, *([lacking] if given.tests is None else []), *given.remarks)
+
+
+def _streams(part: Encoded, residence: str) -> bool:
+    """Whether images are decoded only when a batch needs them, which needs one size for all.
+
+    Raises:
+        InputError: If they are and have no size, or corrupt ones are to be left out.
+    """
+    if residence == "auto" and len(part):
+        streams = not fits(len(part) * math.prod(part.read(0).shape), torch.device("cpu"))
+    else:
+        streams = residence == "stream"
+    if streams and part.skip_corrupt:
+        raise InputError(
+            f"data.skip_corrupt=true: {part.split} images are streamed (data.residence), so it is not known before "
+            "which are corrupt; remove these files"
+        )
+    if streams and not part.options.size:
+        raise InputError(
+            f"data.image_size=0: {part.split} images are streamed (data.residence); data.image_size=N gives all one "
+            "size"
+        )
+    return streams
 
 
 def _check_left(given: _Given, images: LabelledImages) -> None:

@@ -31,7 +31,7 @@ from ...fitting.evaluation import Confusion, class_accuracy, examine
 from ...quantity import of_result
 from ...runs.files import write_bytes
 from ...runs.folder import Run, read_result
-from ...tasks import Classification
+from ...tasks import Classification, Segmentation
 from ..folders import run_folder
 from ..objects import precision, prepare, read_device, say_about, space_and_data
 from ..recorder import open_run, recording
@@ -72,7 +72,8 @@ def main(config: DictConfig) -> None:
                 network, data.image_shape, device, config.dtype, batches, config.repeats, config.warmup
             )
             told = described(config, data)
-            exports = export(network, next(test.passes()).x, formats, told)
+            of_classes = isinstance(data.task, Classification | Segmentation)
+            exports = export(network, next(test.passes()).x, formats, told, of_classes)
             write_results(run, data, confusion, exports, told)
             result = run.finish(
                 {
@@ -81,7 +82,7 @@ def main(config: DictConfig) -> None:
                     "metric": data.metric.quantity._asdict(),
                     "metrics": [one.quantity._asdict() for one in data.task.metrics(data.classes).values()],
                     **network_cost(space, architecture, data.image_shape),
-                    **of_classes(data, confusion),
+                    **by_class(data, confusion),
                     "device": device_name(device),
                     "precision": precision(config),
                     "latency": {"dtype": config.dtype, "images": {n: t._asdict() for n, t in times.items()}},
@@ -124,7 +125,7 @@ def tested(
     return {name: found[name] for name in (*metrics, "loss")}, confusion
 
 
-def of_classes(data: ImageData, confusion: Confusion) -> dict[str, Any]:
+def by_class(data: ImageData, confusion: Confusion) -> dict[str, Any]:
     """Return the accuracy of each class for result.json; empty unless each image has one class."""
     if not confusion:
         return {}
@@ -161,7 +162,7 @@ def write_results(
 def described(config: DictConfig, data: ImageData) -> dict[str, Any]:
     """Return what the user of an exported network must know, from an image file to the names of the classes."""
     mean, std = (as_list(OmegaConf.select(config, f"data.augmentation.{key}")) for key in ("mean", "std"))
-    return preprocessing(data.image_shape, data.splits.classes, mean, std, data.splits.preprocessing)
+    return preprocessing(data.image_shape, data.splits.classes, mean, std, data.splits.preprocessing, data.task.name)
 
 
 def account(name: str, made: Export) -> dict[str, Any]:
@@ -206,8 +207,8 @@ def remarks(result: Mapping[str, Any], exports: Mapping[str, Export], before: Ma
     lines = [f"latency on {result['device']}, {result['latency']['dtype']}; test in {result['precision']}"]
     for name, made in exports.items():
         lines.append(
-            f"{FILES[name]}: on {made.images} test images logits within {made.difference:.2g} of the network's, "
-            f"the same class on {made.agreement:.2%}"
+            f"{FILES[name]}: on {made.images} test images logits within {made.difference:.2g} of the network's"
+            + ("" if made.agreement is None else f", the same class on {made.agreement:.2%}")
         )
     metric = of_result(result)
     own = before.get(f"test_{metric.name}")
