@@ -20,8 +20,14 @@ from .objects import trainer_for
 from .recorder import WEIGHTS, fit, open_run, recording
 from .screen import say
 
-FREE = ("data.source", "data.batch_size", "data.augmentation", "data.residence", "data.workers")
-FREE += ("space.execution",)  # may differ from the run
+FREE = (
+    "data.source",
+    "data.batch_size",
+    "data.augmentation",
+    "data.residence",
+    "data.workers",
+    "space.execution",
+)  # may differ from the run
 
 
 def take_settings(config: DictConfig) -> list[str]:
