@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, check_boolean, check_range, named, unknown
+from ..tasks import Classification, Task
 from . import duplicates as same
 from .augmentation import Augmentation
 from .decoding import Encoded
@@ -30,11 +31,16 @@ from .folders import (
     suffix,
 )
 from .images import ImageData, LabelledImages, Splits, stratified
-from .labels import listed, read_labels
+from .labels import Labels, listed, read_targets
 from .memory import fits
 from .pixels import Pixels, quiet, shown
 
 HUB_TEST = (TEST, VALIDATION, "valid")  # names of splits, in their order
+WHAT = {  # what images have, by task
+    "classification": "in {} classes",
+    "multilabel": "with {} labels",
+    "regression": "with {} numbers each",
+}
 ROWS = 256  # of a table, that are in memory at a time
 
 
@@ -45,7 +51,7 @@ def huggingface(
     architecture_fraction: float = 0.5,
     train_size: int = 0,
     image_column: str = "",
-    label_column: str = "",
+    label_column: str | list[str] = "",
     image_size: int = 0,
     grey: bool = False,
     test_split: str = "",
@@ -56,6 +62,7 @@ def huggingface(
     background: str | list[int] | tuple[int, ...] = "white",
     duplicates: str = "warn",
     skip_corrupt: bool = False,
+    task: Task | None = None,
 ) -> ImageData:
     """Return any image classification set: a folder of images, or a set of Hugging Face `datasets`.
 
@@ -70,7 +77,8 @@ def huggingface(
         architecture_fraction: Share of the training images that moves the architecture.
         train_size: Use a stratified subset of so many training images; 0 for all.
         image_column: Column of the images; empty: found by its type. Not for folders of images.
-        label_column: Column of the labels; empty: found by its type. Not for folders of images.
+        label_column: Column of the labels, or several: numbers of a regression, labels of 0 and 1. Empty: found by its
+            type. Not for folders of images.
         image_size: Resize to this many pixels a side. 0 keeps the size, which must then be the same for all images.
         grey: Whether images have one channel instead of three.
         test_split: Name of the test split; empty: as said above.
@@ -83,6 +91,7 @@ def huggingface(
         duplicates: What happens if test images are among the training images, byte by byte: `"warn"` or `"refuse"`.
             They are compared when the test images are read.
         skip_corrupt: Whether images that cannot be decoded are left out.
+        task: What the targets are: classification, multilabel or regression. None: classes.
 
     Raises:
         InputError: If the folder is missing or cannot be read as meant, a split or a column is not there, labels are no
@@ -94,13 +103,19 @@ def huggingface(
     same.check_choice(duplicates)
     tree = _local(source)
     given: _Given
+    of_task = (task or Classification()).name
     if tree is not None and holds_images(tree):
+        if of_task != Classification.name:
+            raise InputError(
+                f"task={of_task}: {shown(source)} holds a folder for each class; for other targets put a metadata.csv "
+                "with the columns file_name and the targets beside the images"
+            )
         for kind, name in (("image_column", image_column), ("label_column", label_column)):
             if name:
                 raise InputError(f"data.{kind}={name}: {shown(source)} is a folder of images, without columns")
         given = _files(read_folder(tree, options, test_split, test_fraction, skip_corrupt))
     else:
-        table = _Table(source, tree, image_column, label_column, options, skip_corrupt)
+        table = _Table(source, tree, image_column, label_column, options, skip_corrupt, task or Classification())
         given = table.given(test_split, test_fraction)
     lines: list[str] = []
 
@@ -120,7 +135,7 @@ def huggingface(
         lines.extend(same.report(given.pairs(), len(part), duplicates))
         return images
 
-    said = about(shown(source), given, train_size, test_fraction)
+    said = about(shown(source), given, train_size, test_fraction, of_task)
 
     def train() -> LabelledImages | Encoded:
         images = decode(given.train)
@@ -129,7 +144,7 @@ def huggingface(
         return images
 
     splits = Splits(given.classes, train, test, said, notes=lambda: lines, preprocessing=options.describe())
-    return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers)
+    return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers, task)
 
 
 class _Given(NamedTuple):
@@ -172,7 +187,7 @@ def _files(folder: Folder) -> _Given:
     return _Given(folder.classes, train, number, tests, pairs, folder.left_out, folder.remarks)
 
 
-def about(source: str, given: _Given, train_size: int, test_fraction: float) -> tuple[str, ...]:
+def about(source: str, given: _Given, train_size: int, test_fraction: float, task: str) -> tuple[str, ...]:
     """Return the lines that are said before a run.
 
     Args:
@@ -180,12 +195,14 @@ def about(source: str, given: _Given, train_size: int, test_fraction: float) -> 
         given: The data.
         train_size: Number of training images that are used; 0: all.
         test_fraction: Share that was held out, or 0.
+        task: Name of the task.
     """
     subset = f" ({train_size:,} are used: data.train_size)" if train_size else ""
     held_out = f" (data.test_fraction={test_fraction})" if test_fraction else ""
     tests = "no test images" if given.tests is None else f"{given.tests:,} test images{held_out}"
+    what = WHAT[task].format(len(given.classes))
     line = (
-        f"data: {len(given.train):,} training images{subset}{_size(given.train)} in {len(given.classes)} classes "
+        f"data: {len(given.train):,} training images{subset}{_size(given.train)} {what} "
         f"({listed(given.classes)}), {tests}; {source}"
     )
     left_out = f"; left out: {', '.join(given.left_out)}" if given.left_out else ""
@@ -199,10 +216,14 @@ def _streams(part: Encoded, residence: str) -> bool:
     Raises:
         InputError: If they are and have no size, or corrupt ones are to be left out.
     """
+    streams = residence == "stream"
     if residence == "auto" and len(part):
-        streams = not fits(len(part) * math.prod(part.read(0).shape), torch.device("cpu"))
-    else:
-        streams = residence == "stream"
+        try:
+            with quiet():
+                size = math.prod(part.read(0).shape)
+        except InputError:  # which is said later, with all others
+            return False
+        streams = not fits(len(part) * size, torch.device("cpu"))
     if streams and part.skip_corrupt:
         raise InputError(
             f"data.skip_corrupt=true: {part.split} images are streamed (data.residence), so it is not known before "
@@ -218,6 +239,8 @@ def _streams(part: Encoded, residence: str) -> bool:
 
 def _check_left(given: _Given, images: LabelledImages) -> None:
     """Raise if no training image of a class could be decoded."""
+    if images.labels.dim() > 1:
+        return  # there are no classes
     before, after = (torch.bincount(t.clamp(0), minlength=len(given.classes)) for t in (given.train.targets, images[1]))
     lost = [name for name, b, a in zip(given.classes, before, after, strict=False) if b and not a]
     if lost:
@@ -249,22 +272,31 @@ class _Table:
     """A data set of `datasets`: its splits, of which one column holds images and one labels."""
 
     def __init__(
-        self, source: str, tree: Tree | None, image: str, label: str, options: Pixels, skip_corrupt: bool
+        self,
+        source: str,
+        tree: Tree | None,
+        image: str,
+        label: str | Sequence[str],
+        options: Pixels,
+        skip_corrupt: bool,
+        task: Task,
     ) -> None:
-        self.source, self.options, self.skip_corrupt = source, options, skip_corrupt
+        self.source, self.options, self.skip_corrupt, self.task = source, options, skip_corrupt, task
         self.splits, self.left_out = _load(source, tree)
         if TRAIN not in self.splits:
             raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(self.splits)}")
         features = self.splits[TRAIN].features
         self.image = image or _column(source, features, datasets.Image, "image", ("image", "img"), self.left_out)
-        self.label = label or _column(source, features, datasets.ClassLabel, "label", ("label", "labels"))
-        for kind, name in (("image_column", self.image), ("label_column", self.label)):
+        found = label or _column(source, features, datasets.ClassLabel, "label", ("label", "labels"))
+        columns = [found] if isinstance(found, str) else list(found)
+        for kind, name in (("image_column", self.image), *(("label_column", name) for name in columns)):
             if name not in features:
                 raise InputError(f"data.{kind}: {unknown('column', name, features)}")
         if not _is_image(features[self.image]):
             raise InputError(f"data.image_column={self.image}: holds {features[self.image]}, not images")
         self._check_size(TRAIN)
-        self.labels = read_labels(self.splits[TRAIN], self.label)
+        self.labels = read_targets(self.splits[TRAIN], columns, task.name)
+        self.columns = columns
         self._test: _Cells | None = None
 
     def given(self, test_split: str, test_fraction: float) -> _Given:
@@ -275,7 +307,7 @@ class _Table:
         self._train = train = self._cells(TRAIN)
         tests = len(self.splits[name]) if name in self.splits else None
         if test_fraction:
-            chosen = stratified(train.targets.clamp(0), round(test_fraction * len(train)))
+            chosen = stratified(self.task.strata(train.targets), round(test_fraction * len(train)))
             if not chosen.any():
                 raise InputError(f"data.test_fraction={test_fraction}: there would be no test images")
             self._train, self._test, tests = train.take(TRAIN, ~chosen), train.take(TEST, chosen), int(chosen.sum())
@@ -305,7 +337,8 @@ class _Table:
 
     def _cells(self, split: str) -> "_Cells":
         rows, where = self.splits[split], f"data.source={self.source}, split {split}"
-        targets = self.labels.targets(where, rows[self.label][:])
+        labels = self.labels
+        targets = labels.targets(where, rows[self.columns[0]][:] if isinstance(labels, Labels) else rows)
         column = rows.cast_column(self.image, datasets.Image(decode=False)).select_columns([self.image])
         return _Cells(split, where, column, targets, self.options, self.skip_corrupt)
 

@@ -125,3 +125,129 @@ def _check_repeated(name: str, values: Sequence[object], count: int) -> None:
 def listed(values: Sequence[object]) -> str:
     """Return some values as a text, at most SHOWN of them."""
     return ", ".join(f"{value!s:.40}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+
+
+class Numbers(NamedTuple):
+    """Columns of numbers as targets of a regression, or of 0 and 1 as those of a multi-label task.
+
+    Args:
+        columns: Names of the columns.
+        binary: Whether only 0 and 1 (false and true) are allowed.
+        remarks: Lines on what a user should know before a run.
+    """
+
+    columns: tuple[str, ...]
+    binary: bool
+    remarks: list[str]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the numbers."""
+        return self.columns
+
+    def targets(self, where: str, rows: Any) -> Tensor:
+        """Return the numbers of each image, float32 (n, numbers).
+
+        Args:
+            where: What messages call the images.
+            rows: The split.
+
+        Raises:
+            InputError: If a value is missing or not allowed; the message names it.
+        """
+        found = []
+        for name in self.columns:
+            values = rows[name][:]
+            for i, value in enumerate(values):
+                good = isinstance(value, bool | int | float) and math.isfinite(value)
+                if not good or (self.binary and value not in (0, 1)):
+                    allowed = "0 or 1" if self.binary else "a finite number"
+                    raise InputError(f"{where}: image {i}: column {name!r} holds {value!r:.40}; must be {allowed}")
+            found.append(torch.tensor(values, dtype=torch.float32))
+        return torch.stack(found, dim=1)
+
+
+class Sets(NamedTuple):
+    """A column of lists of labels.
+
+    Args:
+        column: Its name.
+        classes: Names of the labels, in their order.
+        numbers: From a value to its label.
+        remarks: Lines on what a user should know before a run.
+    """
+
+    column: str
+    classes: tuple[str, ...]
+    numbers: dict[Any, int]
+    remarks: list[str]
+
+    def targets(self, where: str, rows: Any) -> Tensor:
+        """Return for each image which labels it has, float32 (n, labels) of 0 and 1.
+
+        Args:
+            where: What messages call the images.
+            rows: The split.
+
+        Raises:
+            InputError: If a list is missing, or holds what no training image has.
+        """
+        lists = rows[self.column][:]
+        found = torch.zeros(len(lists), len(self.classes))
+        for i, labels in enumerate(lists):
+            if not isinstance(labels, list):
+                raise InputError(f"{where}: image {i}: column {self.column!r} holds {labels!r:.40}; must be a list")
+            for label in labels:
+                if label not in self.numbers:
+                    raise InputError(f"{where}: image {i}: {unknown('label', label, map(str, self.numbers))}")
+                found[i, self.numbers[label]] = 1
+        return found
+
+
+def read_targets(split: Any, names: Sequence[str], task: str) -> "Labels | Numbers | Sets":
+    """Find what the columns of targets of the training split mean.
+
+    Args:
+        split: The training split of a data set of `datasets`.
+        names: Its columns of targets. A classification has one. A regression has one for each number. A multi-label
+            task has one for each label, of 0 and 1, or a single one of lists of labels.
+        task: Name of the task.
+
+    Raises:
+        InputError: If the columns cannot be meant; the message names one and what it holds.
+    """
+    if task == "regression":
+        return Numbers(tuple(names), False, [])
+    if task == "multilabel" and not (len(names) == 1 and isinstance(next(iter(split[names[0]][:1]), None), list)):
+        return Numbers(tuple(names), True, [])
+    if task == "multilabel":
+        return _sets(split, names[0])
+    if task != "classification":
+        raise InputError(f"task={task}: targets in columns are for classification, multilabel and regression; data=own")
+    if len(names) > 1:
+        raise InputError(
+            f"data.label_column={list(names)}: a classification has one column; task=multilabel has several"
+        )
+    return read_labels(split, names[0])
+
+
+def _sets(split: Any, name: str) -> Sets:
+    lists = split[name][:]
+    for i, labels in enumerate(lists):
+        if not isinstance(labels, list) or not all(isinstance(label, str | int) for label in labels):
+            raise InputError(
+                f"data.label_column={name}: image {i} has {labels!r:.40}; must be a list of names or numbers"
+            )
+    lengths, values = {len(labels) for labels in lists}, {label for labels in lists for label in labels}
+    if len(lengths) == 1 and lengths != {1} and values <= {0, 1}:
+        raise InputError(
+            f"data.label_column={name}: all its lists hold {lengths.pop()} times 0 or 1; a list names the labels of an "
+            "image. Give each label a column of 0 and 1"
+        )
+    inner = getattr(split.features[name], "feature", None)
+    if isinstance(inner, datasets.ClassLabel):
+        return Sets(name, tuple(inner.names), {n: n for n in range(len(inner.names))}, [])
+    if not values:
+        raise InputError(f"data.label_column={name}: no image has a label")
+    known = sorted(values, key=lambda value: (isinstance(value, str), value))
+    return Sets(name, tuple(map(str, known)), {value: n for n, value in enumerate(known)}, [])
