@@ -22,7 +22,7 @@ from ..tasks.metric import OF_TASK
 from .objects import criterion_for, make, read_device, trainer_for
 from .recorder import WEIGHTS
 from .screen import say
-from .supernets import load, run_of, train
+from .supernets import load, train
 
 
 class EstimatorFactory:
@@ -62,7 +62,7 @@ class EstimatorFactory:
 
     def train(self, run: Run, console: Console) -> dict[str, Any]:
         """Train the supernet if an estimator asked for one and supernet= names none; return numbers for the result."""
-        given = run_of(self.config)
+        given = self.config.supernet
         if self.supernet is None:
             if given is not None:
                 say(console, [f"supernet={given}: not used, as this estimator has no use for one"])
@@ -76,8 +76,8 @@ class EstimatorFactory:
     def _supernet(self) -> nn.Module:
         if self.supernet is None:
             self.supernet = self.space.supernet()
-            if (run := run_of(self.config)) is not None:
-                load(self.supernet, Path(run, WEIGHTS))
+            if self.config.supernet is not None:
+                load(self.supernet, Path(self.config.supernet, WEIGHTS))
         return self.supernet
 
     def _device(self) -> torch.device:

@@ -26,11 +26,6 @@ FREE = (  # may differ from the run
 )
 
 
-def run_of(config: DictConfig) -> Any:
-    """Return supernet=RUN, None where there is no run. As a mapping it has settings of a supernet that is trained."""
-    return None if isinstance(config.get("supernet"), DictConfig) else config.get("supernet")
-
-
 def take_settings(config: DictConfig) -> list[str]:
     """Copy the sizes and the split of the run of supernet= into the configuration, and return the changed settings.
 
@@ -40,7 +35,7 @@ def take_settings(config: DictConfig) -> list[str]:
         InputError: If supernet= is no finished search, or the run has another space, data set or setting than the
             command line. Weights would not fit then, or validation images would not be new to the supernet.
     """
-    if run_of(config) is None:
+    if config.supernet is None:
         return []
     if not isinstance(config.supernet, str) or not is_file(Path(config.supernet) / WEIGHTS):
         raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")

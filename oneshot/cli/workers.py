@@ -33,8 +33,7 @@ class Portable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings: Any = OmegaConf.to_container(self.config, resolve=True)
-        if not isinstance(settings["supernet"], str):
-            settings["supernet"] = str(self.path / "supernet")
+        settings["supernet"] = settings["supernet"] or str(self.path / "supernet")
         settings["threads"] = settings["threads"] or self.executor.threads
         return made_again, (settings, self.node, isinstance(self.estimator, Priced), str(self.path))
 
