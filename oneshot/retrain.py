@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -61,6 +61,12 @@ class Retrain(Fit):
         InputError: If a setting is out of range, or network, data and criterion do not fit together.
     """
 
+    instead: ClassVar = {
+        "validate": "a retraining has no validation images; `rows` holds its numbers",
+        "test": "the test is made once, at the end of the fit; `tested` holds it",
+        "predict": "call `network(images)` in evaluation mode",
+    }
+
     def __init__(
         self,
         network: nn.Module,
@@ -111,7 +117,7 @@ class Retrain(Fit):
 
     def updates_of(self, epochs: int) -> int:
         """Return the number of updates of so many epochs."""
-        return epochs * self.part.batches
+        return epochs * self.at_most(self.part.batches)
 
     def check(self, epochs: int) -> None:
         """Raise InputError unless a training of so many epochs is longer than its warm-up."""
@@ -124,7 +130,8 @@ class Retrain(Fit):
     def configure_optimizers(self) -> Any:
         """Make the optimizer of the weights with its cosine."""
         optimizer = self.optimizer(weights_of(self.network, self.decay_norms))
-        return [optimizer], [cosine(optimizer, self.epochs, self.minimum_learning_rate, self.warmup_epochs)]
+        warmup = 0 if self.trial else self.warmup_epochs
+        return [optimizer], [cosine(optimizer, self.epochs, self.minimum_learning_rate, warmup)]
 
     def setup(self, stage: str) -> None:
         """Move the training images to the training device."""
@@ -155,22 +162,22 @@ class Retrain(Fit):
         self.means.add("train_loss", loss)
         if self.metric.of_all is None:
             self.means.add(f"train_{self.metric.name}", self.metric.of_batch(logits, y))
-        self.done = step + 1
-        if self.done % self.log_every == 0 or self.done % self.part.batches == 0:
+        self.count(step + 1)
+        if self.done % self.log_every == 0 or self.epoch_is_over:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
 
     @torch.no_grad()
-    def on_train_end(self) -> None:
+    def end(self) -> None:
         """Test the network once, with running statistics, and write the last row."""
         self.test.to(self.device)
         if self.average is not None:
             self.average.copy_to(self.network)
         meter = Meter([self.metric])
         with evaluating(self.network), self.trainer.precision_plugin.forward_context():
-            for x, y in self.test.passes():
+            for x, y in self.few(self.test.passes()):
                 meter.add(self.network(x), y)
         self.tested = meter.read()
-        self.write({"epoch": self.epochs, "step": self.total, **{f"test_{n}": v for n, v in self.tested.items()}})
+        self.write({"epoch": self.epoch, "step": self.done, **{f"test_{n}": v for n, v in self.tested.items()}})
 
 
 def published_criterion(task: Task) -> Criterion:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim import SGD
@@ -26,6 +26,7 @@ from .spaces.base import SearchSpace
 
 __all__ = ["Schedule", "Search", "Update", "by_scores"]
 
+MANY = 1_000_000  # epochs, above all warm-ups
 WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
 
 
@@ -61,6 +62,12 @@ class Search(Fit):
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
     """
+
+    instead: ClassVar = {
+        "validate": "`valid` and `found_valid` hold the numbers after a fit, and `measure(architecture)` gives others",
+        "test": "a search reads no test images; train what it found with a Retrain, which tests it",
+        "predict": "a supernet is no network to predict with; train what it found with a Retrain",
+    }
 
     def __init__(
         self,
@@ -103,15 +110,23 @@ class Search(Fit):
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
+        self.valid: dict[str, float] = {}
         self.found: Architecture
 
     def updates_of(self, epochs: int) -> int:
         """Return the number of updates of so many epochs."""
-        return self.schedule.total(epochs, self.weight_part.batches)
+        return self.plan.total(epochs, self.at_most(self.weight_part.batches))
+
+    @property
+    def plan(self) -> Schedule:
+        """The schedule; for a trial without warm-up and with the shortest cycles, so that each kind of step is tried."""
+        if not self.trial:
+            return self.schedule
+        return Schedule(0, 1, min(1, self.schedule.architecture_steps), self.schedule.joint)
 
     def remaining(self) -> Iterator[Update]:
         """Yield the updates that are left of the current epoch."""
-        updates = self.schedule.epoch(self.ended, self.weight_part.batches)
+        updates = self.plan.epoch(self.ended, self.at_most(self.weight_part.batches))
         return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
@@ -140,11 +155,12 @@ class Search(Fit):
         optimizers = [weights]
         if self.architect.optimizer is not None and _learns(self.architect):
             optimizers.append(self.architect.optimizer(self.architect.parameters()))
-        return optimizers, [cosine(weights, self.epochs, self.minimum_learning_rate, self.warmup_epochs)]
+        warmup = 0 if self.trial else self.warmup_epochs
+        return optimizers, [cosine(weights, self.epochs, self.minimum_learning_rate, warmup)]
 
     def setup(self, stage: str) -> None:
         """Check the search and move its images to the training device."""
-        self.check(self.epochs)
+        self.check(MANY if self.trial else self.epochs)
         share(self.supernet, self.weight_part.batch_size)
         self.weight_part.to(self.device)
         self.architecture_part.to(self.device)
@@ -159,6 +175,13 @@ class Search(Fit):
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
+        measured = [row for row in state["rows"] if "valid_loss" in row]
+        self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
+
+    def forget(self) -> None:
+        """Forget all progress. Weights are not touched."""
+        super().forget()
+        self.scores = []
 
     def on_train_start(self) -> None:
         """Prepare the updates; a search that starts writes its first row."""
@@ -179,6 +202,7 @@ class Search(Fit):
         )
         if not self.fresh:
             return
+        self.valid = {}
         self._keep_scores()
         self.write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
 
@@ -197,23 +221,32 @@ class Search(Fit):
             self.means.add("weight_loss", loss)
             if self.metric.of_all is None:
                 self.means.add(f"weight_{self.metric.name}", self.metric.of_batch(logits, train[1]))
-        self.done = update.index + 1
+        self.count(update.index + 1)
         if self.done % self.log_every == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
 
     def end_epoch(self) -> None:
         """Measure the supernet on the architecture part and write a row."""
         self._keep_scores()
-        step = Step(self.seed, self.done - 1, self.total)
-        self.valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
+        self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         self.write({**row, "entropy": float(self.architect.entropy())})
 
-    def on_train_end(self) -> None:
+    def cut_epoch(self) -> None:
+        """Measure the supernet and write a row. The means of the epoch go on, in case the search is continued."""
+        self._measure()
+        row = {"epoch": self.epoch, "step": self.done, **{f"valid_{name}": v for name, v in self.valid.items()}}
+        self.write({**row, "entropy": float(self.architect.entropy())})
+
+    def end(self) -> None:
         """Select the architecture that was found and measure it inside the supernet."""
+        if not self.valid:  # stopped before its first update
+            self._measure()
         self.found = self.selection(self.space, self.architect, self.estimate)
         self.found_valid = self.measure(self.found)
+        numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
+        self.publish({"epoch": self.epoch, "step": self.done, **numbers})
 
     def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         """Score architectures with the supernet's weights, on the architecture part.
@@ -249,7 +282,14 @@ class Search(Fit):
             The mean `loss`, and the metric by its name.
         """
         with self.trainer.precision_plugin.forward_context():
-            return evaluate(self.supernet, self.criterion, self.architecture_part.passes(), gates, self.metric)
+            return evaluate(
+                self.supernet, self.criterion, self.few(self.architecture_part.passes()), gates, self.metric
+            )
+
+    def _measure(self) -> None:
+        """Measure the supernet under the architect's gates."""
+        step = Step(self.seed, max(0, self.done - 1), self.total)
+        self.valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())

@@ -3,16 +3,21 @@
 import operator
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from ..data import Part
 from ..errors import InputError, check_integer, is_number, one_line
+from .habits import check_trainer
 from .metrics import FiniteCheck, Means
+
+T = TypeVar("T")
 
 MAX_ROWS = 10_000_000
 
@@ -21,8 +26,12 @@ class Fit(pl.LightningModule):
     """Trains under a pytorch_lightning Trainer with max_epochs, and resumes after any of its updates.
 
     An update depends only on its number and on the state. A checkpoint therefore holds the state and the number, but no
-    random state. Lightning's own loop counters are not restored. A checkpoint after the last update of an epoch resumes
-    with the end of that epoch, and one after the end of the last epoch resumes with the end of the fit.
+    random state. Lightning's own loop counters are not restored: its `global_step` is set to the number of updates, of
+    whatever optimizer. A checkpoint after the last update of an epoch resumes with the end of that epoch, and one after
+    the end of the last epoch resumes with the end of the fit.
+
+    What a trainer's settings mean here, and which are refused, is in `habits.py`. With `fast_dev_run=n` a fit is a
+    trial: an epoch of n batches, measured on n batches. It leaves the module as it was.
 
     Args:
         log_every: Number of updates from one row of metrics to the next, at least 1.
@@ -33,11 +42,15 @@ class Fit(pl.LightningModule):
         rows: All rows so far.
         done: Number of updates so far.
         ended: Number of epochs that have ended.
-        fresh: Whether no checkpoint was loaded.
+        fresh: Whether this fit has loaded no checkpoint.
+        ready: Whether this fit has loaded all that it starts from.
+        trial: Batches of an epoch of a trial; 0: this is none.
 
     Raises:
         InputError: If `log_every` is out of range.
     """
+
+    instead: ClassVar[Mapping[str, str]] = {}  # what is to be used in the place of Trainer.validate, test and predict
 
     def __init__(self, log_every: int, seed: int, record: Callable[[Mapping[str, Any]], None] | None) -> None:
         super().__init__()
@@ -46,8 +59,27 @@ class Fit(pl.LightningModule):
         self.log_every, self.seed, self.record = log_every, seed, record
         self.rows: list[dict[str, Any]] = []
         self.means, self.watch = Means(), FiniteCheck()
-        self.done = self.ended = 0
-        self.fresh = True
+        self.done = self.ended = self.trial = 0
+        self.fresh, self.ready = True, False
+
+    @property
+    def trainer(self) -> Any:
+        """The trainer. Raises InputError if one is attached that this module cannot be used with."""
+        return super().trainer
+
+    @trainer.setter
+    def trainer(self, trainer: Any) -> None:
+        """Attach the module to a trainer. Lightning does it at the start of a fit, a validation, ..."""
+        pl.LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
+        if trainer is None or trainer.state.fn is None:
+            return
+        check_trainer(trainer, self)  # here, as Lightning replaces max_epochs=None before it calls the first hook
+        self.trial = int(trainer.fast_dev_run)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.fresh, self.ready = True, False
+            trainer.fit_loop.epoch_progress.reset()  # of what this trainer has fitted before
+            if self.trial:  # Lightning would end it after `trial` updates, before each kind had its turn
+                trainer.fit_loop.epoch_loop.max_steps, trainer.limit_train_batches = -1, 1.0
 
     @property
     def epochs(self) -> int:
@@ -63,6 +95,11 @@ class Fit(pl.LightningModule):
     def epoch_is_over(self) -> bool:
         """Whether the last update of the epoch is done."""
         return self.done >= self.updates_of(self.ended + 1)
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch of the last update, from 1; 0 before the first."""
+        return self.ended + (self.done > self.updates_of(self.ended))
 
     @abstractmethod
     def configure_optimizers(self) -> Any:
@@ -92,6 +129,22 @@ class Fit(pl.LightningModule):
             ValueError: If a part has an impossible value.
         """
 
+    def at_most(self, batches: int) -> int:
+        """Return a number of batches, for a trial no more than it has.
+
+        Args:
+            batches: The number.
+        """
+        return min(batches, self.trial) if self.trial else batches
+
+    def few(self, batches: Iterable[T]) -> Iterable[T]:
+        """Return batches, for a trial the first of them.
+
+        Args:
+            batches: All batches.
+        """
+        return islice(batches, self.trial) if self.trial else batches
+
     def train_dataloader(self) -> "Updates":
         """Return the updates that are left of the epoch."""
         return Updates(self)
@@ -101,6 +154,7 @@ class Fit(pl.LightningModule):
         self.watch.settle()
         progress = {
             "seed": self.seed,
+            "epochs": self.epochs,
             "done": self.done,
             "ended": self.ended,
             "rows": self.rows,
@@ -115,6 +169,8 @@ class Fit(pl.LightningModule):
             state = checkpoint["fit"]
             if state["seed"] != self.seed:
                 raise ValueError(f"seed is {state['seed']!r:.40}, here {self.seed}")
+            if state.get("epochs", self.epochs) != self.epochs:  # learning rates and temperatures follow them
+                raise ValueError(f"epochs is {state['epochs']!r:.40}, here {self.epochs}")
             for name in ("done", "ended"):
                 if type(state[name]) is not int or state[name] < 0:
                     raise ValueError(f"{name} is {state[name]!r:.40}")
@@ -133,19 +189,52 @@ class Fit(pl.LightningModule):
             raise InputError(f"the checkpoint does not fit this run ({one_line(error, 120)})") from None
         self.fresh = False
 
+    def on_fit_start(self) -> None:
+        """Note that what the fit starts from is loaded."""
+        self.ready = True
+
     def on_train_start(self) -> None:
-        """Let Lightning count the epochs that have ended before."""
-        current: Any = self.trainer.fit_loop.epoch_progress.current
-        current.processed = current.completed = self.ended
+        """Let Lightning count the epochs that have ended and the updates that were done before.
+
+        Raises:
+            InputError: If the module was trained before, and no checkpoint has brought back its optimizers.
+        """
+        if self.fresh and (self.done or self.rows):
+            kind = type(self).__name__
+            raise InputError(
+                f"module: was trained before, {self.done} updates; make a new {kind}, or give fit a ckpt_path"
+            )
+        loop: Any = self.trainer.fit_loop
+        loop.epoch_progress.current.processed = loop.epoch_progress.current.completed = self.ended
+        loop.epoch_loop._batches_that_stepped = self.done  # the step of Lightning's own rows in loggers
+        self.count(self.done)
+        if self.trial:
+            self.before = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+
+    def count(self, done: int) -> None:
+        """Set the number of updates so far, for Lightning too: it would count the steps of each optimizer.
+
+        Args:
+            done: The number.
+        """
+        self.done = done
+        total = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
+        total.ready = total.completed = done
 
     def teardown(self, stage: str) -> None:
         """End the processes that read images, as Lightning calls it at the end of a fit."""
+        trainer: Any = self._trainer
+        if trainer is not None and trainer.fast_dev_run and stage == "fit":
+            trainer.fit_loop.epoch_loop.max_steps = trainer.limit_train_batches = int(trainer.fast_dev_run)
         for value in vars(self).values():
             if isinstance(value, Part):
                 value.close()
 
     def on_train_epoch_end(self) -> None:
-        """Step the learning rate and end the epoch."""
+        """Step the learning rate and end the epoch. An epoch that the trainer cuts short is measured, but not ended."""
+        if not self.epoch_is_over:
+            self.cut_epoch()
+            return
         with warnings.catch_warnings():  # a fit that resumes at an epoch's end has taken no step yet
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
@@ -155,11 +244,56 @@ class Fit(pl.LightningModule):
     def end_epoch(self) -> None:
         """Do what a subclass does at the end of an epoch. The learning rate has been stepped before."""
 
+    def cut_epoch(self) -> None:
+        """Do what a subclass does where the trainer stops within an epoch, as with `max_time`."""
+
+    def on_train_end(self) -> None:
+        """End the fit. A trial leaves everything as it was."""
+        self.end()
+        if self.trial:
+            self.watch.settle()
+            self.load_state_dict(self.before)
+            self.forget()
+
+    def end(self) -> None:
+        """Do what a subclass does at the end of a fit, perhaps before its last epoch is over."""
+
+    def forget(self) -> None:
+        """Forget all progress. Weights are not touched."""
+        self.rows, self.means = [], Means()
+        self.count(0)
+        self.ended, self.trial, self.before = 0, 0, {}
+
     def write(self, row: dict[str, Any]) -> None:
-        """Keep a row of metrics and pass it to `record`."""
+        """Keep a row of metrics, pass it to `record` and publish it.
+
+        Args:
+            row: Numbers by name; `step` is the number of updates so far.
+        """
         self.rows.append(row)
         if self.record:
             self.record(row)
+        self.publish(row)
+
+    def publish(self, row: Mapping[str, Any]) -> None:
+        """Give numbers to Lightning: to callbacks that monitor one, to the progress bar and to the trainer's loggers.
+
+        This does what `self.log` does, with three differences. Each row comes to the loggers once, with its own step;
+        `self.log` writes when `Trainer(log_every_n_steps=)` says, and then what it was given at an earlier step. It can
+        be done at the end of a fit. It takes a tenth of the time, as nothing is averaged.
+
+        Args:
+            row: Numbers by name; `step` is the number of updates so far.
+        """
+        trainer = self.trainer
+        numbers = {name: float(value) for name, value in row.items() if name not in ("epoch", "step")}
+        tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+        trainer.callback_metrics.update(tensors)
+        trainer.logged_metrics.update(tensors)
+        trainer.progress_bar_metrics.update(numbers)
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": row["epoch"], **numbers}, step=row["step"])
+            logger.save()
 
 
 class Updates:

@@ -80,7 +80,11 @@ class Checkpoints(CheckpointIO):
             raise InputError(f"{path}: holds more than data and is not read ({one_line(error, 80)})") from None
         if not isinstance(content, dict) or not set(PARTS) <= set(content):
             raise InputError(f"{path}: is no checkpoint of a search or a retraining")
-        return {**{name: content[name] for name in PARTS}, "pytorch-lightning_version": pl.__version__}
+        states = content.get("callbacks", {})
+        if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+            raise InputError(f"{path}: is no checkpoint of a search or a retraining")
+        kept = {name: content[name] for name in PARTS} | {"callbacks": states}
+        return {**kept, "pytorch-lightning_version": pl.__version__}
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint, if it is there."""

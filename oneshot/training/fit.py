@@ -13,10 +13,11 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from ..errors import InputError, check_boolean, check_integer, one_line
+from ..errors import InputError, check_boolean, check_integer, named, one_line
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.base import Fit
 from ..fitting.checkpoints import Checkpointing, Checkpoints, interval
+from ..fitting.habits import check_settings
 from ..fitting.progress import ProgressBar
 from ..retrain import Retrain
 from ..runs.folder import Run
@@ -54,7 +55,8 @@ def fit(
         resume: If false, a folder that holds a run is refused.
         checkpoint_every: A number of updates, or a time as `"30s"`, `"5min"` or `"2h"`. None: only at each epoch's end.
         trainer: A new Lightning trainer of your own, with `max_epochs=epochs` and `enable_checkpointing=False`. It
-            takes the place of the next three arguments.
+            takes the place of the next three arguments. If a callback such as `EarlyStopping` stops it earlier, the
+            result says when (`stopped`). States of callbacks are in the checkpoints.
         accelerator: `"auto"` (a GPU where there is one), `"cpu"` or `"gpu"`.
         devices: 1, or a list with the number of one device.
         precision: `"auto"` (bf16-mixed on a GPU that has it, else 32-true), `"32-true"`, `"bf16-mixed"` or `"64-true"`.
@@ -144,6 +146,10 @@ def train(
         if newest and module.fresh:  # it was not loaded
             raise InputError(f"{newest}: {error}") from None
         raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if newest and not module.fresh and not module.ready:
+            raise InputError(f"{newest}: does not fit the callbacks of the trainer ({named(error, 120)})") from error
+        raise
     finally:
         module.teardown("fit")  # Lightning calls it only after a fit that has not failed
         for callback in own:
@@ -193,8 +199,11 @@ def _check_trainer(trainer: pl.Trainer, epochs: int) -> None:
         raise InputError(f"trainer: has max_epochs={trainer.max_epochs}, must have epochs={epochs}")
     if trainer.checkpoint_callbacks:
         raise InputError("trainer: must have enable_checkpointing=False; the folder has checkpoints of its own")
+    if trainer.fast_dev_run:
+        raise InputError("trainer: fast_dev_run gives no result to keep in a folder; call trainer.fit(module) for it")
     if trainer.num_devices * trainer.num_nodes > 1:
         raise InputError(f"devices={trainer.num_devices}: one is used here; the commands with trainer=ddp use several")
+    check_settings(trainer)
 
 
 def _both(first: Callable[..., None], second: Callable[..., None] | None) -> Callable[..., None]:

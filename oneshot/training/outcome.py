@@ -50,6 +50,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             "metric": search.metric.quantity._asdict(),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
+            **stopped(search),
         }
     )
 
@@ -73,12 +74,24 @@ def write_retraining(
     write_weights(run.path / NETWORK, retrain.network)
     quantity = retrain.metric.quantity
     plots.save(partial(plots.curves, retrain.rows, metric=quantity), run.path / "curves")
-    tested = {f"test_{quantity.name}": retrain.tested[quantity.name], "metric": quantity._asdict()}
+    tested = {f"test_{quantity.name}": retrain.tested[quantity.name], "metric": quantity._asdict(), **stopped(retrain)}
     if space is None or architecture is None:
         return run.finish({**tested, "parameters": count_parameters(retrain.network, image_shape)})
     plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
     decisions = by_name(architecture, space.choices)
     return run.finish({"architecture": decisions, **tested, **network_cost(space, architecture, image_shape)})
+
+
+def stopped(module: Search | Retrain) -> dict[str, Any]:
+    """Return how far a fit went that was stopped before the end of its last epoch, as by EarlyStopping.
+
+    Args:
+        module: The search or the retraining after its fit.
+
+    Returns:
+        `stopped`, with the epochs that ended and the updates; empty if the fit was not stopped.
+    """
+    return {"stopped": {"epochs": module.ended, "updates": module.done}} if module.done < module.total else {}
 
 
 def score_rows(search: Search) -> list[dict[str, object]]:
@@ -130,6 +143,8 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
     """
     name = module.metric.name
     try:
+        end = result.get("stopped", {"epochs": epochs, "updates": module.updates_of(epochs)})
+        ended, updates = (count_of(end, key) for key in ("epochs", "updates"))
         if isinstance(module, Search):
             module.found = module.space.load(run.path / ARCHITECTURE)
             module.scores = parse_json(read_text(run.path / SCORES))
@@ -146,7 +161,23 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
     if isinstance(module, Search):  # the last loss is in the rows alone
         losses = [row["valid_loss"] for row in module.rows if is_number(row.get("valid_loss"))]
         module.valid |= {"loss": losses[-1]} if losses else {}
-    module.done, module.ended = module.updates_of(epochs), epochs
+    module.done, module.ended = updates, ended
+
+
+def count_of(numbers: Any, name: str) -> int:
+    """Return a count that a result holds.
+
+    Args:
+        numbers: Numbers by name, as they were read.
+        name: Of the count.
+
+    Raises:
+        ValueError: If it is missing or is none.
+    """
+    value = numbers.get(name) if isinstance(numbers, dict) else None
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r:.40}")
+    return value
 
 
 def number_of(result: Mapping[str, Any], name: str) -> float:

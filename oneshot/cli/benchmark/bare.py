@@ -75,10 +75,9 @@ def trainer_of(device: torch.device, updates: int, callbacks: list[pl.Callback])
     """Return a trainer for so many updates, which shows and writes nothing of its own."""
     return pl.Trainer(
         max_epochs=1,
-        limit_train_batches=updates,
         accelerator="cpu" if device.type == "cpu" else "auto",
         devices=1,
-        callbacks=callbacks,
+        callbacks=[*callbacks, StopAfter(updates)],
         logger=False,
         enable_progress_bar=False,
         enable_checkpointing=False,
@@ -120,6 +119,21 @@ def bare_loop(search: Search, device: torch.device) -> float:
         else:
             weight_step(parts, train, step)
     return clock.milliseconds()
+
+
+class StopAfter(pl.Callback):
+    """Stops a fit after so many updates.
+
+    Args:
+        updates: The number.
+    """
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
+        """Tell the trainer to stop if it is time."""
+        trainer.should_stop = trainer.global_step >= self.updates
 
 
 class Clock(pl.Callback):
