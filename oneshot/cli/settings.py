@@ -68,7 +68,8 @@ def page(folders: tuple[Path, ...] = ()) -> str:
     parts = [HEAD, "## Commands\n", f"### every command\n\n{_table(meanings.read(CONF / 'base.yaml'))}"]
     for name, file in commands.items():
         about = f"{description(name).title}{_includes(file)}"
-        parts.append(f"### oneshot {spoken(name)}\n\n{about}\n\n{_table(file)}")
+        own = file._replace(settings=[*file.settings, *(one for other in _shared(name) for one in other.settings)])
+        parts.append(f"### oneshot {spoken(name)}\n\n{about}\n\n{_table(own)}")
     parts.append("## Groups\n\n`GROUP=CHOICE` takes one of these.\n")
     for name in names:
         parts.append(f"### {name}=\n")
@@ -78,6 +79,12 @@ def page(folders: tuple[Path, ...] = ()) -> str:
     known = {name: _meanings([*of_groups, *file.settings]) for name, file in commands.items()}
     parts += [_experiment(path, known, folders) for path in meanings.group(EXPERIMENT, folders)]
     return "\n".join(parts)
+
+
+def _shared(command: str) -> list[File]:
+    """The files that several commands include and that are none themselves, without that of every command."""
+    names = [entry for entry in meanings.defaults(CONF / f"{command}.yaml") if isinstance(entry, str)]
+    return [meanings.read(CONF / f"{name}.yaml") for name in names if name not in (*COMMANDS, "base", "_self_")]
 
 
 def _meanings(settings: Iterable[Setting]) -> dict[str, str]:

@@ -152,11 +152,8 @@ def test_an_exported_network_on_the_raw_files(run, tmp_path):
     assert run("retrain", *SMALL[:-1], *SPACE, *settings, *longer)[0] == 0
     words = ["run=r", "export=[onnx,torch]", "batches=[1]", "repeats=2", "warmup=0", "logger=none", "out=e"]
     code, out, err = run("evaluate", *words)
-    assert (
-        (code, err) == (0, "")
-        and "turned as EXIF says" in out
-        and "with transparent pixels, put on data.background" in out
-    )
+    assert (code, err) == (0, "")
+    assert "images turned as EXIF says" in out and "images with transparent pixels, put on data.background" in out
     result = json.loads((tmp_path / "e" / "result.json").read_text())
 
     model = onnx.load(tmp_path / "e" / "network.onnx")

@@ -76,7 +76,9 @@ def test_every_file_is_on_the_page():
     lines = settings.PAGE.read_text().splitlines()
     for path in FILES:
         group = path.parent.name
-        command = f"oneshot {spoken(path.stem)}" if path.stem in COMMANDS else "every command"
+        including = [name for name in COMMANDS if path.stem in meanings.included(name)]  # itself, or what includes it
+        command = "every command" if path.stem == "base" else f"oneshot {spoken(including[0])}" if including else ""
+        command = f"oneshot {spoken(path.stem)}" if path.stem in COMMANDS else command
         heading = f"### {command}" if group == "conf" else f"#### {group}={path.stem}"
         start = lines.index(heading if group != "experiment" else f"### experiment={path.stem}")
         part = itertools.takewhile(lambda line: not line.startswith("#"), lines[start + 1 :])
