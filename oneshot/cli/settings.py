@@ -68,7 +68,7 @@ def page(folders: tuple[Path, ...] = ()) -> str:
     parts = [HEAD, "## Commands\n", f"### every command\n\n{_table(meanings.read(CONF / 'base.yaml'))}"]
     for name, file in commands.items():
         about = f"{description(name).title}{_includes(file)}"
-        own = file._replace(settings=[*file.settings, *(one for other in _shared(name) for one in other.settings)])
+        own = file._replace(settings=(*file.settings, *(one for other in _shared(name) for one in other.settings)))
         parts.append(f"### oneshot {spoken(name)}\n\n{about}\n\n{_table(own)}")
     parts.append("## Groups\n\n`GROUP=CHOICE` takes one of these.\n")
     for name in names:

@@ -82,7 +82,7 @@ _Tree.add_representer(
 def _part(part: Any) -> dict[str, Any]:
     """Sizes of a part of the data, and how it is augmented."""
     sizes = {"images": len(part), "image_shape": list(image_shape(part)), "batch_size": part.batch_size}
-    return {**sizes, "augmentation": _described(part.augmentation)}
+    return {**sizes, "augmentation": _described(getattr(part, "augmentation", None))}  # a text has none
 
 
 def _optimizer(factory: OptimizerFactory | None) -> dict[str, Any] | None:

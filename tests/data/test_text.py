@@ -8,6 +8,7 @@ import torch
 from helpers.support import ROOT
 from torch import nn
 
+import oneshot
 from oneshot import Retrain
 from oneshot.data import Text
 from oneshot.errors import InputError
@@ -95,3 +96,17 @@ def test_a_language_model_learns_more_than_the_frequencies_of_characters():
     frequencies = -sum(p * math.log2(p) for p in shares.tolist() if p)  # the best that knows no context
     assert frequencies > 4.5 and retrain.tested["bits_per_character"] < frequencies - 1
     assert "test_bits_per_character" in retrain.rows[-1] and "train_bits_per_character" in retrain.rows[0]
+
+
+def test_a_training_from_python_has_a_folder(tmp_path):
+    torch.manual_seed(0)
+    data = Text(written(tmp_path, "to be or not to be " * 60), batch_size=4, length=8, test_fraction=0.3)
+
+    def fit():
+        retrain = Retrain(Model(data.classes), data, drop_path=0.0, optimizer=lambda p: torch.optim.Adam(p, lr=5e-3))
+        return oneshot.fit(retrain, epochs=2, out=tmp_path / "run", show=False), retrain
+
+    result, retrain = fit()
+    assert result["test_bits_per_character"] == retrain.tested["bits_per_character"] < 4
+    again, restored = fit()
+    assert again == result and restored.tested == retrain.tested
