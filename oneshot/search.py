@@ -119,7 +119,7 @@ class Search(Fit):
 
     @property
     def plan(self) -> Schedule:
-        """The schedule; for a trial without warm-up and with the shortest cycles, so that each kind of step is tried."""
+        """The schedule; for a trial without warm-up and with the shortest cycle, so that each kind of step is taken."""
         if not self.trial:
             return self.schedule
         return Schedule(0, 1, min(1, self.schedule.architecture_steps), self.schedule.joint)

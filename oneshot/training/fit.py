@@ -194,7 +194,7 @@ def _trainer(epochs: int, accelerator: str, devices: int | list[int], precision:
         raise InputError(f"trainer: {one_line(error)}") from None
 
 
-def _check_trainer(trainer: pl.Trainer, epochs: int) -> None:
+def _check_trainer(trainer: Any, epochs: int) -> None:
     if trainer.max_epochs != epochs:
         raise InputError(f"trainer: has max_epochs={trainer.max_epochs}, must have epochs={epochs}")
     if trainer.checkpoint_callbacks:
