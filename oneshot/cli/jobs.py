@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..executors.base import Executor, Item, Result
+from ..runs import held
 from ..runs.folder import is_locked
 from . import job
 from .arguments import shown
@@ -47,7 +48,11 @@ def run_script(
         group: W&B group of its run, unless the environment names one.
         every: Seconds between two calls of `ends`; None never calls it.
         ends: Returns whether the command shall end. It then gets SIGTERM once, saves and ends.
+
+    Raises:
+        OSError: If the folder of this process's run is gone. The command would make it again.
     """
+    held.check(out)
     command = [*job.child(script), *job.flags, *arguments, shown("out", str(out))]
     environment = {"WANDB_RUN_GROUP": group, **os.environ}
     environment.pop(FULL_ERROR, None)

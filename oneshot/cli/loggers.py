@@ -18,6 +18,7 @@ import wandb
 from PIL import Image
 
 from ..errors import InputError, one_line, unknown
+from ..runs import held
 from ..runs.files import MAX_WEIGHTS, fresh_folder, is_file, names, opened, read_bytes, remove_folder, write_text
 from ..runs.folder import Run, read_json
 
@@ -82,6 +83,7 @@ class Lightning:
 
     def begin(self, run: Run, settings: dict[str, Any], job: str, tags: Sequence[str], inputs: Iterable[Path]) -> None:
         """Log the settings."""
+        self.path = run.path
         self.logger.log_hyperparams(settings)
 
     def log(self, number: int, row: Mapping[str, Any]) -> None:
@@ -98,7 +100,11 @@ class Lightning:
                 add_image(name, np.asarray(picture.convert("RGB")), dataformats="HWC")
 
     def close(self, failed: bool) -> str:
-        """Close the logger."""
+        """Close the logger, unless its folder is gone: it would write to another one."""
+        try:
+            held.check(self.path)
+        except OSError:
+            return ""
         self.logger.finalize("failed" if failed else "success")
         return ""
 
@@ -157,32 +163,31 @@ class WandB:
         key = mode != "offline" and wandb.login(prompt=False, verify=False)
         if mode == "auto":
             mode = "online" if key else "offline"
+        self.path = run.path
         own: dict[str, Any] = {key: value for key, value in self.given.items() if value is not None}
         own = {"job_type": job, "project": os.environ.get("WANDB_PROJECT", "oneshot"), **own}
         own |= {
             "id": _identity(run, job),
             "tags": [*tags, *self.tags],
             "config": settings,
-            "dir": str(fresh_folder(run.path / "wandb").resolve()),
         }
+        made = fresh_folder(run.path / "wandb")
         try:
             if mode == "online" and not key:
                 raise wandb.Error("no key, which `wandb login` sets up")
-            self.run = _connect(own, mode)
+            self.run = _connect(own, mode, made)
         except (wandb.Error, OSError) as error:
             if mode == "offline":
                 raise
             print(f"warning: W&B: {one_line(error, 200)}; logs offline", file=sys.stderr)
             wandb.teardown()  # else W&B's own process still has a run with this id
-            remove_folder(Path(own["dir"]))
-            own["dir"] = str(fresh_folder(run.path / "wandb").resolve())
-            self.run = _connect(own, "offline")
-        number = Path(own["dir"]).name
-        self.folder = run.path / "wandb" / number / "wandb" / Path(self.run.dir).parent.name
-        self.path = run.path
+            remove_folder(made)
+            made = fresh_folder(run.path / "wandb")
+            self.run = _connect(own, "offline", made)
+        self.folder = made / "wandb" / Path(self.run.dir).parent.name
         if self.run.offline:  # it gets all rows again
             for old in names(run.path / "wandb", root=run.path):
-                if old != number:
+                if old.isdecimal() and old != made.name:
                     remove_folder(run.path / "wandb" / old)
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
@@ -243,11 +248,11 @@ class WandB:
         self.run._log_artifact(artifact, is_user_created=True, use_after_commit=used)
 
 
-def _connect(own: Mapping[str, Any], mode: str) -> Any:
-    """Begin a W&B run that prints nothing. A run whose id the server knows is continued."""
+def _connect(own: Mapping[str, Any], mode: str, folder: Path) -> Any:
+    """Begin a W&B run that prints nothing and writes to this folder. A run whose id the server knows is continued."""
     quiet = wandb.Settings(silent=True, console="off", init_timeout=CONNECT, finish_timeout=UPLOAD)
     resume = None if mode == "offline" else "allow"
-    return wandb.init(**own, mode=mode, resume=resume, settings=quiet)  # type: ignore[arg-type]
+    return wandb.init(**own, dir=str(folder.resolve()), mode=mode, resume=resume, settings=quiet)  # type: ignore[arg-type]
 
 
 def _identity(run: Run, job: str) -> str:

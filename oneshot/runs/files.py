@@ -5,7 +5,8 @@ are limited in size. Links above the folder of a run are followed, as `outputs` 
 
 Functions take the path of a file and, where there are folders between it and the folder of the run, that folder as
 `root`: then none of the folders in between may be a link either. They are opened one after the other, each relative to
-the one before, so that a folder which is replaced in the meantime changes nothing.
+the one before, so that a folder which is replaced in the meantime changes nothing. Below the folder of a run of this
+process (held.py) all this begins at the open folder, whatever `root` is.
 """
 
 import errno
@@ -16,7 +17,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from typing import Any, BinaryIO
 import yaml
 
 from ..errors import InputError, one_line
+from .held import holder
 
 MAX_BYTES = 1 << 26  # of a file that is read whole
 MAX_WEIGHTS = 1 << 36  # of weights and checkpoints
@@ -32,25 +34,39 @@ MAX_ENTRIES = 1_000_000  # of a folder of a run, with all below it
 OPAQUE = ("wandb",)  # folders of a library that keeps links of its own in them; nothing in them is opened here
 READ = os.O_RDONLY | os.O_NONBLOCK  # a FIFO does not wait for its other end
 CLOSED = os.O_CLOEXEC | os.O_NOFOLLOW
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+LOST = (
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ENOTCONN,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+)
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @contextmanager
-def _folder_of(path: Path, root: Path | None) -> Iterator[int]:
-    """The descriptor of the folder of a file. From `root` on, no folder may be a link."""
-    root = root or path.parent
-    current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in path.parent.relative_to(root).parts:
+def _folder_of(path: Path, root: Path | None, changes: bool = False, every: bool = False) -> Iterator[int]:
+    """The descriptor of the folder of a file. From `root` or the folder of a run on, no folder may be a link."""
+    with ExitStack() as stack:
+        if found := holder(path):
+            held, folders = found
+            stack.enter_context(held.use(folders, path.name, changes, every))
+            current = held.folder
+        else:
+            root = root or path.parent
+            current, folders = os.open(root, FOLDER), list(path.parent.relative_to(root).parts)
+            stack.callback(os.close, current)
+        for name in folders:
             try:
-                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | CLOSED, dir_fd=current)
+                current = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=current)
             except OSError as error:
                 raise _refusal(error, path.parent, current, name) from None
-            os.close(current)
-            current = below
+            stack.callback(os.close, current)
         yield current
-    finally:
-        os.close(current)
 
 
 def _refusal(error: OSError, path: Path, folder: int, name: str) -> Exception:
@@ -59,13 +75,16 @@ def _refusal(error: OSError, path: Path, folder: int, name: str) -> Exception:
         mode = os.lstat(name, dir_fd=folder).st_mode if not isinstance(error, FileNotFoundError) else 0
     except OSError:
         mode = 0
-    if mode and not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and not isinstance(error, IsADirectoryError))):
+    wrong = IsADirectoryError if stat.S_ISDIR(mode) else NotADirectoryError
+    if mode and (isinstance(error, wrong) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))):
         return _unsafe(path, mode)
     error.filename = str(path)
     return error
 
 
 def _unsafe(path: Path, mode: int) -> InputError:
+    if stat.S_ISREG(mode):
+        return InputError(f"{path}: is a file, and must be a folder")
     return InputError(f"{path}: is {kind_of(mode)}; only regular files and folders are used inside a run's folder")
 
 
@@ -83,20 +102,44 @@ def kind_of(mode: int) -> str:
 def _open(path: Path, flags: int, root: Path | None) -> int:
     """Open a regular file without following a link."""
     with _folder_of(path, root) as folder:
-        try:
-            descriptor = os.open(path.name, flags | CLOSED, 0o666, dir_fd=folder)
-        except OSError as error:
-            raise _refusal(error, path, folder, path.name) from None
-        return _regular(path, descriptor)
+        return _open_in(folder, path, flags)
 
 
-def _regular(path: Path, descriptor: int) -> int:
-    """The descriptor, if it is that of a regular file."""
+def _open_in(folder: int, path: Path, flags: int) -> int:
+    """Open a regular file in an open folder."""
+    try:
+        descriptor = os.open(path.name, flags | CLOSED, 0o666, dir_fd=folder)
+    except OSError as error:
+        raise _refusal(error, path, folder, path.name) from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
     raise _unsafe(path, mode)
+
+
+@contextmanager
+def _changing(path: Path, flags: int, root: Path | None) -> Iterator[int]:
+    """The descriptor of a file, open to be changed in place. A file with two names would change elsewhere too."""
+    with _folder_of(path, root, changes=True) as folder, _naming(path):
+        descriptor = _open_in(folder, path, flags | os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            if os.fstat(descriptor).st_nlink > 1:
+                raise InputError(f"{path}: has another name elsewhere (a hard link); copy the folder and use the copy")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A context in which errors of the system name this file: those of a write name none, or a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextmanager
@@ -294,7 +337,7 @@ def make_folder(folder: Path, root: Path | None = None) -> Path:
     Raises:
         InputError: If there is a link or another thing in its place.
     """
-    with _folder_of(folder, root) as above:
+    with _folder_of(folder, root, every=True) as above:
         try:
             os.mkdir(folder.name, dir_fd=above)
         except FileExistsError:
@@ -318,7 +361,9 @@ def new_folder(folder: Path) -> Path:
     Raises:
         InputError: If it is not empty.
     """
-    if folder.exists() and not (folder.is_dir() and not names(folder)):
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{folder}: exists; name a new folder")
+    if names(folder):
         raise InputError(f"{folder}: the folder is not empty; name a new one")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -366,9 +411,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with all that it holds, without following a link. What cannot be removed stays."""
-    if not folder.is_symlink():
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder with all that it holds, or what is in its place, without following a link.
+
+    What cannot be removed stays.
+
+    Args:
+        folder: The folder.
+    """
+    with suppress(OSError), _folder_of(folder, None) as above:
+        if stat.S_ISDIR(os.lstat(folder.name, dir_fd=above).st_mode):
+            shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
+        else:  # rmtree would open a named pipe, and wait for ever
+            os.unlink(folder.name, dir_fd=above)
 
 
 def append(path: Path, text: str, root: Path | None = None) -> None:
@@ -383,9 +437,10 @@ def append(path: Path, text: str, root: Path | None = None) -> None:
         InputError: If it is no regular file, or has a second name in another place (a hard link).
         OSError: If it cannot be written.
     """
-    with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, root), "wb") as file:
-        _check_alone(path, file.fileno())
-        file.write(text.encode())
+    content = memoryview(text.encode())
+    with _changing(path, os.O_APPEND | os.O_CREAT, root) as file:
+        while content:
+            content = content[os.write(file, content) :]
 
 
 def truncate(path: Path, size: int, root: Path | None = None) -> None:
@@ -400,18 +455,8 @@ def truncate(path: Path, size: int, root: Path | None = None) -> None:
         InputError: As `append`.
         OSError: If it cannot be written.
     """
-    descriptor = _open(path, os.O_WRONLY | os.O_NONBLOCK, root)
-    try:
-        _check_alone(path, descriptor)
-        os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _check_alone(path: Path, descriptor: int) -> None:
-    """A file with two names would change in the other place too."""
-    if os.fstat(descriptor).st_nlink > 1:
-        raise InputError(f"{path}: has another name elsewhere (a hard link); copy the folder and use the copy")
+    with _changing(path, 0, root) as file:
+        os.ftruncate(file, size)
 
 
 def write_text(path: Path, text: str, root: Path | None = None) -> Path:
@@ -443,7 +488,7 @@ def write_bytes(path: Path, content: bytes, root: Path | None = None) -> Path:
         InputError: If there is something other than a regular file in its place.
         OSError: If it cannot be written; then nothing remains.
     """
-    with _folder_of(path, root) as folder:
+    with _folder_of(path, root, changes=True, every=True) as folder, _naming(path):
         _check_target(path, folder)
         temporary = f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
         try:
@@ -453,13 +498,9 @@ def write_bytes(path: Path, content: bytes, root: Path | None = None) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException as error:
-            try:
+        except BaseException:
+            with suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
-            except OSError:
-                pass
-            if isinstance(error, OSError) and error.errno is not None:
-                error.filename, error.filename2 = str(path), None
             raise
     return path
 
@@ -485,7 +526,7 @@ def rename(path: Path, name: str, root: Path | None = None) -> None:
     Raises:
         InputError: If one of the two names is that of something other than a regular file.
     """
-    with _folder_of(path, root) as folder:
+    with _folder_of(path, root, changes=True) as folder, _naming(path):
         _check_target(path, folder)
         _check_target(path.with_name(name), folder)
         os.replace(path.name, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -501,12 +542,9 @@ def remove(path: Path, root: Path | None = None) -> None:
     Raises:
         InputError: If it is something other than a regular file.
     """
-    try:
-        with _folder_of(path, root) as folder:
-            _check_target(path, folder)
-            os.unlink(path.name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError), _folder_of(path, root, changes=True) as folder, _naming(path):
+        _check_target(path, folder)
+        os.unlink(path.name, dir_fd=folder)
 
 
 def remove_temporary(folder: Path) -> None:
@@ -623,3 +661,8 @@ def parse_yaml(text: str) -> Any:
 def is_full_disk(error: BaseException) -> bool:
     """Check whether an error says that no space is left or that a file may not get larger."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_lost_disk(error: BaseException) -> bool:
+    """Check whether an error says that a disk is read-only, broken or gone."""
+    return isinstance(error, OSError) and error.errno in LOST

@@ -20,6 +20,7 @@ from .files import (
     check_folder,
     is_file,
     is_full_disk,
+    make_folder,
     names,
     open_lock,
     opened,
@@ -29,6 +30,7 @@ from .files import (
     write_bytes,
     write_text,
 )
+from .held import LOCK, Held, holder
 from .settings import CONFIG, differences, parse_settings, read_settings
 from .signals import Stopped, saving, stop_of
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 FINISHED = "finished"
 NOT_WRITTEN = 5  # exit code: the disk is full or read-only, or the folder is gone
-STATUS, RESULT, LOCK = "status.json", "result.json", ".lock"
+STATUS, RESULT = "status.json", "result.json"
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 SHOWN = 5  # settings that a message names
 MAX_ROWS = 1 << 28  # bytes of rows
@@ -45,12 +47,15 @@ MAX_HEADER = 100_000_000  # bytes of the header of a safetensors file, as its li
 
 
 class Run:
-    """The folder of one run, locked as long as this object lives.
+    """The folder of one run, locked and held open as long as this object lives.
 
     Files are written next to their target and then renamed. metrics.jsonl holds what the seed determines; timings.jsonl
     holds the time and the memory of each row. status.json holds the state (running, finished, diverged, failed or
     interrupted), the reason and the process. A run that was killed still has the state "running". As a context manager,
     the object records how the run ended.
+
+    If the folder, its lock or a file that the run has left directly in it is removed or replaced, the next write raises
+    OSError and changes nothing, and the context manager raises Lost.
 
     If the folder has the same settings, its run is continued. Without settings, or with `resume=False`, the folder must
     be empty.
@@ -69,15 +74,18 @@ class Run:
     def __init__(self, path: Path, settings: str = "", resume: bool = True, free: Collection[str] = ()) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path) if holder(path) else path.mkdir(parents=True, exist_ok=True)
             check_folder(path)
             _check_run(path, settings, resume, free)
-            self._lock = open_lock(path / LOCK)
+            lock = open_lock(path / LOCK)
+            if not _lock(lock, path):
+                process = read_json(path / STATUS).get("process", "another")
+                raise InputError(f"out={path}: process {process} writes there now; name another folder")
+            self._held = Held(path, lock)
         except OSError as error:
+            if holder(path):  # the folder of the run around this one is gone
+                raise
             raise InputError(f"out={path}: cannot be used as a folder ({error.strerror})") from None
-        if not _lock(self._lock, path):
-            process = read_json(path / STATUS).get("process", "another")
-            raise InputError(f"out={path}: process {process} writes there now; name another folder")
         _check_run(path, settings, resume, free)  # again, because now nobody else writes
         remove_temporary(path)
         self.started, self.computed = worked(), time.process_time()
@@ -106,9 +114,9 @@ class Run:
                 self._status(name, one_line(error) if ours else named(error, 400))
             except (OSError, InputError):  # a full disk, a folder that is gone: the state stays at running
                 pass
-        self._lock.close()
+        self._held.close()
         self._saving.__exit__(None, None, None)
-        if isinstance(error, OSError) and not is_full_disk(error) and self._holds(error.filename):
+        if isinstance(error, OSError) and not is_full_disk(error) and self._names(error.filename):
             reason = f"{error.filename}: {error.strerror}"
             raise Lost(f"out={self.path}: cannot be written any more ({reason})", NOT_WRITTEN) from error
         if stop and stop is not cause:
@@ -120,9 +128,9 @@ class Run:
         except InputError:
             return True
 
-    def _holds(self, name: object) -> bool:
-        """Whether a file of an error is in this folder, or is the folder."""
-        return isinstance(name, str) and os.path.abspath(name).startswith(os.path.abspath(self.path))
+    def _names(self, name: object) -> bool:
+        """Whether a file of an error is this folder, or below it."""
+        return isinstance(name, str) and (Path(name) == self.path or self._held.folders(Path(name)) is not None)
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file of the folder. It has the old content or the new one, never a part.
