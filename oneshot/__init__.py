@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies
+    from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies, tasks
     from .architecture import Architecture, Choice, Gates, Query
     from .baseline import Baseline, Budget
     from .errors import InputError
@@ -44,6 +44,7 @@ __all__ = [
     "report",
     "spaces",
     "strategies",
+    "tasks",
 ]
 
 _HOME = {  # of each name that is not a module

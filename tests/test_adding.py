@@ -311,7 +311,8 @@ def test_its_steps_are_timed(run, folder):
     [("search", ["architect", "space", "data"]), ("baseline", ["strategy", "estimator", "space", "data"])],
 )
 def test_help_lists_it(run, command, groups):
-    lines = {line.split("=")[0].strip(): line for line in run(command, "--help").splitlines() if "=" in line}
+    parts = re.split(r"\n  (\w+)=", run(command, "--help"))  # a group, and its choices on one line or several
+    lines = dict(zip(parts[1::2], parts[2::2], strict=True))
     for group in groups:
         assert re.search(rf"\b{NAMES[group]}\b", lines[group])
 

@@ -123,8 +123,10 @@ def criterion_for(config: DictConfig, data: ImageData) -> Any:
                     f"each of {', '.join(data.splits.classes)!s:.80}"
                 )
             weights[name] = torch.tensor([float(value) for value in values])
-    kept = OmegaConf.masked_copy(node, [key for key in node if key not in weights])
-    return make(kept, **weights)
+    taken = inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
+    nothing = [key for key in node if key not in taken and node[key] in (None, 0) and key != "_target_"]
+    kept = OmegaConf.masked_copy(node, [key for key in node if key not in weights and key not in nothing])
+    return make(kept, **weights)  # of another class, without what only the group's own takes
 
 
 def space_for(config: DictConfig, data: ImageData) -> SearchSpace:

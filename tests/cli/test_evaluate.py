@@ -78,7 +78,8 @@ def test_a_network_with_an_auxiliary_head_and_its_export(run, here):
     assert counts.trace() / 359 == pytest.approx(found["test_accuracy"], rel=1e-6)
     assert found["class_accuracy"] == {str(d): counts[d, d] / counts[d].sum() for d in range(10)}
     (row,) = [json.loads(line) for line in (here / "e" / "metrics.jsonl").read_text().splitlines()]
-    assert row == {"step": 0, "test_accuracy": found["test_accuracy"], "test_loss": found["test_loss"]}
+    names = ("accuracy", "f1", "auroc", "top_5_accuracy", "loss")
+    assert row == {"step": 0, **{f"test_{name}": found[f"test_{name}"] for name in names}}
 
     for kind, file in (("torch", "network.pt2"), ("onnx", "network.onnx")):
         made = found["export"][kind]

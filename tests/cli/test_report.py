@@ -105,7 +105,7 @@ def test_evaluations_have_a_table_of_their_own(made, page):
     lines = (page / "report.md").read_text().split("\n## Evaluations\n\n")[1].split("\n\n")[1].split("\n")
     cells = [cell.strip().replace("\\", "") for cell in lines[2].strip("|").split("|")]
     times = [f"{n}: {found['latency']['images'][n]['median_ms']:.3f}" for n in "12"]
-    expected = [str(made / "E"), "T/0", found["device"], "32-true", f"{100 * found['test_accuracy']:.2f}"]
+    expected = [str(made / "E"), "T/0", found["device"], "32-true", f"{100 * found['test_accuracy']:.2f} %"]
     assert cells == [*expected, ", ".join(times), "torch"] and lines[3:] == [""]
 
 
@@ -194,7 +194,7 @@ def test_settings_of_strangers_stay_texts(run, made, tmp_path):
 
 
 def test_groups_by_a_setting(run, made, tmp_path):
-    assert run("report", str(made / "S"), "group_by=seed", "metric=validation_accuracy", "out=page")[0] == 0
+    assert run("report", str(made / "S"), "group_by=seed", "metric=validation", "out=page")[0] == 0
     assert set(table_rows((tmp_path / "page" / "report.md").read_text(), "DARTSCells on digits")) == {
         "darts seed=0",
         "darts seed=1",

@@ -36,5 +36,6 @@ def run_all(folder: Path, jobs: Iterable[tuple[str, Sequence[str]]]) -> None:
 
 
 def is_first_line(command: str, out: str) -> bool:
-    """Whether a command has printed no more than the line that says what it does."""
-    return not out or (out.startswith(f"{spoken(command)}: ") and out.count("\n") == 1)
+    """Whether a command has printed no more than the line that says what it does, and lines on its data."""
+    first, *others = out.splitlines() or [""]
+    return not out or (first.startswith(f"{spoken(command)}: ") and all(line.startswith("data: ") for line in others))

@@ -70,7 +70,7 @@ def main(config: DictConfig) -> None:
             for seed in range(config.seeds):
                 file = run.path / name / f"{seed}.json"
                 if not set(read_json(file)) >= KEYS:
-                    strategy = make(node, space=space, seed=seed, metric=config.metric)
+                    strategy = make(node, space=space, seed=seed, metric=metric)
                     make_folder(file.parent)
                     answers = LoggedEstimator(answering, space, file.with_suffix(".jsonl"), config.failures)
                     search(Baseline(strategy, answers, Budget(config.queries)), table, name, seed, file, console)
