@@ -169,7 +169,7 @@ def decoded(source: bytes | str | Path, options: Pixels, name: str = "") -> Deco
     except InputError as error:
         raise type(error)(f"{name}: {error}") from None
     except PIL.UnidentifiedImageError:
-        raise Damaged(f"{name}: is no image of a known format") from None
+        raise Damaged(f"{name}: cannot be decoded (no image of a known format)") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise Damaged(f"{name}: has more than {MOST_PIXELS:,} pixels") from None
     except Exception as error:  # a damaged file makes Pillow raise almost anything

@@ -63,7 +63,7 @@ def test_images_of_two_sizes_need_a_size(folder):
 
 def test_damaged_image_is_named(folder):
     (folder / "train" / "cat" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match="cat/0.png: is no image of a known format"):
+    with pytest.raises(InputError, match="cat/0.png: cannot be decoded .no image of a known format"):
         huggingface(str(folder), 2, COLOUR).train()
 
 
