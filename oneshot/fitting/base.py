@@ -44,6 +44,7 @@ class Fit(pl.LightningModule):
         ended: Number of epochs that have ended.
         fresh: Whether this fit has loaded no checkpoint.
         ready: Whether this fit has loaded all that it starts from.
+        over: Whether this fit has come to its end.
         trial: Batches of an epoch of a trial; 0: this is none.
 
     Raises:
@@ -60,7 +61,7 @@ class Fit(pl.LightningModule):
         self.rows: list[dict[str, Any]] = []
         self.means, self.watch = Means(), FiniteCheck()
         self.done = self.ended = self.trial = 0
-        self.fresh, self.ready = True, False
+        self.fresh, self.ready, self.over = True, False, False
 
     @property
     def trainer(self) -> Any:
@@ -76,7 +77,7 @@ class Fit(pl.LightningModule):
         check_trainer(trainer, self)  # here, as Lightning replaces max_epochs=None before it calls the first hook
         self.trial = int(trainer.fast_dev_run)
         if trainer.state.fn == TrainerFn.FITTING:
-            self.fresh, self.ready = True, False
+            self.fresh, self.ready, self.over = True, False, False
             trainer.fit_loop.epoch_progress.reset()  # of what this trainer has fitted before
             if self.trial:  # Lightning would end it after `trial` updates, before each kind had its turn
                 trainer.fit_loop.epoch_loop.max_steps, trainer.limit_train_batches = -1, 1.0
@@ -250,10 +251,16 @@ class Fit(pl.LightningModule):
     def on_train_end(self) -> None:
         """End the fit. A trial leaves everything as it was."""
         self.end()
+        self.over = True
         if self.trial:
             self.watch.settle()
             self.load_state_dict(self.before)
             self.forget()
+
+    def on_fit_end(self) -> None:
+        """Raise InputError if the trainer was told to stop before the first update: it then skips the fit's end too."""
+        if not self.over:
+            raise InputError("the trainer was told to stop before the first update (max_time?); nothing was done")
 
     def end(self) -> None:
         """Do what a subclass does at the end of a fit, perhaps before its last epoch is over."""

@@ -17,8 +17,9 @@ from ..errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 PASS = "an epoch is a pass over the data, as learning rates and temperatures follow it; give less data (train_size=)"
-WHOLE = "a fit ends with numbers of all images, which decide what is kept and are reported; give less data"
-ENDS = "the numbers are measured at the end of each epoch, always"
+ALL = "the numbers are those of all images, as they decide what is found; give less data (train_size=)"
+TEST = "the test is of all test images, as its number is what is reported"
+ENDS = "the numbers are measured at the end of each epoch, and only then"
 BY_EPOCHS = "learning rates and temperatures follow the epochs; give max_epochs"
 CALLBACKS = {  # class -> why it is refused
     "StochasticWeightAveraging": "it changes learning rates and epochs; Retrain(average=0.999) averages weights",
@@ -80,6 +81,7 @@ def _refused(trainer: Any) -> Iterator[tuple[str, str]]:
         ("reload_dataloaders_every_n_epochs", 0, "data is read once, by whatever was given as data="),
     ):
         value = getattr(trainer, name, usual)
+        value = getattr(value, "value", value)  # of an enumeration
         if value != usual or type(value) is not type(usual):
             yield f"{name}={value!r}", reason
     if (seconds := getattr(trainer, "_val_check_time_interval", None)) is not None:
@@ -111,10 +113,13 @@ def _lengths(trainer: Any) -> Iterator[tuple[str, str]]:
     if trainer.fast_dev_run:
         return
     if type(trainer.max_epochs) is not int or trainer.max_epochs < 1:
-        yield f"max_epochs={trainer.max_epochs}", "must be a number of epochs, as learning rates follow them"
+        yield (
+            f"max_epochs={trainer.max_epochs}",
+            "must be a number, at least 1, as learning rates and temperatures follow the epochs",
+        )
     if trainer.max_steps != -1:
         yield f"max_steps={trainer.max_steps}", BY_EPOCHS
-    for name, reason in (("limit_train_batches", PASS), ("limit_val_batches", WHOLE), ("limit_test_batches", WHOLE)):
+    for name, reason in (("limit_train_batches", PASS), ("limit_val_batches", ALL), ("limit_test_batches", TEST)):
         value = getattr(trainer, name)
         if value != 1.0 or isinstance(value, int):
             yield f"{name}={value}", reason

@@ -96,7 +96,7 @@ def asked(summary: RunSummary) -> list[tuple[float, float]]:
         summary: Of a baseline.
 
     Returns:
-        (value, cost) pairs: the value not scaled, and the cost in the unit of the run.
+        Pairs of the value, not scaled, and the cost in the unit of the run.
     """
     metric = of_result(summary.result)
     answers: dict[Any, tuple[float, float]] = {}
