@@ -4,10 +4,10 @@ The names below are the public interface. Each is imported when it is first used
 milliseconds and needs neither torch nor Lightning.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers know this name; nothing is imported here, so that Ctrl-C cannot fall into it
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies, tasks
     from .architecture import Architecture, Choice, Gates, Query
     from .baseline import Baseline, Budget
@@ -64,8 +64,10 @@ _HOME = {  # of each name that is not a module
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a public name, or a module of the package, when it is first used."""
+    from importlib import import_module
+
     if name in _HOME:
         value = getattr(import_module(f".{_HOME[name]}", __name__), name)
     elif name.startswith("_"):

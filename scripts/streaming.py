@@ -35,6 +35,8 @@ CLASSES = 10
 class Jpegs(Source):
     """Files of a folder, decoded when they are read."""
 
+    targets: torch.Tensor
+
     def __init__(self, folder: Path) -> None:
         self.paths = np.array(sorted(map(str, folder.glob("*.jpg"))))
         self.targets = torch.arange(len(self.paths)) % CLASSES
@@ -148,8 +150,8 @@ def main() -> None:
                     peaks[kind] = max(peaks[kind], used)
                     if number:
                         rates[kind].append(found * given["batch"])
-            for kind, found in rates.items():
-                low, middle, high = min(found), statistics.median(found), max(found)
+            for kind, every in rates.items():
+                low, middle, high = min(every), statistics.median(every), max(every)
                 print(f"{how}, {kind}: {middle:.0f} images/s ({low:.0f} to {high:.0f}), {peaks[kind] / 1e6:.0f} MB")
             ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
             print(f"{how}, ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)

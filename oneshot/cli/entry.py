@@ -1,22 +1,23 @@
 """Where the command begins. Ctrl-C ends it with one line from here on, also while modules are imported."""
 
+import _signal as signal  # the module signal imports others, and Ctrl-C during that would print a trace
 import os
-import signal
 import sys
-from types import FrameType
 
 INTERRUPTED = 130  # exit code
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    try:
-        os.write(2, b"interrupted\n")
-    except OSError:  # nobody listens
-        pass
+def _end(number: int, frame: object) -> None:
+    signals = sys.modules.get("oneshot.runs.signals")
+    if not getattr(signals, "said", False):  # else the process is on its way out, and has said why
+        try:
+            os.write(2, b"interrupted\n")
+        except OSError:  # nobody listens
+            pass
     os._exit(INTERRUPTED)
 
 
-if __name__ != "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     try:
         signal.signal(signal.SIGINT, _end)
     except ValueError:  # not in the main thread

@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..errors import Diverged, InputError, Lost, one_line, unknown, visible
-from ..runs.files import is_full_disk
-from ..runs.signals import Stopped, stop_of
+from ..runs import signals
+from ..runs.files import is_full_disk, is_lost_disk
 from .arguments import no_setting, quoted
 from .composition import groups
 from .conf import CONF, spoken
@@ -29,7 +29,7 @@ from .meanings import defaults, included, own_settings, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
-BAD_INPUT, DIVERGED, OUT_OF_MEMORY, FULL_DISK = 2, 3, 4, 5  # exit codes
+BAD_INPUT, DIVERGED, OUT_OF_MEMORY, NO_DISK = 2, 3, 4, 5  # exit codes
 BLOCKED = re.compile(r"Target '([^']+)'.* is blocklisted .*?(?:full_key: (\S+))?$", re.DOTALL)  # Hydra's message
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 
@@ -47,9 +47,9 @@ def faults_end(config_name: str, config: DictConfig | None = None) -> Iterator[N
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except (Exception, Stopped) as error:
-        if stop := stop_of(error):
-            print(f"{stop}{f'; the same command continues {stop.where}' if stop.where else ''}", file=sys.stderr)
+    except (Exception, signals.Stopped) as error:
+        if stop := signals.stop_of(error):
+            signals.say(f"{stop}{f'; the same command continues {stop.where}' if stop.where else ''}")
             sys.exit(stop.code)
         assert isinstance(error, Exception)
         trace = SHOW_TRACE or any(a in ("debug=true", "debug=True") for a in sys.argv)
@@ -68,11 +68,13 @@ def fault(error: Exception, config_name: str, config: DictConfig | None) -> tupl
         return one_line(error), error.code
     if is_full_disk(error):
         return (
-            f"the disk is full ({one_line(error)}); what was kept is intact: make space, give the command again",
-            FULL_DISK,
+            f"the disk is full ({_what(error)}); what was kept is intact: make space, give the command again",
+            NO_DISK,
         )
+    if is_lost_disk(error):
+        return f"{_what(error)}; what was kept is intact", NO_DISK
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError) and error.filename:
-        return f"{error.filename}: {error.strerror}", BAD_INPUT
+        return _what(error), BAD_INPUT
     if (
         isinstance(error, MemoryError)
         or _is(error, "torch", "OutOfMemoryError")
@@ -111,6 +113,12 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         return _no_choice()
     return None
+
+
+def _what(error: Exception) -> str:
+    """The file and the reason of an error of the system."""
+    assert isinstance(error, OSError)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or one_line(error)
 
 
 def _is(error: BaseException, module: str, name: str) -> bool:

@@ -17,7 +17,8 @@ from ..runs.settings import CONFIG, differences, is_free, parse_settings, read_s
 from . import job
 
 NETWORK = "network.safetensors"  # weights of a retraining
-LATEST = {"architecture": ("search", "architecture.json"), "run": ("retrain", NETWORK)}
+ARCHITECTURE = "architecture.json"
+LATEST = {"architecture": ("search", ARCHITECTURE), "run": ("retrain", NETWORK)}
 PROCESSES = ("trainer.devices", "trainer.num_nodes")  # the number of processes changes results by rounding only
 FREE = (
     "out",
@@ -109,6 +110,9 @@ def check_inputs(config: DictConfig, command: str) -> None:
             check_folder(Path(name))
         elif isinstance(name, str) and name and Path(name).exists() and not Path(name).is_file():
             raise InputError(f"{name}: is {kind_of(Path(name).stat().st_mode)}, and not a file")
+    found = config.get("architecture")
+    if isinstance(found, str) and found and Path(found).is_dir() and not is_file(Path(found, ARCHITECTURE)):
+        raise InputError(f"architecture={found}: must be the folder of a finished search, which holds {ARCHITECTURE}")
     if "run" in config:
         finished(config)
     for run in config.runs if command == "report" and isinstance(config.runs, ListConfig) else ():

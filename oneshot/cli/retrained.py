@@ -91,7 +91,7 @@ def template(config: DictConfig, group: str, target: Any, file: Path) -> DictCon
         return OmegaConf.create(said)
     files: Any = [OmegaConf.to_container(load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
     known = {settings["_target_"]: settings for settings in files}
-    if target not in known:
+    if not isinstance(target, str) or target not in known:
         raise InputError(f"{file}: {group}._target_={target!s:.80}: none of conf/{group}; give {group}=NAME")
     return OmegaConf.create({**known[target], **said})
 

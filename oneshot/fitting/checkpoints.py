@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import time
 import zipfile
@@ -18,6 +19,8 @@ from ..runs import signals
 from ..runs.files import MAX_WEIGHTS, make_folder, names, opened, remove, rename, write_bytes
 
 KEPT = 2
+MAX_DIRECTORY = 1 << 26  # bytes of the directory of an archive
+MAX_HEADER = 1 << 13  # bytes that a part of an archive takes besides its content
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "fit", "epoch", "global_step")
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 NAME = re.compile(r"(\d{12})-([0-9a-f]{32})\.ckpt")
@@ -70,7 +73,7 @@ class Checkpoints(CheckpointIO):
         """Read a checkpoint as data. Raises InputError if it would execute code or is no checkpoint of ours."""
         try:
             with opened(Path(path), MAX_WEIGHTS, root=Path(path).parent.parent) as file:
-                _check_size(file)
+                _check_archive(file)
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except InputError:
             raise
@@ -167,15 +170,47 @@ def is_whole(path: Path) -> bool:
     named = NAME.fullmatch(path.name)
     try:
         with opened(path, MAX_WEIGHTS, root=path.parent.parent) as file:
+            if _is_sparse(file):  # it has a right to be if it holds zeros, and the disk compresses
+                _check_archive(file)
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))  # type: ignore[arg-type]
-    except OSError:
+    except InputError:
+        raise
+    except (OSError, ValueError, zipfile.BadZipFile):
         return False
     return named is not None and named[2] == digest.hexdigest()
 
 
-def _check_size(file: BinaryIO) -> None:
-    """Raise ValueError if the file would be larger once it is unpacked: torch does not compress."""
-    with zipfile.ZipFile(file) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("holds compressed parts")
+def _is_sparse(file: BinaryIO) -> bool:
+    """Whether a file takes less than half of its size on the disk."""
+    about = os.fstat(file.fileno())
+    return 2 * about.st_blocks * 512 < about.st_size
+
+
+class _Bounded:
+    """A file from which a directory of a zip archive can be read, and no more at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self.file = file.seek, file.tell, file
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY:
+            raise ValueError(f"its directory has {size} bytes")
+        return self.file.read(size if size >= 0 else MAX_DIRECTORY)
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Raise ValueError or BadZipFile unless the parts of an archive fill the file and are not compressed.
+
+    This is how torch writes them. So a file does not get larger once it is unpacked, and one to which a hole was added
+    is known without reading it.
+    """
+    with zipfile.ZipFile(_Bounded(file)) as archive:  # type: ignore[call-overload]
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("holds compressed parts")
+    if file.seek(0, io.SEEK_END) > sum(part.file_size + MAX_HEADER for part in parts) + MAX_HEADER:
+        raise ValueError("holds more than its parts")
     file.seek(0)

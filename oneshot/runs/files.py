@@ -35,16 +35,7 @@ OPAQUE = ("wandb",)  # folders of a library that keeps links of its own in them;
 READ = os.O_RDONLY | os.O_NONBLOCK  # a FIFO does not wait for its other end
 CLOSED = os.O_CLOEXEC | os.O_NOFOLLOW
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-LOST = (
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ENODEV,
-    errno.ENXIO,
-    errno.ENOTCONN,
-    errno.ESHUTDOWN,
-    errno.ETIMEDOUT,
-)
+LOST = (errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -397,9 +388,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Return a context with an empty folder, which gets its name at the end, so that it is never seen incomplete.
 
     Args:
-        folder: The folder that it becomes. It does not exist, or is empty.
+        folder: The folder that it becomes. It does not exist, or is empty, or is a link to an empty one.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     beside.mkdir()
@@ -664,5 +655,5 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def is_lost_disk(error: BaseException) -> bool:
-    """Check whether an error says that a disk is read-only, broken or gone."""
-    return isinstance(error, OSError) and error.errno in LOST
+    """Check whether an error says that the disk of a file is read-only, broken or gone."""
+    return isinstance(error, OSError) and error.errno in LOST and error.filename is not None

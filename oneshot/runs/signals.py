@@ -17,6 +17,7 @@ _wanted: int | None = None
 _raised = False
 _interrupts = 0
 _open = 0  # runs that would have something to save
+said = False  # whether the line about a signal that ends the process is written: no other one follows
 
 
 class Stopped(BaseException):
@@ -42,8 +43,8 @@ def stoppable() -> Iterator[None]:
     A second SIGINT ends the process at once. While a module is imported nothing is raised, because C code would turn it
     into an error of its own: without an open run the process ends at once, else the signal waits.
     """
-    global _held, _wanted, _raised, _interrupts
-    _held, _wanted, _raised, _interrupts = False, None, False, 0
+    global _held, _wanted, _raised, _interrupts, said
+    _held, _wanted, _raised, _interrupts, said = False, None, False, 0, False
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,6 +96,17 @@ def stop_wanted() -> bool:
     return _wanted is not None
 
 
+def say(line: str) -> None:
+    """Write the line about a signal that ends the process to stderr. Ctrl-C in the meantime adds no other one."""
+    global said
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    print(line, file=sys.stderr, flush=True)
+    said = True
+    if in_main:
+        signal.signal(signal.SIGINT, before)
+
+
 def stop_of(error: BaseException | None) -> Stopped | None:
     """Find the Stopped that an error is or comes from. C code passes on what is raised in it as an error of its own."""
     if isinstance(error, Stopped):
@@ -105,13 +117,12 @@ def stop_of(error: BaseException | None) -> Stopped | None:
 def _take(number: int, frame: FrameType | None) -> None:
     global _wanted, _interrupts
     _interrupts += number == signal.SIGINT
-    if _interrupts > 1:
-        os._exit(CODES[signal.SIGINT])
-    _wanted = _wanted or number
-    if not _open and _is_importing(frame):
-        with suppress(OSError):
-            os.write(2, f"{Stopped(number)}\n".encode())
+    if _interrupts > 1 or (not _open and _is_importing(frame)):
+        if not said:
+            with suppress(OSError):
+                os.write(2, f"{Stopped(number)}\n".encode())
         os._exit(CODES[signal.Signals(number)])
+    _wanted = _wanted or number
     _take_again(number, frame)
 
 

@@ -67,6 +67,56 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(saved, damage):
     assert [path.suffix for path in files(checkpoints)] == [".damaged", ".damaged"]
 
 
+def longer(path, size):
+    os.truncate(path, size)
+
+
+def empty_between(path, size):
+    """The directory at the end stays in its place, so that this is still an archive with all its parts."""
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x05\x06")
+    start = int.from_bytes(content[at + 16 : at + 20], "little")
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        file.seek(0, os.SEEK_END)
+        file.write(content[start:])
+
+
+def a_large_directory(path, size):
+    """The end says that nearly the whole file is the directory."""
+    content = path.read_bytes()
+    end = bytearray(content[content.rindex(b"PK\x05\x06") :])
+    end[12:16] = (0xFFFFFFF0).to_bytes(4, "little")
+    end[16:20] = bytes(4)
+    with open(path, "r+b") as file:
+        file.truncate(0xFFFFFFF0)
+        file.seek(0, os.SEEK_END)
+        file.write(end)
+
+
+@pytest.mark.parametrize("grow", [longer, empty_between, a_large_directory])
+def test_a_sparse_file_is_not_read(saved, grow):
+    """It takes no space on the disk, and reading it would take minutes."""
+    checkpoints, said = saved
+    before, newest = files(checkpoints)
+    grow(newest, 30 << 30)
+    start = time.monotonic()
+    assert checkpoints.newest() == before and len(said) == 1 and "damaged" in said[0]
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        checkpoints.load_checkpoint(newest.with_name(newest.name + ".damaged"))
+    assert time.monotonic() - start < 5
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file")
+    for use in (
+        lambda checkpoints: checkpoints.newest(),
+        lambda checkpoints: checkpoints.save_checkpoint({}, tmp_path / "checkpoints" / f"{1:012}"),
+    ):
+        with pytest.raises(InputError, match="checkpoints: is a file, and must be a folder"):
+            use(Checkpoints(tmp_path / "checkpoints"))
+
+
 def test_a_write_that_fails_leaves_the_old_ones(saved, monkeypatch):
     checkpoints, _ = saved
     before = files(checkpoints)

@@ -235,6 +235,45 @@ def test_what_a_library_links_in_its_own_folder_is_left_alone(tmp_path, outside)
         files.check_folder(tmp_path)
 
 
+@pytest.mark.parametrize("plant", PLANTED)
+def test_what_is_in_the_place_of_a_folder_is_removed_without_opening_it(tmp_path, outside, plant):
+    """rmtree opens a named pipe, and waits for its other end."""
+    plant(tmp_path / "it", outside)
+    before = state(outside)
+    files.remove_folder(tmp_path / "it")
+    assert not os.path.lexists(tmp_path / "it") and state(outside) == before
+    files.remove_folder(tmp_path / "it")
+
+
+@pytest.mark.parametrize("name", [*CALLS, "names", "make_folder", "fresh_folder"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, name):
+    (tmp_path / "between").write_text("a file")
+    calls = {
+        "names": lambda path: files.names(path.parent, tmp_path),
+        "make_folder": lambda path: files.make_folder(path.parent),
+        "fresh_folder": lambda path: files.fresh_folder(path.parent),
+        "read_bytes": lambda path: files.read_bytes(path, root=tmp_path),
+        "append": lambda path: files.append(path, "text", tmp_path),
+        "truncate": lambda path: files.truncate(path, 0, tmp_path),
+        "write_bytes": lambda path: files.write_bytes(path, b"text", tmp_path),
+        "rename": lambda path: files.rename(path, "other", tmp_path),
+        "remove": lambda path: files.remove(path, tmp_path),
+        "opened": lambda path: files.opened(path, root=tmp_path).__enter__(),
+    }
+    with pytest.raises(InputError, match="between: is a file, and must be a folder"):
+        calls.get(name, calls["names"])(tmp_path / "between" / "file")
+    assert (tmp_path / "between").read_text() == "a file"
+
+
+@pytest.mark.parametrize("plant", [dangling, itself, link_to_file, pipe])
+def test_a_new_folder_is_not_made_in_the_place_of_something_else(tmp_path, outside, plant):
+    plant(tmp_path / "it", outside)
+    before = state(outside)
+    with pytest.raises(InputError, match="it: exists; name a new folder"):
+        files.new_folder(tmp_path / "it")
+    assert state(outside) == before
+
+
 @pytest.mark.parametrize("text", ["1" * 5000, "[" * 100_000, '"\\ud800"', '{"\\udfff": 1}', "{", '{"a": NaN'])
 def test_json_that_cannot_be_used_is_one_error(text):
     with pytest.raises(ValueError):

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from oneshot.cli.faults import fault
 from oneshot.errors import InputError, Lost
 from oneshot.runs.files import write_text
 from oneshot.runs.folder import (
@@ -118,20 +119,57 @@ def test_a_clock_that_jumps_changes_no_time_of_a_run(tmp_path, monkeypatch):
     assert first <= second < 60
 
 
-def test_a_read_only_disk_in_the_middle_is_one_error(tmp_path, monkeypatch):
-    with pytest.raises(Lost, match="cannot be written any more .*metrics.jsonl: Read-only file system") as caught:
-        with Run(tmp_path / "run", "a: 1") as run:
-            run.record({"step": 1})
-            real = os.open
+FAULTS = [errno.EROFS, errno.EPERM, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENOTCONN]
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+CALLS = ["open", "write", "fsync", "replace"]
 
-            def read_only(path, flags, *rest, **named):
-                if flags & (os.O_WRONLY | os.O_RDWR):
-                    raise OSError(errno.EROFS, "Read-only file system", path)
-                return real(path, flags, *rest, **named)
 
-            monkeypatch.setattr(os, "open", read_only)
-            run.record({"step": 2})
-    assert caught.value.code == 5
+def fails(monkeypatch, call, number):
+    """From now on this call of the system fails, as the system says it: without a name, or with a temporary one."""
+    real = getattr(os, call)
+
+    def failing(*given, **named):
+        if call == "open" and not given[1] & (os.O_WRONLY | os.O_RDWR):
+            return real(*given, **named)
+        raise OSError(number, os.strerror(number), *(["temporary", None, "it"] if call == "replace" else []))
+
+    monkeypatch.setattr(os, call, failing)
+
+
+@pytest.mark.parametrize("number", FAULTS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_disk_that_fails_in_the_middle_is_one_error(tmp_path, monkeypatch, call, number):
+    name = "metrics.jsonl" if call in ("open", "write") else "file"
+    with pytest.raises(Lost) as caught, Run(tmp_path / "run", "a: 1") as run:
+        run.record({"step": 1})
+        fails(monkeypatch, call, number)
+        run.record({"step": 2})
+        run.write("file", "new")
     monkeypatch.undo()
-    assert read_json(tmp_path / "run" / "status.json")["status"] == "running"
-    assert [row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [1]
+    why = f"{run.path / name}: {os.strerror(number)}"
+    assert caught.value.code == 5 and str(caught.value) == f"out={run.path}: cannot be written any more ({why})"
+    assert read_json(run.path / "status.json")["status"] == ("failed" if call == "write" else "running")
+    assert [row["step"] for row in read_rows(run.path / "metrics.jsonl")] == (
+        [1] if call in ("open", "write") else [1, 2]
+    )
+
+
+@pytest.mark.parametrize("number", FULL, ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch, call, number):
+    with pytest.raises(OSError) as caught, Run(tmp_path / "run", "a: 1") as run:
+        fails(monkeypatch, call, number)
+        run.record({"step": 1})
+        run.write("metrics.jsonl", "new")
+    monkeypatch.undo()
+    line, code = fault(caught.value, "search", None)
+    told = f"({run.path / 'metrics.jsonl'}: {os.strerror(number)})"
+    assert code == 5 and line == f"the disk is full {told}; what was kept is intact: make space, give the command again"
+
+
+def test_a_disk_that_fails_outside_of_a_run():
+    for number in FAULTS:
+        line, code = fault(OSError(number, os.strerror(number), "page/report.html"), "report", None)
+        assert line.startswith(f"page/report.html: {os.strerror(number)}")
+        assert code == (2 if number in (errno.EPERM, errno.EACCES) else 5)
+    assert fault(OSError(errno.ENOTCONN, "a socket"), "report", None)[0] is None  # a bug, whose trace is shown

@@ -32,7 +32,8 @@ except Stopped as stop:
 
 
 def started(*arguments):
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], **pipes, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -56,7 +57,37 @@ def test_a_second_interrupt_ends_it_at_once():
     time.sleep(0.2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[0] == "" and process.returncode == 130
+    assert process.communicate(timeout=10) == ("", "stopped by SIGINT\n") and process.returncode == 130
+
+
+SAID = """
+import os, signal, sys, time
+from oneshot.cli import entry
+from oneshot.runs import signals
+
+class Screen:
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGINT)
+        return sys.__stderr__.write(text)
+
+    def flush(self):
+        sys.__stderr__.flush()
+
+with signals.stoppable() if "stoppable" in sys.argv else signals.saving():
+    signals.hold()
+    sys.stderr = Screen()
+    signals.say("the line")
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize("handler", ["of the first imports", "stoppable"])
+def test_no_second_line_follows(handler):
+    """A nervous hand, while the first Ctrl-C is being answered."""
+    found = subprocess.run([sys.executable, "-c", SAID, handler], capture_output=True, text=True, timeout=60)
+    assert (found.stderr, found.returncode) == ("the line\n", 130)
 
 
 DROPPED = """

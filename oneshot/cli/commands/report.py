@@ -88,11 +88,12 @@ def new_folder(out: Any) -> Path:
     if out is not None and not (isinstance(out, str) and out):
         raise InputError(f"out={out!r}: must be the path of a folder")
     path = Path(out or Path("outputs", "report", f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"out={path}: exists; name a new folder")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"out={path}: cannot be written ({above} is {'read-only' if above.is_dir() else 'a file'})")
+        why = "is read-only" if above.is_dir() else "is no folder"
+        raise InputError(f"out={path}: cannot be written ({above} {why})")
     return path
 
 
