@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 import oneshot
 from oneshot import plots
-from oneshot.errors import InputError
+from oneshot.errors import InputError, Lost
 
 SAME = ("metrics.jsonl", "architecture.json", "scores.json", "supernet.safetensors", "architect.safetensors")
 FOLDER = {"config.yaml", "metrics.jsonl", "timings.jsonl", "status.json", "result.json", "architecture.json"}
@@ -192,6 +192,17 @@ def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path, data, whole, n
     assert content(tmp_path) == content(folder)
     assert again["valid_accuracy"] == result["valid_accuracy"] and resumed.found == search.found
     assert len((tmp_path / "timings.jsonl").read_text().splitlines()) == len(search.rows)
+
+
+def test_a_folder_that_is_replaced_ends_the_fit_with_an_error(tmp_path, data):
+    def replace(row):
+        if row["step"] == 3:
+            (tmp_path / "run").rename(tmp_path / "moved")
+            (tmp_path / "run").mkdir()
+
+    with pytest.raises(Lost, match=r"cannot be written any more \(.*run: is another folder now\)"):
+        oneshot.fit(make(data, record=replace), 2, tmp_path / "run", **CPU)
+    assert not any((tmp_path / "run").iterdir())
 
 
 def test_the_same_search_continues_after_an_interrupt(tmp_path, data, whole):

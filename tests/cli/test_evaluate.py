@@ -178,6 +178,10 @@ def change(file, key, value):
     ("key", "value", "message"),
     [
         ("space._target_", "builtins.open", "darts/config.yaml: space._target_=builtins.open: none of conf/space"),
+        ("space._target_", ["a"], "darts/config.yaml: space._target_=['a']: none of conf/space"),
+        ("data._target_", [["a"]], "darts/config.yaml: data._target_=[['a']]: none of conf/data"),
+        ("task._target_", ["a"], "darts/config.yaml: task._target_=['a']: none of conf/task"),
+        ("data.augmentation._target_", ["a"], "data.augmentation._target_=['a']"),
         ("space.operations", {"x": {"_target_": "builtins.open"}}, "space.operations.x._target_=builtins.open"),
         ("space.candidates", [{"_target_": "builtins.open"}], "could name code"),
         ("space._args_", ["x"], "space._args_=['x'] (here None): could name code"),

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import yaml
 from helpers.commands import is_first_line, run_all
-from helpers.run_folders import leave
+from helpers.run_folders import leave, search
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -214,12 +214,22 @@ def test_a_comparison_is_its_runs(run, tmp_path):
     assert table_rows(text, "NASBench201 on digits")["random"]["test, %"] == "50.00" and "Not in the tables" not in text
 
 
+def test_a_page_in_an_empty_folder_that_a_link_names(run, tmp_path):
+    search(tmp_path / "done")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "page").symlink_to("disk")
+    code, _, err = run("report", "done", "out=page")
+    assert (code, err) == (0, "") and (tmp_path / "disk" / "report.html").is_file()
+
+
 BAD = [
     ([], "no runs: oneshot report RUN"),
     (["nowhere"], "nowhere: there is no such folder"),
     (["empty"], "empty: holds no run"),
     (["failed"], "none of 1 runs has finished with something to show; failed: failed, ValueError: why"),
     (["done", "out=done"], "out=done: exists; name a new folder"),
+    (["done", "out=dangling"], "out=dangling: exists; name a new folder"),
+    (["done", "out=dangling/page"], "dangling is no folder"),
     (["done", "group_by=architct"], "group_by=architct: no run has this setting; did you mean 'architect'?"),
     (["done", "metric=accuracy"], "unknown metric 'accuracy'"),
     (["done", "against=flops"], "unknown against 'flops'"),
@@ -233,6 +243,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input_is_one_clear_line(run, tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
     leave(tmp_path / "failed", {"drop_path": 0.1}, reason="why")
     leave(tmp_path / "done", {"drop_path": 0.1, "architecture": "random"}, {"test_accuracy": 0.5})
     before = set(tmp_path.rglob("*"))

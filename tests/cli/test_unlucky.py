@@ -88,6 +88,50 @@ def test_characters_that_the_screen_cannot_show(tmp_path):
     assert found.returncode == 2 and found.stderr.count(b"\n") == 1 and b"there is no such folder" in found.stderr
 
 
+ANOTHER = """
+from pathlib import Path
+from oneshot.runs.folder import Run
+
+with Run(Path("out"), "a: 1") as run:
+    for step in range(5):
+        run.record({"step": step})
+    run.finish({})
+"""
+
+
+def contents(folder):
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_stopped_writes_nothing_into_its_successor(tmp_path):
+    out = tmp_path / "out"
+    process = started(tmp_path, "search", *LONG, "log_every=1", "out=out")
+    wait_for_rows(process, out, 2)
+    process.send_signal(signal.SIGSTOP)
+    out.rename(tmp_path / "moved")
+    assert subprocess.run([*COMMAND[:2], "-c", ANOTHER], cwd=tmp_path).returncode == 0 and status(out) == "finished"
+    before = contents(tmp_path)
+    process.send_signal(signal.SIGCONT)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 5 and error.count("\n") == 1 and contents(tmp_path) == before
+    assert error == "error: out=out: cannot be written any more (out: is another folder now)\n"
+
+
+def test_from_the_first_line_on_ctrl_c_is_heard_and_a_library_hears_none():
+    """What is imported before the handler is Python's own; a trace would come from any other module."""
+    program = (
+        "import sys, signal; before = {*sys.modules}; handler = signal.getsignal(signal.SIGINT); import oneshot; "
+        "oneshot.InputError, oneshot.Query; assert signal.getsignal(signal.SIGINT) is handler"
+    )
+    assert subprocess.run([*COMMAND[:2], "-c", program]).returncode == 0
+    program = (
+        "import sys; before = {*sys.modules}; import oneshot.cli.entry; print(*sorted({*sys.modules} - before)); "
+        "import signal; assert signal.getsignal(signal.SIGINT) is oneshot.cli.entry._end"
+    )
+    found = subprocess.run([*COMMAND[:2], "-c", program], capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("oneshot oneshot.cli oneshot.cli.entry\n", "")
+
+
 BEGIN = "import sys; from oneshot.cli import entry; print('begun', flush=True); sys.argv[0] = 'oneshot'; entry.main()"
 
 
