@@ -6,8 +6,6 @@ milliseconds and needs neither torch nor Lightning.
 
 TYPE_CHECKING = False  # type checkers know this name; nothing is imported here, so that Ctrl-C cannot fall into it
 if TYPE_CHECKING:
-    from typing import Any
-
     from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies
     from .architecture import Architecture, Choice, Gates, Query
     from .baseline import Baseline, Budget
@@ -63,7 +61,7 @@ _HOME = {  # of each name that is not a module
 }
 
 
-def __getattr__(name: str) -> "Any":
+def __getattr__(name: str) -> object:
     """Import a public name, or a module of the package, when it is first used."""
     from importlib import import_module
 

@@ -99,7 +99,11 @@ class Held:
                 self._know(name)
 
     def folders(self, path: str | Path) -> list[str] | None:
-        """Return the folders between this one and a file, or None if the file is elsewhere."""
+        """Return the folders between this one and a file, or None if the file is elsewhere.
+
+        Args:
+            path: The file.
+        """
         path = os.path.normpath(path)
         inside = path.startswith(self.start) if self.start else not path.startswith(ABOVE) and path != "."
         return path[len(self.start) :].split("/")[:-1] if inside else None
