@@ -222,6 +222,10 @@ class WandB:
         run, self.run = self.run, None
         offline = run.offline
         run.finish(exit_code=int(failed))
+        try:
+            held.check(self.path)
+        except OSError:  # the path below leads elsewhere
+            return "" if offline else f"W&B: {run.url}"
         return f"W&B: {f'`wandb sync {shlex.quote(str(self.folder))}` uploads it' if offline else run.url}"
 
     def drop(self) -> None:

@@ -78,7 +78,8 @@ class Checkpoints(CheckpointIO):
         except InputError:
             raise
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read as a checkpoint ({one_line(error, 80)})") from None
+            why = error.strerror if isinstance(error, OSError) else None
+            raise InputError(f"{path}: cannot be read as a checkpoint ({why or one_line(error, 80)})") from None
         except Exception as error:  # torch raises several of pickle's errors
             raise InputError(f"{path}: holds more than data and is not read ({one_line(error, 80)})") from None
         if not isinstance(content, dict) or not set(PARTS) <= set(content):

@@ -99,13 +99,10 @@ class Held:
                 self._know(name)
 
     def folders(self, path: str | Path) -> list[str] | None:
-        """Return the folders between this one and a file.
+        """Return the folders between this one and a file, or None if the file is elsewhere.
 
         Args:
-            path: Of the file.
-
-        Returns:
-            Their names, from outside; None if the file is elsewhere.
+            path: The file.
         """
         path = os.path.normpath(path)
         inside = path.startswith(self.start) if self.start else not path.startswith(ABOVE) and path != "."

@@ -165,6 +165,11 @@ BAD = [
     ("retrain", ["architecture=null"], "architecture=None: must be latest, random"),
     ("retrain", [], "architecture=latest: no finished search below outputs/search"),
     ("retrain", ["architecture=nowhere.json"], "architecture=nowhere.json: there is no such run or file"),
+    (
+        "retrain",
+        ["architecture=."],
+        "architecture=.: must be the folder of a finished search, which holds architecture",
+    ),
     ("retrain", ["architecture=truncated.json"], "truncated.json: not a complete JSON file"),
     ("retrain", ["architecture=other.json"], "field 'space'"),
     (
