@@ -120,7 +120,7 @@ def test_a_data_set_gives_image_shape_and_classes(space):
         (((8, 8), 10), "must be a data set or"),
         ((8, 10), "image_shape=8: must be a data set or"),
         (((1, 8, 8.0), 10), "image_shape: width=8.0: must be a whole number"),
-        (((1, 8, 8), 1), "classes=1"),
+        (((1, 8, 8), 0), "classes=0: must be"),
     ]:
         with pytest.raises(InputError, match=message):
             space(*arguments)

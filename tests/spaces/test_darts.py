@@ -268,7 +268,7 @@ def test_own_operation_is_added_by_name():
         ({"cells": 2}, "space.cells=2: must be a whole number, from 3"),
         ({"channels": 0}, "space.channels=0"),
         ({"nodes": 0}, "space.nodes=0"),
-        ({"classes": 1}, "classes=1"),
+        ({"classes": 0}, "classes=0"),
         ({"image_shape": (1, 30, 30)}, "1x30x30.*divisible by 4"),
         ({"candidates": ["none", "skip_conect"]}, "'skip_conect'.*did you mean 'skip_connect'"),
         ({"candidates": ["skip_connect"]}, "must hold 'none'"),
