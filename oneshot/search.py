@@ -96,6 +96,10 @@ class Search(Fit):
         check_boolean("weights.decay_norms", decay_norms)
         self.warmup_epochs, self.decay_norms = warmup_epochs, decay_norms
         self.space, self.architect, self.schedule = space, architect, schedule or architect.schedule
+        if self.schedule.joint and architect.own_weight_gates:
+            raise InputError(
+                "schedule.joint=true: has no weight steps of their own, which this architect or a perturbation needs"
+            )
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -301,5 +305,5 @@ def _learns(architect: Architect) -> bool:
 
 def _published_selection(architect: Architect, seed: int) -> Selection:
     """The architect's own selection; its draws depend on the seed of the search."""
-    selection = type(architect).selection  # of the class: on the instance a function would become a method
+    selection = vars(architect).get("selection", type(architect).selection)  # not bound, as a method would be
     return replace(selection, seed=seed) if isinstance(selection, BestOf) else selection

@@ -16,6 +16,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("spaces",),
     ("selection",),
     ("architects", "strategies", "cost", "report"),
+    ("techniques",),
     ("fitting",),
     ("search", "retrain"),
     ("estimators",),
@@ -23,9 +24,9 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("cli",),
 )
 OF_EVERYONE = ("oneshot", "__main__")  # which name what the package holds
-INTERFACES = ("spaces", "architects", "strategies", "estimators", "executors")  # folders with a base.py
+INTERFACES = ("spaces", "architects", "techniques", "strategies", "estimators", "executors")  # folders with a base.py
 KNOWS_THEM = {  # who may import more of these folders than their base
-    "cli": {"spaces", "architects", "estimators", "executors"},
+    "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows
     "baseline": {"estimators"},  # its log of answers
     "estimators": {"executors"},  # the one that needs no workers

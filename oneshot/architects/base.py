@@ -43,6 +43,10 @@ class Architect(nn.Module, ABC):
     schedule: ClassVar[Schedule] = Schedule()
     selection: ClassVar[Selection] = staticmethod(by_scores)
 
+    beside: tuple[nn.Parameter, ...] = ()  # parameters between gates and supernet, which `loss` moves too
+
+    differentiates_gates = True  # whether a gradient of the loss flows through the gates; not where it rewards paths
+    own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
 
     def __init__(
@@ -63,7 +67,7 @@ class Architect(nn.Module, ABC):
 
     @abstractmethod
     def gates(self, step: Step) -> Gates:
-        """Return the gates of a weight step.
+        """Return the gates of a step: those that the supernet is measured under.
 
         Args:
             step: The place of the step; every random draw is a function of it.
@@ -71,6 +75,19 @@ class Architect(nn.Module, ABC):
         Returns:
             Gates with weights (choices, candidates).
         """
+
+    def weight_gates(self, supernet: nn.Module, train: Examples, step: Step) -> tuple[Gates, ...]:
+        """Return the gates of a weight step, `gates(step)` unless a method trains the weights under others.
+
+        Args:
+            supernet: forward(x, gates) -> logits (batch, classes). Nothing of it may be left changed.
+            train: x and y of the step.
+            step: The place of the step.
+
+        Returns:
+            One or several gates. The step descends the sum of their losses.
+        """
+        return (self.gates(step),)
 
     @abstractmethod
     def loss(
@@ -92,7 +109,10 @@ class Architect(nn.Module, ABC):
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """Return probabilities (choices, candidates), zero outside the mask. A space discretizes them."""
+        """Return what a space discretizes, (choices, candidates): at least 0, and 0 outside the mask.
+
+        They are probabilities in most methods. Rows need not sum to 1.
+        """
 
     def after_step(self) -> None:
         """Called after each step of the architecture optimizer. Does nothing unless a method needs it."""
@@ -120,7 +140,14 @@ class Architect(nn.Module, ABC):
     @torch.no_grad()
     def entropy(self) -> Tensor:
         """Return the mean normalized entropy of the scores: 1 is uniform, 0 is decided or nothing to decide."""
-        p = self.scores()
+        return self.entropy_of(self.scores())
+
+    def entropy_of(self, p: Tensor) -> Tensor:
+        """Return the mean normalized entropy of probabilities, over the choices with several candidates.
+
+        Args:
+            p: (choices, candidates), zero outside the mask, with rows that sum to 1.
+        """
         sizes = self.mask.sum(1)
         entropy = -(p * torch.where(p > 0, p, 1).log()).sum(1)
         several = sizes > 1
@@ -151,6 +178,15 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
         mask: (choices, candidates) of bool, true for the candidates that exist.
     """
     return torch.softmax(logits.masked_fill(~mask, -torch.inf), dim=1)
+
+
+def shares(scores: Tensor) -> Tensor:
+    """Return scores divided by the sum of their row. Rows of zeros stay zeros.
+
+    Args:
+        scores: (choices, candidates), at least 0.
+    """
+    return scores / scores.sum(1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
 
 
 def trains(supernet: nn.Module) -> bool:

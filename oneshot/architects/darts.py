@@ -108,21 +108,28 @@ class DARTS(Architect):
 
         exact = self.hessian == "exact"
         w = [p.detach().requires_grad_() for p in parameters.values()]
-        gates = self.scores()
+        gates, mine = self.scores(), [self.alpha, *self.beside]
         dw = grad(loss(w, gates if exact else gates.detach(), train), w, create_graph=exact, materialize_grads=True)
         ahead = [steps[p](w_p, dw_p) for p, w_p, dw_p in zip(parameters.values(), w, dw, strict=True)]
         if exact:
             valid_loss = self.penalized(loss(ahead, gates, valid), gates)
-            (d_alpha,) = grad(valid_loss, [self.alpha])
+            moved = grad(valid_loss, mine, materialize_grads=True)
         else:
             ahead = [w_p.detach().requires_grad_() for w_p in ahead]
             valid_loss = self.penalized(loss(ahead, gates, valid), gates)
-            d_alpha, *d_ahead = grad(valid_loss, [self.alpha, *ahead], materialize_grads=True)
-            v = [steps[p].xi * d for p, d in zip(parameters.values(), d_ahead, strict=True)]
-            d_alpha = d_alpha - self._product(lambda w: loss(w, self.scores(), train), w, v)
-        return with_gradients(valid_loss, [self.alpha, *parameters.values()], [d_alpha, *dw])
+            found = grad(valid_loss, [*mine, *ahead], materialize_grads=True)
+            v = [steps[p].xi * d for p, d in zip(parameters.values(), found[len(mine) :], strict=True)]
+            products = self._products(lambda w: loss(w, self.scores(), train), w, v, mine)
+            moved = tuple(d - product for d, product in zip(found[: len(mine)], products, strict=True))
+        return with_gradients(valid_loss, [*mine, *parameters.values()], [*moved, *dw])
 
-    def _product(self, loss: Callable[[Sequence[Tensor]], Tensor], w: Sequence[Tensor], v: Sequence[Tensor]) -> Tensor:
+    def _products(
+        self,
+        loss: Callable[[Sequence[Tensor]], Tensor],
+        w: Sequence[Tensor],
+        v: Sequence[Tensor],
+        mine: Sequence[Tensor],
+    ) -> list[Tensor]:
         """Equation 8: (grad_alpha L_train(w+) - grad_alpha L_train(w-)) / 2 eps with w± = w ± eps * v.
 
         eps = epsilon / norm(v). v holds xi too, as weights may have different rates; with one rate that is
@@ -130,10 +137,12 @@ class DARTS(Architect):
         """
         norm = get_total_norm(v).clamp_min(torch.finfo(v[0].dtype).tiny)
 
-        def d_alpha(shift: float) -> Tensor:
-            return grad(loss([a.detach() + shift * (b / norm) for a, b in zip(w, v, strict=True)]), self.alpha)[0]
+        def d(shift: float) -> tuple[Tensor, ...]:
+            moved = [a.detach() + shift * (b / norm) for a, b in zip(w, v, strict=True)]
+            return grad(loss(moved), mine, materialize_grads=True)
 
-        return (d_alpha(self.epsilon) - d_alpha(-self.epsilon)) * norm / (2 * self.epsilon)
+        pairs = zip(d(self.epsilon), d(-self.epsilon), strict=True)
+        return [(plus - minus) * norm / (2 * self.epsilon) for plus, minus in pairs]
 
 
 class SGDStep(NamedTuple):

@@ -58,6 +58,7 @@ class ENAS(Architect):
         Pham, Guan, Zoph, Le and Dean, Efficient Neural Architecture Search via Parameter Sharing, arXiv:1802.03268.
     """
 
+    differentiates_gates = False
     schedule = Schedule(warmup_epochs=1, weight_steps=50, architecture_steps=25)
     selection = BestOf(30)
 

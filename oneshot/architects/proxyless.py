@@ -85,6 +85,7 @@ class ProxylessNAS(Architect):
             raise unknown("architect.variant", variant, VARIANTS)
         check_range("architect.baseline_decay", baseline_decay, 0.0, 1.0)
         self.variant, self.baseline_decay = variant, baseline_decay
+        self.differentiates_gates = variant == "gradient"
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
         self.register_buffer("baseline", torch.zeros(()))
         self.register_buffer("rewards", torch.zeros(()))  # how many the baseline has seen

@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..errors import InputError, check_boolean, check_integer, is_number, unknown
 from ..runs.files import read_given
 from . import job
-from .composition import settings_of
+from .composition import SEVERAL, settings_of
 from .conf import CONF, choices, load, spoken
 from .meanings import included
 from .signatures import signature
@@ -47,7 +47,7 @@ def check(config: DictConfig, command: str) -> None:
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)
-    files = _defaults(command)
+    files = _defaults(command, config.get(SEVERAL) or {})
     for name in job.given():
         default = OmegaConf.select(files, name)
         if default is not None and OmegaConf.select(config, name, throw_on_missing=False) is not None:
@@ -87,11 +87,11 @@ def _check_common(config: DictConfig) -> None:
         raise unknown("trainer.precision", precision, PRECISIONS)
 
 
-def _defaults(command: str) -> DictConfig:
+def _defaults(command: str, several: Iterable[Any]) -> DictConfig:
     """The settings of the command's own files and of the chosen files of its groups."""
     own = [load(CONF / f"{name}.yaml") for name in included(command)]
     found: Any = OmegaConf.merge(*reversed(own))
-    for group, choice in job.choices().items():
+    for group, choice in (*job.choices().items(), *((SEVERAL, name) for name in several)):
         folder, _, package = group.partition("@")
         path = choices(folder, job.folders()).get(choice or "")
         if path and folder in GROUPS and "@package _global_" not in read_given(path)[:200]:

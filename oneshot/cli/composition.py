@@ -22,6 +22,9 @@ for group in OPTIONAL:  # on a command line Hydra does not accept null for a gro
     ConfigStore.instance().store(group=group, name="none", node={group: None}, package="_global_")
 
 
+SEVERAL = "technique"  # the group of which several choices may be taken, and the setting that holds them by name
+
+
 class Composed(NamedTuple):
     """The configuration of a command.
 
@@ -67,10 +70,11 @@ def compose(command: str, overrides: Sequence[str]) -> Composed:
     runtime = config.hydra.runtime
     folders = tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
     files = list(included(command))
-    choices = {group: runtime.choices[group] for name in files for group in groups(name)}
+    choices = {group: runtime.choices.get(group) for name in files for group in groups(name)}
+    taken = [*choices.items(), *((SEVERAL, name) for name in config.get(SEVERAL) or {})]
     own = [setting for name in files for setting in meanings.read(CONF / f"{name}.yaml").settings]
     known: dict[str, str] = {}
-    for setting in (*own, *_of_choices(choices, folders)):
+    for setting in (*own, *_of_choices(taken, folders)):
         known.setdefault(setting.key, setting.meaning)
     values = dict(_flat(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
     ordered = [*(key for key in known if key in values), *(key for key in values if key not in known)]
@@ -84,8 +88,8 @@ def groups(name: str) -> list[str]:
     return [key for entry in entries for key in entry if not key.startswith(("override ", "optional "))]
 
 
-def _of_choices(choices: Mapping[str, str | None], folders: tuple[Path, ...]) -> Iterator[Setting]:
-    for group, choice in choices.items():
+def _of_choices(choices: Sequence[tuple[str, str | None]], folders: tuple[Path, ...]) -> Iterator[Setting]:
+    for group, choice in choices:
         folder, _, package = group.partition("@")
         for path in meanings.group(folder, folders):
             if path.stem == choice:
@@ -93,12 +97,13 @@ def _of_choices(choices: Mapping[str, str | None], folders: tuple[Path, ...]) ->
 
 
 def _with_bases(path: Path, package: str, folders: tuple[Path, ...]) -> Iterator[Setting]:
-    """The settings of a file, then those of the files of its group that it builds on."""
+    """The settings of a file, then those of the files that it builds on, of its group or as /GROUP/NAME."""
     yield from meanings.read(path, package).settings
     for entry in defaults(path):
-        base = meanings.choices(path.parent.name, folders).get(entry) if isinstance(entry, str) else None
+        group, _, name = entry.rpartition("/") if isinstance(entry, str) else ("", "", "")
+        base = meanings.choices(group[1:] or path.parent.name, folders).get(name)
         if base:
-            yield from _with_bases(base, package, folders)
+            yield from _with_bases(base, group[1:] or package, folders)
 
 
 def _flat(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -130,6 +135,8 @@ def settings_of(path: Path) -> Any:
     """Return the settings of a file, merged over those of the files that it builds on."""
     content: Any = load(path)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    beside = [path.with_name(f"{base}.yaml") for base in bases]
-    files = [file if file.is_file() else CONF / path.parent.name / file.name for file in beside]
+    beside = [
+        path.parents[1] / f"{base[1:]}.yaml" if base[0] == "/" else path.with_name(f"{base}.yaml") for base in bases
+    ]
+    files = [file if file.is_file() else CONF / file.parent.name / file.name for file in beside]
     return OmegaConf.merge(*map(settings_of, files), content)

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
+from ..architects import Architect
 from ..data import ImageData, Text, own
 from ..errors import InputError, is_number
 from ..fitting.acceleration import keep_freed_memory
@@ -22,6 +23,7 @@ from ..fitting.progress import ProgressBar
 from ..quantity import Quantity
 from ..spaces import SearchSpace
 from ..tasks import Task
+from ..techniques import Composed, Perturbation, Regularizer, Transform
 from . import job
 from .processes import check_processes, follows
 from .screen import say
@@ -133,6 +135,42 @@ def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
     """Return the configured space, with the sizes of the data."""
     dense = {"dense": True} if data.task.dense else {}
     return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
+
+
+def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: Any = None) -> Architect:
+    """Return the configured architect with the configured techniques.
+
+    Args:
+        config: The settings of the command.
+        space: The search space.
+        criterion: Loss of a batch.
+        cost: Adds what the network costs to a loss; None adds nothing.
+
+    Raises:
+        InputError: If a setting is out of range, or a technique has no meaning for the architect.
+    """
+    architect: Architect = make(config.architect, space=space, criterion=criterion, cost=cost)
+    parts = []
+    for name, node in (config.get("technique") or {}).items():
+        part = make(node, **({"space": space} if _takes(node, "space") else {}))
+        if not isinstance(part, Transform | Regularizer | Perturbation):
+            raise InputError(f"technique.{name}: {type(part).__name__} is no transform, regularizer or perturbation")
+        parts.append(part)
+    if not parts:
+        return architect
+    return Composed(
+        architect,
+        [part for part in parts if isinstance(part, Transform)],
+        [part for part in parts if isinstance(part, Regularizer)],
+        [part for part in parts if isinstance(part, Perturbation)],
+    )
+
+
+def _takes(node: Any, name: str) -> bool:
+    """Whether the function of a node has this parameter."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return False
+    return name in inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
 
 
 def space_and_data(config: DictConfig, console: Console | None = None) -> tuple[SearchSpace, ImageData]:

@@ -41,21 +41,26 @@ class Components(NamedTuple):
 def weight_step(components: Components, train: Examples, step: Step) -> tuple[Tensor, Tensor]:
     """Update the weights under the gates of the architect. The gates get no gradient.
 
+    Where these are several, the gradients of their losses are summed.
+
     Args:
         components: What the update works on.
         train: Images and labels of the weight part.
         step: The number of the update and the progress of the search.
 
     Returns:
-        The loss, a scalar, and the logits, (batch, classes).
+        The loss, a scalar, its mean over several gates; and the logits (batch, classes) of the last ones.
     """
     x, y = train
     with torch.no_grad():
-        gates = components.architect.gates(step)
-    logits = components.supernet(x, gates)
-    loss = components.criterion(logits, y)
+        several = components.architect.weight_gates(components.supernet, train, step)
     components.weights.zero_grad()
-    components.backward(loss)
+    losses = []
+    for gates in several:
+        logits = components.supernet(x, gates)
+        losses.append(components.criterion(logits, y))
+        components.backward(losses[-1])
+    loss = losses[0] if len(losses) == 1 else torch.stack([loss.detach() for loss in losses]).mean()
     components.watch(f"update {step.index}", loss, clip(components.supernet.parameters(), components.clip))
     components.advance(components.weights)
     return loss, logits

@@ -18,6 +18,7 @@ from oneshot.architects import DARTS, Architect
 from oneshot.baseline import Baseline, Budget
 from oneshot.cli.composition import configuration
 from oneshot.cli.conf import CONF
+from oneshot.cli.objects import architect_for
 from oneshot.data import ImageData
 from oneshot.estimators import LoggedEstimator
 from oneshot.executors import Executor
@@ -83,11 +84,11 @@ def build(
     settings: str, space: SearchSpace, cost: Any = None, seed: int = 0, example: Example | None = None
 ) -> Architect:
     """The architect of conf/architect with these settings, as a search of the task makes it."""
-    make = instantiate(composed(settings).architect, _partial_=True, _convert_="all")
+    config = composed(settings)
     torch.manual_seed(seed)
     if example is None:
-        return make(space=space, criterion=functional.cross_entropy, cost=cost)
-    architect = make(space=space, criterion=example.task.criterion(), cost=cost)
+        return architect_for(config, space, functional.cross_entropy, cost)
+    architect = architect_for(config, space, example.task.criterion(), cost)
     architect.measure_by(example.task.criterion(), example.metric)
     return architect
 

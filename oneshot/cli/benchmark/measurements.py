@@ -24,7 +24,7 @@ from ...fitting.updates import Components, architecture_step, joint_step, weight
 from ...search import Schedule, Search
 from ...spaces import NASBench201, SearchSpace
 from ..composition import inside
-from ..objects import make
+from ..objects import architect_for, make
 from .bare import milliseconds_a_checkpoint, milliseconds_an_update
 from .naive import naive
 from .profiling import Operations, saved_bytes
@@ -149,9 +149,7 @@ class Benchmark:
         """Return what an update needs, from the settings of a search and a supernet."""
         torch.manual_seed(self.config.seed)
         criterion = make(settings.criterion)
-        architect: Architect = make(settings.architect, space=self.space, criterion=criterion, cost=None).to(
-            self.device
-        )
+        architect: Architect = architect_for(settings, self.space, criterion).to(self.device)
         moving = [architect.optimizer(architect.parameters())] if architect.optimizer else []
         weights = make(settings.weights.optimizer)(supernet.parameters())
         return Components(supernet, architect, criterion, weights, moving, settings.weights.gradient_clip)
@@ -322,7 +320,7 @@ class Benchmark:
         yield Figure("Lightning, logs, bar, of an update", "%", 100 * (fit - bare) / update_ms)
         settings = inside("search", ["architect=darts"])
         criterion = make(settings.criterion)
-        architect = make(settings.architect, space=self.space, criterion=criterion, cost=None)
+        architect = architect_for(settings, self.space, criterion)
         data = enlarged_digits(self.config.size, self.config.batch)
         save = milliseconds_a_checkpoint(Search(self.space, architect, data, criterion=criterion).to(self.device))
         yield Figure("checkpoint", "ms", save)

@@ -17,7 +17,7 @@ from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
 from ..folders import run_folder
-from ..objects import criterion_for, make, prepare, space_and_data, trainer_for
+from ..objects import architect_for, criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, next_command, say, started, summary, written
@@ -59,7 +59,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
     cost = make(config.cost, space=space) if config.cost else None
     search = Search(
         space,
-        make(config.architect, space=space, criterion=criterion, cost=cost),
+        architect_for(config, space, criterion, cost),
         data,
         schedule=make(config.schedule),
         optimizer=make(config.weights.optimizer),

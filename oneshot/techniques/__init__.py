@@ -1,0 +1,23 @@
+"""Techniques: parts of a method that combine with any architect."""
+
+from .auxiliary_skip import AuxiliarySkip
+from .base import Perturbation, Regularizer, Transform
+from .composed import Composed
+from .edge_normalization import EdgeNormalization
+from .perturbations import AdversarialPerturbation, RandomPerturbation
+from .regularizers import BetaDecay, EntropyPenalty, LogitDecay, ZeroOne
+
+__all__ = [
+    "AdversarialPerturbation",
+    "AuxiliarySkip",
+    "BetaDecay",
+    "Composed",
+    "EdgeNormalization",
+    "EntropyPenalty",
+    "LogitDecay",
+    "Perturbation",
+    "RandomPerturbation",
+    "Regularizer",
+    "Transform",
+    "ZeroOne",
+]

@@ -1,0 +1,156 @@
+"""An architect with techniques: itself an architect."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..architects.base import Architect, Criterion, Examples, Step, frozen, shares
+from ..architecture import Gates
+from ..errors import InputError
+from ..tasks import Metric
+from .base import Perturbation, Regularizer, Transform, named
+
+
+class Composed(Architect):
+    """An architect whose gates are transformed, whose loss has penalties, and whose weight steps are perturbed.
+
+    The architect sees a supernet that transforms the gates that it is given. So every method that differentiates
+    through its gates also differentiates through the transforms, and second-order DARTS does at both of its orders.
+    Penalties are added to the loss of the architecture parameters, outside of it. The optimizer of the architect also
+    moves the parameters of the transforms.
+
+    Args:
+        architect: The architect. It is not used by anything else.
+        transforms: Applied in this order.
+        regularizers: Their terms are added to the loss.
+        perturbations: Applied in this order to the gates of weight steps, after the transforms.
+
+    Raises:
+        InputError: If a part has no meaning for the architect.
+    """
+
+    def __init__(
+        self,
+        architect: Architect,
+        transforms: Sequence[Transform] = (),
+        regularizers: Sequence[Regularizer] = (),
+        perturbations: Sequence[Perturbation] = (),
+    ) -> None:
+        super().__init__(architect.space, architect.optimizer, architect.criterion, architect.cost)
+        self.architect, self.transforms = architect, nn.ModuleList(transforms)
+        self.regularizers, self.perturbations = tuple(regularizers), tuple(perturbations)
+        self.takes_criterion = False  # it is the architect's
+        self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
+        self.differentiates_twice = architect.differentiates_twice
+        self.differentiates_gates = architect.differentiates_gates
+        self.own_weight_gates = architect.own_weight_gates or bool(perturbations)
+        architect.beside = (*architect.beside, *self.transforms.parameters())
+        self._check()
+
+    def gates(self, step: Step) -> Gates:
+        """Return the gates of the architect after the transforms."""
+        return self._transformed(self.architect.gates(step), step)
+
+    def weight_gates(self, supernet: nn.Module, train: Examples, step: Step) -> tuple[Gates, ...]:
+        """Return the gates of the architect's weight step, after the transforms and the perturbations."""
+        several = self.architect.weight_gates(_Behind(self, supernet, step), train, step)
+        return tuple(self._perturbed(self._transformed(gates, step), supernet, train, step) for gates in several)
+
+    def loss(
+        self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
+    ) -> Tensor:
+        """Return the loss of the architect behind the transforms, with the penalties."""
+        seen = _Behind(self, supernet, step) if self.transforms else supernet
+        loss = self.architect.loss(seen, train, valid, weight_optimizer, step)
+        for regularizer in self.regularizers:
+            loss = loss + regularizer(self.architect, step)
+        return loss
+
+    def scores(self) -> Tensor:
+        """Return the scores of the architect after the transforms."""
+        scores = self.architect.scores()
+        for transform in self._each():
+            scores = transform.scores(scores)
+        return scores
+
+    def after_step(self) -> None:
+        """Let the architect do what it does after a step."""
+        self.architect.after_step()
+
+    def measure_by(self, criterion: Criterion, metric: Metric) -> None:
+        """Hand loss and metric to the architect; see `Architect.measure_by`."""
+        self.architect.measure_by(criterion, metric)
+        self.criterion, self.metric = self.architect.criterion, self.architect.metric
+
+    @torch.no_grad()
+    def entropy(self) -> Tensor:
+        """Return the mean normalized entropy of the scores, as shares of their rows where transforms change them."""
+        return self.entropy_of(shares(self.scores())) if self.transforms else self.architect.entropy()
+
+    def _check(self) -> None:
+        kind = type(self.architect).__name__
+        learns = next(self.architect.parameters(), None) is not None
+        for part in (*self.transforms, *self.regularizers):
+            moves = not isinstance(part, Transform) or next(part.parameters(), None) is not None
+            if moves and not learns:
+                raise InputError(f"{named(part)}: needs an architect that learns; {kind} has no parameters")
+            if isinstance(part, Transform) and moves and not self.architect.differentiates_gates:
+                raise InputError(
+                    f"{named(part)}: needs an architect whose loss is differentiable in its gates; "
+                    f"that of {kind} is not"
+                )
+        for regularizer in self.regularizers:
+            if not regularizer.penalty(self.architect).requires_grad:
+                raise InputError(f"{named(regularizer)}: its penalty has no gradient for {kind}")
+        if self.perturbations and self.architect.gates(Step(0, 0, 2)).active is not None:
+            name = named(self.perturbations[0])
+            raise InputError(f"{name}: needs gates that mix all candidates; {kind} draws paths")
+
+    def _transformed(self, gates: Gates, step: Step) -> Gates:
+        for transform in self._each():
+            gates = transform(gates, step)
+        return gates
+
+    def _each(self) -> Iterator[Transform]:
+        return iter(self.transforms)  # type: ignore[arg-type]
+
+    def _perturbed(self, gates: Gates, supernet: nn.Module, train: Examples, step: Step) -> Gates:
+        x, y = train
+
+        def loss(gates: Gates) -> Tensor:
+            with untouched(supernet):
+                return self.criterion(supernet(x, gates), y)
+
+        for perturbation in self.perturbations:
+            gates = perturbation(gates, self.mask, loss, step)
+        return gates
+
+
+class _Behind(nn.Module):
+    """A supernet behind the transforms, as the architect sees it. One a call, so that parameters stay disjoint."""
+
+    def __init__(self, composed: Composed, supernet: nn.Module, step: Step) -> None:
+        super().__init__()
+        self.supernet, self.step = supernet, step
+        self.transformed: Callable[[Gates, Step], Gates] = composed._transformed
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        return self.supernet(x, self.transformed(gates, self.step))
+
+
+@contextmanager
+def untouched(supernet: nn.Module) -> Iterator[None]:
+    """Freeze the weights inside; afterwards buffers and random states are what they were.
+
+    Args:
+        supernet: The supernet.
+    """
+    before = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    devices = {p.device.index or 0 for p in supernet.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices), frozen(supernet):
+        yield
+    for buffer, value in before:
+        buffer.copy_(value)
