@@ -25,6 +25,11 @@ for group in OPTIONAL:  # on a command line Hydra does not accept null for a gro
 SEVERAL = "technique"  # the group of which several choices may be taken, and the setting that holds them by name
 
 
+OmegaConf.register_new_resolver(
+    "part", lambda share, whole: round(share * whole), replace=True
+)  # ${part:0.3,${epochs}}
+
+
 class Composed(NamedTuple):
     """The configuration of a command.
 

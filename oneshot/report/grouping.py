@@ -11,7 +11,7 @@ from ..quantity import ACCURACY, Quantity, of_result
 from .lineage import Lineage, lineages, matters, reads_table, table_of
 from .summaries import RunSummary, exact
 
-SIZES = ("cells", "channels", "execution", "auxiliary")  # of a space: not what can be found
+SIZES = ("cells", "channels", "execution", "auxiliary", "partial_channels")  # of a space: not what can be found
 SET = ("_target_", "source", "image_column", "label_column", "test_split", "image_size", "grey")  # which images
 METHOD = ("method", "architect", "strategy")  # group_by of these is the method's name
 LONGEST = 40  # characters of a label that names settings

@@ -292,6 +292,40 @@ class SearchSpace(ABC):
             raise InputError(f"{path}: field 'decisions': {error}") from None
 
 
+def check_partial(partial_channels: int, channels: int) -> None:
+    """Check the number of parts that the channels of a supernet's states are divided into.
+
+    Args:
+        partial_channels: The number.
+        channels: Channels of the first cell.
+
+    Raises:
+        InputError: If it does not divide the channels.
+    """
+    check_integer("space.partial_channels", partial_channels, 1)
+    if channels % partial_channels:
+        raise InputError(
+            f"space.partial_channels={partial_channels}: must divide the channels of the first cell, "
+            f"space.channels={channels}"
+        )
+
+
+def check_whole(partial_channels: int) -> None:
+    """Check that a network can inherit the weights of a supernet.
+
+    Args:
+        partial_channels: That of the supernet.
+
+    Raises:
+        InputError: If its candidates see a part of the channels only.
+    """
+    if partial_channels > 1:
+        raise InputError(
+            f"space.partial_channels={partial_channels}: no network can inherit weights of a part of the channels; "
+            "with space.partial_channels=1 it can"
+        )
+
+
 def images_of(image_shape: ImageShape | Images, classes: int | None) -> tuple[ImageShape, int]:
     """Return image shape and number of classes, as a space's constructor takes them.
 

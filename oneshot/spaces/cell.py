@@ -64,12 +64,18 @@ class MixedCell(nn.Module):
     concatenated weights: fewer and larger calls, at the price of copies. With "edges" they run one by one. "auto" is
     grouped on accelerators, and on the CPU where a state has at most 2^16 numbers.
 
+    With partial channels (PC-DARTS) the candidates of an edge see the first 1/k of the channels. The others are passed,
+    through a 2x2 max pool where the edge has stride 2, and multiplied by the sum of the edge's gates. That is 1 for a
+    softmax, and beta with edge normalization, as in the authors' code. Where `none` alone is active, nothing is passed.
+    At a node the channels are shuffled: those of the k parts alternate.
+
     Args:
         edges: Grouped by target, targets ascending.
         candidates: Names; none is zero and has no module.
         operations: Operations by name.
         channels: Channels of every state.
         execution: `"auto"`, `"grouped"` or `"edges"`.
+        partial_channels: k, which divides the channels; 1: all channels.
 
     Raises:
         InputError: If an operation cannot be built.
@@ -84,9 +90,12 @@ class MixedCell(nn.Module):
         operations: Mapping[str, Operation],
         channels: int,
         execution: str = "auto",
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
-        self.execution = execution
+        self.execution, self.parts = execution, partial_channels
+        channels //= partial_channels
+        self.channels = channels  # that the candidates see
         self.graph = tuple(edges)
         self.candidates = tuple(candidates)
         self.edges = nn.ModuleDict()
@@ -107,24 +116,27 @@ class MixedCell(nn.Module):
             inputs: The cell's input states, (batch, channels, height, width) each.
             gates: Gates with one row an edge.
         """
-        states, sums = list(inputs), Sums()
+        states, sums, passed = list(inputs), Sums(), Sums()
         gate = self._by_channel(gates, inputs[0])
-        for (source, _), edges in self.leaving.items():
-            self._finish(source + 1, states, sums)
+        for (source, stride), edges in self.leaving.items():
+            self._finish(source + 1, states, sums, passed)
             x, relu = states[source], None
+            if self.parts > 1:
+                self._pass(x[:, self.channels :], stride, edges, gates, passed)
+                x = x[:, : self.channels].clone()
             for (k, silent, _), members in self._active(edges, gates).items():
                 if self.branches[members[0], k].relu and relu is None:
                     relu = functional.relu(x)
                 self._mix(k, members, silent, x, relu, gate, sums)
-        self._finish(self.graph[-1].target + 1, states, sums)
+        self._finish(self.graph[-1].target + 1, states, sums, passed)
         return states
 
     def _by_channel(self, gates: Gates, x: Tensor) -> Callable[[int, int], Tensor]:
         """(edge, candidate) -> its gate, once for each channel of x."""
         weight = gates.weight.to(torch.promote_types(x.dtype, torch.float32))
         if gates.active is not None:
-            return lambda i, k: weight[i, k].expand(x.shape[1]).contiguous()
-        rows = weight.unsqueeze(2).expand(-1, -1, x.shape[1]).contiguous().flatten(0, 1).unbind()
+            return lambda i, k: weight[i, k].expand(self.channels).contiguous()
+        rows = weight.unsqueeze(2).expand(-1, -1, self.channels).contiguous().flatten(0, 1).unbind()
         return lambda i, k: rows[i * len(self.candidates) + k]
 
     def _groups(self, x: Tensor) -> bool:
@@ -180,14 +192,43 @@ class MixedCell(nn.Module):
                     y = y if first.norm is None else normalized(y, first.norm, None)
             sums.add_product(targets, y, weight)
 
-    def _finish(self, number: int, states: list[Tensor], sums: Sums) -> None:
+    def _pass(self, x: Tensor, stride: int, edges: list[int], gates: Gates, passed: Sums) -> None:
+        """Add the channels that no candidate sees to the sums of the targets."""
+        x = functional.max_pool2d(x, 2) if stride == 2 else x
+        for i in edges:
+            if gates.active is None or any(self.candidates[k] != NONE for k in gates.active[i]):
+                weight = gates.weight[i].sum().expand(x.shape[1]).contiguous()
+                passed.add_product((self.graph[i].target,), x, weight)
+
+    def _finish(self, number: int, states: list[Tensor], sums: Sums, passed: Sums) -> None:
         """Append states to the first `number`; all edges into them have been added."""
         for target in range(len(states), number):
             state = sums.of(target)
             if state is None:
                 edge = next(edge for edge in self.graph if edge.target == target)
-                state = torch.zeros_like(states[edge.source][:, :, :: edge.stride, :: edge.stride])
+                before = states[edge.source][:, : self.channels]
+                state = torch.zeros_like(before[:, :, :: edge.stride, :: edge.stride])
+            if self.parts > 1:
+                state = shuffled(state, passed.of(target), self.parts)
             states.append(state)
+
+
+def shuffled(first: Tensor, others: Tensor | None, parts: int) -> Tensor:
+    """Return the channels of several parts in turns, in channels-last.
+
+    Args:
+        first: (batch, channels, height, width), the first part.
+        others: (batch, (parts - 1) * channels, height, width), the other parts in a row; None: zeros.
+        parts: Number of parts.
+
+    Returns:
+        (batch, parts * channels, height, width); channel `parts * c + p` is channel c of part p.
+    """
+    if others is None:
+        others = first.new_zeros(1).expand(len(first), (parts - 1) * first.shape[1], *first.shape[2:])
+    by_part = others.permute(0, 2, 3, 1).unflatten(3, (parts - 1, -1)).transpose(3, 4)
+    both = torch.cat([first.permute(0, 2, 3, 1).unsqueeze(4), by_part.to(first.dtype)], dim=4)
+    return both.flatten(3).permute(0, 3, 1, 2)
 
 
 class DiscreteCell(nn.Module):

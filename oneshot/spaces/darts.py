@@ -14,7 +14,18 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_boolean, check_integer, unknown
-from .base import NONE, Images, ImageShape, SearchSpace, check_halves, head, images_of, is_dense
+from .base import (
+    NONE,
+    Images,
+    ImageShape,
+    SearchSpace,
+    check_halves,
+    check_partial,
+    check_whole,
+    head,
+    images_of,
+    is_dense,
+)
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
@@ -68,6 +79,8 @@ class DARTSCells(SearchSpace):
         affine_skeleton: Whether the batch norm of the supernet's stem has weights, as in the authors' code. Those in
             the cells have none, so that they cannot compete with the gates.
         dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
+        partial_channels: k: the candidates of the supernet's edges see 1/k of the channels, as in PC-DARTS; it divides
+            the channels. 1: all. Networks always have all.
 
     Raises:
         InputError: If a setting is out of range.
@@ -91,12 +104,14 @@ class DARTSCells(SearchSpace):
         execution: str = "auto",
         affine_skeleton: bool = True,
         dense: bool | None = None,
+        partial_channels: int = 1,
     ) -> None:
         check_integer("space.cells", cells, 3, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_boolean("space.auxiliary", auxiliary)
         check_boolean("space.affine_skeleton", affine_skeleton)
+        check_partial(partial_channels, channels)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
         dense = is_dense(image_shape, dense)
@@ -108,7 +123,7 @@ class DARTSCells(SearchSpace):
         self.factories = {**OPERATIONS, **(operations or {})}
         self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
-        self.execution, self.affine_skeleton = execution, affine_skeleton
+        self.execution, self.affine_skeleton, self.partial_channels = execution, affine_skeleton, partial_channels
         self.candidates = _checked_candidates(candidates, self.factories)
         self.choices = tuple(
             Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
@@ -144,6 +159,7 @@ class DARTSCells(SearchSpace):
             raise InputError(f"architecture of space {architecture.space!r}: this space is {self.fingerprint!r}")
         network = Network(self, architecture, affine=inherit is None)
         if inherit is not None:
+            check_whole(self.partial_channels)
             weights = inherit.state_dict()
             network.load_state_dict({name: weights[name] for name in network.state_dict()})
         return network
@@ -266,7 +282,12 @@ class SupernetCell(nn.Module):
         self.reduces = plan.reduces
         self.inputs = _Inputs(plan, (True, True), affine=False)
         self.graph = MixedCell(
-            space.edges(plan.reduces), space.candidates, space.factories, plan.channels, space.execution
+            space.edges(plan.reduces),
+            space.candidates,
+            space.factories,
+            plan.channels,
+            space.execution,
+            space.partial_channels,
         )
 
     def forward(self, s0: Tensor, s1: Tensor, gates: Gates) -> Tensor:

@@ -11,7 +11,18 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_boolean, check_integer, unknown
-from .base import NONE, Images, ImageShape, SearchSpace, check_halves, head, images_of, is_dense
+from .base import (
+    NONE,
+    Images,
+    ImageShape,
+    SearchSpace,
+    check_halves,
+    check_partial,
+    check_whole,
+    head,
+    images_of,
+    is_dense,
+)
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
 
@@ -65,6 +76,8 @@ class NASBench201(SearchSpace):
         affine_skeleton: Whether the supernet's batch norms outside the cells (stem, residual blocks, tail) have
             weights, as in the authors' search code.
         dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
+        partial_channels: k: the candidates of the supernet's edges see 1/k of the channels, as in PC-DARTS; it divides
+            the channels. 1: all. Networks always have all.
 
     Raises:
         InputError: If a setting is out of range.
@@ -86,6 +99,7 @@ class NASBench201(SearchSpace):
         execution: str = "auto",
         affine_skeleton: bool = True,
         dense: bool | None = None,
+        partial_channels: int = 1,
     ) -> None:
         check_integer("space.cells", cells, 1, 1000)
         check_integer("space.channels", channels, 1, 4096)
@@ -97,7 +111,8 @@ class NASBench201(SearchSpace):
         self.image_shape, self.classes = image_shape, classes
         check_boolean("space.affine_skeleton", affine_skeleton)
         self.cells, self.channels, self.execution = cells, channels, execution
-        self.affine_skeleton = affine_skeleton
+        check_partial(partial_channels, channels)
+        self.affine_skeleton, self.partial_channels = affine_skeleton, partial_channels
         self.settings = {"cells": cells, "channels": channels}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -106,9 +121,11 @@ class NASBench201(SearchSpace):
 
     def supernet(self) -> nn.Module:
         """Return a new supernet: forward(x, gates) -> logits (batch, classes)."""
-        return Skeleton(
-            self, lambda channels: MixedCell(EDGES, CANDIDATES, OPERATIONS, channels, self.execution), False
-        )
+
+        def cell(channels: int) -> MixedCell:
+            return MixedCell(EDGES, CANDIDATES, OPERATIONS, channels, self.execution, self.partial_channels)
+
+        return Skeleton(self, cell, False)
 
     def network(self, architecture: Architecture, inherit: nn.Module | None = None) -> nn.Module:
         """Return the discrete network of an architecture; see `SearchSpace.network`."""
@@ -118,6 +135,7 @@ class NASBench201(SearchSpace):
         affine = inherit is None
         network = Skeleton(self, lambda channels: DiscreteCell(EDGES, names, OPERATIONS, channels, affine), affine)
         if inherit is not None:
+            check_whole(self.partial_channels)
             weights = inherit.state_dict()
             network.load_state_dict({name: weights[name] for name in network.state_dict()})
         return network
