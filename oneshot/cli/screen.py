@@ -1,5 +1,6 @@
 """What commands print at their end: the architecture, the numbers, the written files, the next command."""
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +60,9 @@ def csv_cell(text: str) -> str:
 def say(console: Console, lines: Iterable[str]) -> None:
     """Print lines as they are, without wrapping and colours."""
     for line in lines:
-        console.print("\n".join(map(visible, line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            "\n".join(map(visible, line.split("\n"))), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
 
 
 PARTS = {  # what a metric was measured on -> its label on the screen
@@ -154,4 +157,17 @@ def next_command(command: str, setting: str, path: Path, adopted: Sequence[str] 
         key = job.names(override)
         if key.split(".")[0] in PASSED_ON[command] and key not in SEARCH_ONLY and key != setting:
             shared.append(override)
-    return shlex.join([*job.program(), command, *job.flags, *shared, *more, shown(setting, str(path))])
+    words = [*job.program(), command, *job.flags, *shared, *more, shown(setting, str(path))]
+    return " ".join(map(typed, words))
+
+
+def typed(word: str) -> str:
+    """Return a word as a shell reads it, with what cannot be printed as escapes.
+
+    Args:
+        word: The word. Bytes of a path that are no UTF-8 are surrogates in it, as Python has them.
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = ("".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) if not c.isprintable() else c for c in word)
+    return "$'" + "".join("\\'" if part == "'" else "\\\\" if part == "\\" else part for part in escaped) + "'"

@@ -65,7 +65,7 @@ class ProgressBar(pl.Callback):
     def _print_epoch(self, module: Any) -> None:
         self._take(module)
         if not self.bar:
-            self.console.print(self._line(module), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(self._line(module), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _take(self, module: Any) -> None:
         for row in module.rows[self.shown :]:
@@ -132,7 +132,7 @@ class QueryBar:
 
     def _print(self) -> None:
         if not self.one_of:
-            self.console.print(self.line, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(self.line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def numbers(row: Mapping[str, Any], metric: Quantity) -> list[str]:

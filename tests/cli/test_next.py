@@ -1,11 +1,15 @@
 """The printed `next:` lines, pasted into a shell."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+
+from oneshot.cli.screen import say, typed
 
 SIZES = ["space.cells=3", "space.channels=4", "data.train_size=128", "data.batch_size=32", "epochs=1"]
 FOLDER = "실험 1, lr=0.1 (it's)"
@@ -49,3 +53,16 @@ def test_settings_of_the_users_own_are_passed_on(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     pasted(done.stdout, tmp_path, *SIZES[2:], "out=trained")
     assert json.loads((tmp_path / "trained" / "result.json").read_text())["test_accuracy"] > 0
+
+
+@pytest.mark.parametrize("word", ["a b", "it's\t\\x", "caf\udce9 'q'", "two\nlines", "\x1b[31m", "plain"])
+def test_a_shell_reads_a_printed_word_as_it_was(word):
+    printed = typed(word)
+    assert printed.isprintable()
+    found = subprocess.run(["bash", "-c", f"printf %s {printed}"], capture_output=True, check=True).stdout
+    assert found == os.fsencode(word)
+
+
+def test_what_is_printed_has_no_emoji_in_place_of_its_text(capsys):
+    say(Console(width=80), ["written to w/a:b:", "and :smile:"])
+    assert capsys.readouterr().out == "written to w/a:b:\nand :smile:\n"

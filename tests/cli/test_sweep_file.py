@@ -57,14 +57,14 @@ def test_every_job_composes(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_settings_are_what_wandb_passes(name):
-    """And the command's words are those of W&B's agent, but for the logger."""
+    """And the command's words are those of W&B's agent, but for the default logger."""
     content, found = yaml.safe_load(open(path(name))), read(path(name))
     assert content["program"] == "oneshot" and content["command"][:3] == ["${env}", "oneshot", found.program]
     for values in itertools.islice(points(found), 20):
         passed = create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
         assert list(settings_of(values)) == passed["args_no_hyphens"]
     others = [word for word in content["command"][3:] if not word.startswith("${")]
-    assert list(found.settings) == [word for word in others if not word.startswith("logger")] != others
+    assert list(found.settings) == [word for word in others if word != "logger=wandb"] != others
 
 
 def test_nested_parameters_are_dotted_settings():
@@ -72,6 +72,13 @@ def test_nested_parameters_are_dotted_settings():
     content["parameters"] = {"weights": {"parameters": {"optimizer": {"parameters": {"lr": {"value": 0.5}}}}}}
     (parameter,) = sweep(content).parameters
     assert list(settings_of({parameter.name: parameter.values[0]})) == ["weights.optimizer.lr=0.5"]
+
+
+def test_a_logger_of_the_file_is_the_logger_of_its_jobs(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    for word in ("logger=none", "logger=csv"):
+        path.write_text(OmegaConf.to_yaml(GOOD | {"command": [*GOOD["command"][:-1], word, GOOD["command"][-1]]}))
+        assert read(path).settings == (word,)
 
 
 GOOD = {

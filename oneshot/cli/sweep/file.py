@@ -152,7 +152,7 @@ def _program(program: Any, command: Any) -> str:
 
 
 def _settings(command: Any) -> tuple[str, ...]:
-    """The settings in the command without W&B's macros and without the logger, which is for W&B only."""
+    """The settings in the command without W&B's macros and `logger=wandb`, which is the default here too."""
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise InputError(f"command: must be a list of texts, as {COMMAND}")
     ours = OURSELVES in command[:-1]
@@ -167,7 +167,7 @@ def _settings(command: Any) -> tuple[str, ...]:
     words = [word for word in command[at + 1 + ours :] if word != SETTINGS]
     for word in words:
         check_setting(word, "command")
-    return tuple(word for word in words if re.split("[.=]", word)[0] != "logger")
+    return tuple(word for word in words if word != "logger=wandb")
 
 
 def _check(parameter: Parameter, method: str) -> None:
