@@ -23,8 +23,8 @@ from ..errors import Diverged, InputError, Lost, one_line, unknown, visible
 from ..runs import signals
 from ..runs.files import is_full_disk, is_lost_disk
 from .arguments import no_setting, quoted
-from .composition import groups
-from .conf import CONF, spoken
+from .composition import SEVERAL, groups
+from .conf import CONF, choices, spoken
 from .meanings import defaults, included, own_settings, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -96,9 +96,11 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return one_line(error)
     if _is(error, "lightning_fabric.utilities.exceptions", "MisconfigurationException"):
         return _misconfigured(error)
-    if isinstance(error, MissingConfigException) and error.options is not None:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = f"{error.missing_cfg_file!s}".rpartition("/")  # type: ignore[str-bytes-safe]
-        return str(unknown(f"choice for {group}", option, error.options))
+        known = error.options if error.options is not None else [*choices(group)] if group == SEVERAL else None
+        if known is not None:  # Hydra has no options for a group of which a list is chosen
+            return str(unknown(f"choice for {group}", option, known))
     if isinstance(error, ConfigCompositionException):
         return _explain_override(error, config_name)
     if isinstance(error, OverrideParseException):
