@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .duplicates import Content
 from .images import LabelledImages
 from .pixels import DEEP, DIM, FRAMES, TRANSPARENT, TURNED, Damaged, Decoded, Pixels, decode, decoded, quiet, shown
 from .streaming import Source
@@ -61,6 +62,18 @@ class Encoded(Source):
         Args:
             index: Its number, from 0.
         """
+
+    @abstractmethod
+    def sizes(self) -> np.ndarray:
+        """Return the bytes that the file of each image takes, int64 (n,); 0 if it is missing."""
+
+    def some(self, chosen: np.ndarray) -> Iterator[Content]:
+        """Yield the content or the path of some images.
+
+        Args:
+            chosen: Their numbers, ascending.
+        """
+        return map(self.content, chosen.tolist())
 
     def contents(self) -> Iterator[bytes | str]:
         """Yield the content or the path of each image in turn."""

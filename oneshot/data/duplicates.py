@@ -1,9 +1,12 @@
-"""Files that are among the training images and among the test images: the same bytes in both."""
+"""Images that are among the training images and among the test images: the same bytes in both."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from ..errors import InputError, unknown
 from ..runs.files import given
@@ -12,6 +15,7 @@ from .pixels import MOST_BYTES
 WARN, REFUSE = "warn", "refuse"
 HEAD = 4096  # bytes that are compared first
 CHUNK = 1 << 20
+Content = bytes | memoryview | str  # of an image file, or its path
 
 
 def check_choice(choice: str) -> None:
@@ -27,61 +31,84 @@ def check_choice(choice: str) -> None:
         raise unknown("data.duplicates", choice, (WARN, REFUSE))
 
 
-def same_files(train: Sequence[str], test: Sequence[str]) -> list[tuple[str, str]]:
-    """Find the test files that are among the training files.
+class Contents(Protocol):
+    """Images of a split, whose files or bytes are compared."""
 
-    Only files of one size are compared, and of those first the first bytes. Empty and unreadable files are left out.
+    def sizes(self) -> np.ndarray:
+        """Return the bytes that each image takes, int64 (n,); 0 if it is missing."""
+
+    def some(self, chosen: np.ndarray) -> Iterable[Content]:
+        """Yield the content or the path of some images.
+
+        Args:
+            chosen: Their numbers, ascending.
+        """
+
+
+def same_images(train: Contents, test: Contents) -> list[tuple[int, int]]:
+    """Find the test images that are among the training images.
+
+    Only images of one size are compared, and of those first the first bytes. One image at a time is in memory, and of
+    each image a few numbers. Empty and unreadable images are left out.
 
     Args:
-        train: Paths of the training files.
-        test: Paths of the test files.
+        train: The training images.
+        test: The test images.
 
     Returns:
-        Each such test file with one training file.
+        The number of the first such training image and that of the test image, for each such test image.
     """
-    pairs = [([*train], [*test])]
-    for key in (_size, _head, _whole):
-        pairs = [both for some in pairs for both in _grouped(*some, key)]
-    found = {file: first[0] for first, second in pairs for file in second}
-    return [(found[file], file) for file in test if file in found]
+    sides = train, test
+    keys = [side.sizes().astype(np.uint64) for side in sides]
+    kept = [np.arange(len(key)) for key in keys]
+    for limit in (HEAD, None):
+        kept, keys = _shared(kept, keys)
+        keys = [_digests(side.some(some), len(some), limit) for side, some in zip(sides, kept, strict=True)]
+    kept, keys = _shared(kept, keys)
+    (first, second), (numbers, others) = [[values.tolist() for values in pair] for pair in (keys, kept)]
+    found = dict(zip(reversed(first), reversed(numbers), strict=True))
+    return [(found[key], number) for key, number in zip(second, others, strict=True)]
 
 
-def _grouped(
-    train: Sequence[str], test: Sequence[str], key: Callable[[str], object]
-) -> Iterable[tuple[list[str], list[str]]]:
-    """The files of both sides that share a key."""
-    groups: dict[object, tuple[list[str], list[str]]] = {}
-    for side, paths in enumerate((train, test)):
-        for path in paths:
-            if (value := key(path)) is not None:
-                groups.setdefault(value, ([], []))[side].append(path)
-    return [group for group in groups.values() if group[0] and group[1]]
+def _shared(kept: list[np.ndarray], keys: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The images whose key is not 0 and is one of the other side too, and their keys."""
+    common = np.intersect1d(keys[0], keys[1])
+    masks = [np.isin(side, common[common > 0]) for side in keys]
+    left = [[values[mask] for values, mask in zip(sides, masks, strict=True)] for sides in (kept, keys)]
+    return left[0], left[1]
 
 
-def _size(path: str) -> int | None:
+def _digests(contents: Iterable[Content], number: int, limit: int | None) -> np.ndarray:
+    """A number for the first bytes of each, or for all: uint64 (number,); 0 if it cannot be read."""
+    return np.fromiter((_digest(content, limit) for content in contents), np.uint64, number)
+
+
+def _digest(content: Content, limit: int | None) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    if not isinstance(content, str):
+        digest.update(memoryview(content)[:limit])
+    else:
+        try:
+            with given(Path(content), MOST_BYTES) as file:
+                while piece := file.read(limit or CHUNK):
+                    digest.update(piece)
+                    if limit:
+                        break
+        except InputError:
+            return 0
+    return int.from_bytes(digest.digest(), "little")
+
+
+def file_size(path: str) -> int:
+    """Return the bytes of a file; 0 if it cannot be read.
+
+    Args:
+        path: Its path.
+    """
     try:
-        return os.stat(path).st_size or None
+        return os.stat(path).st_size
     except OSError:
-        return None
-
-
-def _head(path: str) -> bytes | None:
-    try:
-        with given(Path(path), MOST_BYTES) as file:
-            return file.read(HEAD)
-    except InputError:
-        return None
-
-
-def _whole(path: str) -> bytes | None:
-    digest = hashlib.blake2b()
-    try:
-        with given(Path(path), MOST_BYTES) as file:
-            while piece := file.read(CHUNK):
-                digest.update(piece)
-    except InputError:
-        return None
-    return digest.digest()
+        return 0
 
 
 def report(pairs: Sequence[tuple[str, str]], number: int, choice: str) -> list[str]:
@@ -106,4 +133,4 @@ def report(pairs: Sequence[tuple[str, str]], number: int, choice: str) -> list[s
     )
     if choice == REFUSE:
         raise InputError(f"data.duplicates=refuse: {text}")
-    return [f"data: warning: {text}; the test accuracy is too high then"]
+    return [f"data: warning: {text}; the test result is too good then"]

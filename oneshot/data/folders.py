@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .decoding import Encoded
+from .duplicates import file_size
 from .images import stratified
 from .pixels import SUFFIXES, Pixels, shown
 
@@ -80,6 +81,10 @@ class Files(Encoded):
     def content(self, index: int) -> str:
         """Return the path of an image."""
         return os.fsdecode(bytes(self.paths[index]))
+
+    def sizes(self) -> np.ndarray:
+        """Return the size of each file in bytes."""
+        return np.fromiter((file_size(self.content(index)) for index in range(len(self))), np.int64, len(self))
 
     def name(self, index: int) -> str:
         """Return the path of an image, as it is shown."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 import torch
+from pyarrow import compute
 from torch import Tensor
 
 from ..errors import InputError, check_boolean, check_range, named, unknown
@@ -16,6 +18,7 @@ from ..tasks import Classification, Task
 from . import duplicates as same
 from .augmentation import Augmentation
 from .decoding import Encoded
+from .duplicates import Content, file_size
 from .folders import (
     TABLES,
     TEST,
@@ -89,7 +92,8 @@ def huggingface(
         fit: How images that are not square are resized: `"squash"`, `"crop"` or `"pad"`, as in `Pixels`.
         background: Colour under transparent pixels and beside padded images, as in `Pixels`.
         duplicates: What happens if test images are among the training images, byte by byte: `"warn"` or `"refuse"`.
-            They are compared when the test images are read.
+            They are compared when the test images are read, streamed or not: folders and tables are read once more
+            where sizes agree, with a few numbers for each image in memory.
         skip_corrupt: Whether images that cannot be decoded are left out.
         task: What the targets are: classification, multilabel or regression. None: classes.
 
@@ -132,7 +136,8 @@ def huggingface(
             raise InputError(f"data.source={source}: no split {test_split or TEST!r}{given.others}; {held_out}")
         part = given.test()
         images = decode(part)
-        lines.extend(same.report(given.pairs(), len(part), duplicates))
+        pairs = [(given.train.name(i), part.name(k)) for i, k in same.same_images(given.train, part)]
+        lines.extend(same.report(pairs, len(part), duplicates))
         return images
 
     said = about(shown(source), given, train_size, test_fraction, of_task)
@@ -155,7 +160,6 @@ class _Given(NamedTuple):
         train: The training images.
         tests: Number of test images; None if there is no split for them.
         test: Gives the test images.
-        pairs: Gives the names of training images and of test images that are the same, once both were read.
         left_out: What was left out, in words.
         remarks: Further lines that are said before a run.
         others: Names of the splits, for a message.
@@ -165,7 +169,6 @@ class _Given(NamedTuple):
     train: Encoded
     tests: int | None
     test: Callable[[], Encoded]
-    pairs: Callable[[], list[tuple[str, str]]]
     left_out: list[str]
     remarks: list[str]
     others: str = ""
@@ -179,12 +182,8 @@ def _files(folder: Folder) -> _Given:
         assert test is not None  # else it is not called
         return test
 
-    def pairs() -> list[tuple[str, str]]:
-        found = same.same_files(train.files(), tests().files())
-        return [(shown(first), shown(second)) for first, second in found]
-
     number = None if test is None else len(test)
-    return _Given(folder.classes, train, number, tests, pairs, folder.left_out, folder.remarks)
+    return _Given(folder.classes, train, number, tests, folder.left_out, folder.remarks)
 
 
 def about(source: str, given: _Given, train_size: int, test_fraction: float, task: str) -> tuple[str, ...]:
@@ -304,32 +303,23 @@ class _Table:
         name = test_split or next((name for name in HUB_TEST if name in self.splits), "")
         if test_fraction and name:
             raise InputError(f"data.test_fraction={test_fraction}: is for data without a test split; there is {name!r}")
-        self._train = train = self._cells(TRAIN)
+        train = self._cells(TRAIN)
         tests = len(self.splits[name]) if name in self.splits else None
         if test_fraction:
             chosen = stratified(self.task.strata(train.targets), round(test_fraction * len(train)))
             if not chosen.any():
                 raise InputError(f"data.test_fraction={test_fraction}: there would be no test images")
-            self._train, self._test, tests = train.take(TRAIN, ~chosen), train.take(TEST, chosen), int(chosen.sum())
+            train, self._test, tests = train.take(TRAIN, ~chosen), train.take(TEST, chosen), int(chosen.sum())
         self.left_out += [f"split {other}" for other in self.splits if other not in (TRAIN, name)]
         others = f"; there are: {', '.join(self.splits)}"
         classes, remarks = self.labels.classes, self.labels.remarks
-        return _Given(
-            classes, self._train, tests, lambda: self._tests(name), self._pairs, self.left_out, remarks, others
-        )
+        return _Given(classes, train, tests, lambda: self._tests(name), self.left_out, remarks, others)
 
     def _tests(self, name: str) -> Encoded:
         if self._test is None:
             self._check_size(name)
             self._test = self._cells(name)
         return self._test
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        """The images of both splits with the same bytes, of those that were read."""
-        train, test = self._train, self._test
-        shared = [digest for digest in test.digests if digest in train.digests] if test is not None else []
-        assert test is not None  # it has been read
-        return [(train.name(train.digests[d]), test.name(test.digests[d])) for d in shared]
 
     def _check_size(self, split: str) -> None:
         if len(self.splits[split]) == 0:
@@ -349,21 +339,38 @@ class _Cells(Encoded):
     def __init__(self, split: str, where: str, rows: Any, targets: Tensor, options: Pixels, skip_corrupt: bool) -> None:
         super().__init__(split, targets, options, skip_corrupt)
         self.where, self.rows = where, rows
-        self.digests: dict[int, int] = {}  # hash of the content of an image that was read -> its number
 
     def content(self, index: int) -> bytes | str:
         (cell,) = self.rows[index].values()
         return _content(cell)
 
     def contents(self) -> Iterator[bytes | str]:
-        index = 0
         for rows in self.rows.iter(ROWS):
             (cells,) = rows.values()
-            for content in map(_content, cells):
-                if content:
-                    self.digests.setdefault(hash(content), index)
-                index += 1
-                yield content
+            yield from map(_content, cells)
+
+    def sizes(self) -> np.ndarray:
+        sizes = [np.zeros(0, np.int64)]
+        for contents, paths in self._columns():
+            inside = compute.fill_null(compute.binary_length(contents), 0).to_numpy(zero_copy_only=False)
+            files = (0 if size else file_size(path.as_py() or "") for size, path in zip(inside, paths, strict=True))
+            sizes.append(inside + np.fromiter(files, np.int64, len(inside)))
+        return np.concatenate(sizes)
+
+    def some(self, chosen: np.ndarray) -> Iterator[Content]:
+        start = 0
+        for contents, paths in self._columns():
+            inside = slice(*np.searchsorted(chosen, (start, start + len(paths))))
+            for index in (chosen[inside] - start).tolist():
+                content = contents[index].as_buffer()  # no copy: what is not compared is not read from the disk
+                yield memoryview(content) if content else paths[index].as_py()
+            start += len(paths)
+
+    def _columns(self) -> Iterator[tuple[Any, Any]]:
+        """The content and the path of ROWS images at a time, as arrays of Arrow."""
+        for rows in self.rows.with_format("arrow").iter(ROWS):
+            cells = rows.column(0).combine_chunks()
+            yield compute.struct_field(cells, "bytes"), compute.struct_field(cells, "path")
 
     def name(self, index: int) -> str:
         return f"{self.where}: image {index}"

@@ -1,6 +1,8 @@
 """Image folders, parquet and the real CIFAR-10, and what can be wrong with them."""
 
 import shutil
+import tracemalloc
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -9,7 +11,12 @@ from helpers.support import CIFAR10
 from PIL import Image
 
 from oneshot.data import Augmentation, huggingface
+from oneshot.data.duplicates import same_images
+from oneshot.data.folders import Tree
+from oneshot.data.huggingface import _Table
+from oneshot.data.pixels import Pixels
 from oneshot.errors import InputError
+from oneshot.tasks import Classification
 
 GREY = Augmentation([0.5], [0.25])
 COLOUR = Augmentation([0.5] * 3, [0.25] * 3)
@@ -188,6 +195,86 @@ def test_duplicates_in_tables(tmp_path):
     data.train()
     with pytest.raises(InputError, match="data.duplicates=refuse: 1 of 3"):
         data.test()
+
+
+def test_duplicates_in_streamed_tables(tmp_path):
+    """Also where the training images alone are too many to hold, as they mostly are."""
+    source = labelled(tmp_path, [0, 1] * 5, datasets.Value("int64"))
+    labelled(tmp_path, [0, 1, 0], datasets.Value("int64"), "test", 8)  # images 8, 9 and 10
+    streamed = dict(residence="stream", workers=0, image_size=4)
+    data = huggingface(source, 2, COLOUR, **streamed)
+    data.train(), data.test()
+    assert "2 of 3 test images are among the training images" in data.about[-1]
+    assert "split train: image 8 and" in data.about[-1] and "split test: image 0)" in data.about[-1]
+    with pytest.raises(InputError, match="data.duplicates=refuse: 2 of 3"):
+        huggingface(source, 2, COLOUR, duplicates="refuse", **streamed).test()
+
+
+def test_duplicates_of_images_that_are_held_out(tmp_path):
+    twice = [Image.fromarray(np.full((4, 4, 3), i // 2, np.uint8)) for i in range(20)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    source = parquet(tmp_path, {"image": twice, "label": [0, 1] * 10}, features)
+    data = huggingface(source, 2, COLOUR, test_fraction=0.25)
+    values = [{int(image[0, 0, 0]) for image in part.data.images} for part in (data.train(), data.test())]
+    assert f"{len(values[0] & values[1])} of 5 test images" in data.about[-1]
+
+
+def test_duplicates_in_a_folder_with_a_list(folder):
+    listed = [path for path in folder.rglob("*") if path.suffix == ".png"]
+    for split in ("train", "test"):
+        lines = [f"{p.relative_to(folder / split)},{p.parent.name}" for p in listed if p.is_relative_to(folder / split)]
+        (folder / split / "metadata.csv").write_text("\n".join(["file_name,label", *lines, ""]))
+    shutil.copy(folder / "train/cat/3.png", folder / "test/cat/1.png")  # 0 and 1 are in both already
+    data = huggingface(str(folder), 2, COLOUR)
+    data.train(), data.test()
+    assert "4 of 4 test images are among the training images" in data.about[-1]
+
+
+def tables(source):
+    table = _Table(source, Tree(Path(source)), "image", "label", Pixels(8), False, Classification())
+    return table.given("", 0.0)
+
+
+def test_the_same_images_are_those_of_a_plain_loop(tmp_path):
+    """Bytes and files, missing and empty ones, in more rows than are in memory at a time."""
+    draws = np.random.default_rng(1)
+    values = [b"", b"a", b"b", *(bytes(5000) + k.to_bytes(2) for k in range(400))]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    known = {}
+    for split, number in (("train", 600), ("test", 300)):
+        cells, known[split] = [], []
+        for i, k in enumerate(draws.integers(len(values), size=number)):
+            path = tmp_path / f"{split}{i}"
+            kind = draws.integers(4)
+            if kind == 1:
+                path.write_bytes(values[k])
+            cells.append([{"bytes": values[k], "path": "x"}, {"bytes": None, "path": str(path)}, None][min(kind, 2)])
+            known[split].append(values[k] if kind < 2 else b"")
+        source = parquet(tmp_path, {"image": cells, "label": [0, 1] * (number // 2)}, features, split)
+    expected = [
+        (known["train"].index(content), i)
+        for i, content in enumerate(known["test"])
+        if content and content in known["train"]
+    ]
+    given = tables(source)
+    assert 20 < len(expected) < 150 and same_images(given.train, given.test()) == expected
+
+
+def test_a_comparison_takes_little_memory(tmp_path):
+    """15 MB in each split, all of one size and most with the same beginning: at most 2 MB are in memory."""
+    draws, size = np.random.default_rng(0), 50_000
+    pictures = [bytes(5000) + draws.bytes(size - 5000) for _ in range(300)]
+    other = [pictures[7], *(picture[:-1] + b"x" for picture in pictures[:298]), pictures[7]]
+    for split, contents in (("train", [*pictures, pictures[7]]), ("test", other)):
+        source = parquet(
+            tmp_path, {"image": contents, "label": [0, 1] * 150 + [0] * (len(contents) - 300)}, split=split
+        )
+    del pictures, other
+    given = tables(source)
+    tracemalloc.start()
+    assert same_images(given.train, given.test()) == [(7, 0), (7, 299)]
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
 
 
 def test_damaged_images_in_tables(tmp_path):

@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 from helpers.groups import each, settings, small
+from helpers.tasks import EXAMPLES, each_task
 from hydra.utils import instantiate
 
 from oneshot.architecture import Gates
@@ -15,9 +16,9 @@ from oneshot.errors import InputError
 SHAPE, CLASSES = (3, 8, 8), 5
 
 
-def build(name, **sizes):
+def build(name, classes=CLASSES, **sizes):
     make = instantiate(small(settings("space", name)), _partial_=True, _convert_="all")
-    return make(image_shape=SHAPE, classes=CLASSES, **sizes)
+    return make(image_shape=SHAPE, classes=classes, **sizes)
 
 
 def samples(space, number=4):
@@ -79,42 +80,48 @@ def test_sizes_do_not_enter_the_fingerprint(name):
         assert build(name, **{key: size}).fingerprint == space.fingerprint
 
 
+@each_task
 @each("space")
-def test_the_supernet_with_one_hot_gates_is_the_network(double, name):
+def test_the_supernet_with_one_hot_gates_is_the_network(double, name, task):
     torch.manual_seed(0)
-    space = build(name)
+    example = EXAMPLES[task]
+    space = build(name, example.outputs)
     supernet, x = space.supernet(), torch.randn(4, *SHAPE)
     for architecture in samples(space):
         gates, path = space.one_hot(architecture), tuple((k,) for k in architecture.decisions)
         network = space.network(architecture, inherit=supernet)
         for mode in (True, False):
             logits = network.train(mode)(x)
-            assert logits.shape == (4, CLASSES)
+            assert logits.shape == (4, example.outputs)
             for active in (None, path):
                 mixed = supernet.train(mode)(x, Gates(gates.to(x.dtype), active))
                 assert torch.allclose(mixed, logits, atol=1e-9), (architecture, mode, active)
 
 
+@each_task
 @each("space")
-def test_every_candidate_has_a_gradient(name):
+def test_every_candidate_has_a_gradient(name, task):
     torch.manual_seed(0)
-    space = build(name)
+    example = EXAMPLES[task]
+    space = build(name, example.outputs)
     weight = (space.mask / space.mask.sum(1, keepdim=True)).requires_grad_()
     supernet = space.supernet()
-    supernet(torch.randn(4, *SHAPE), Gates(weight)).square().sum().backward()
+    example.task.criterion()(supernet(torch.randn(4, *SHAPE), Gates(weight)), example.y(4)).backward()
     assert weight.grad is not None and weight.grad.isfinite().all() and weight.grad.any(dim=1).all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in supernet.parameters())
 
 
+@each_task
 @each("space")
-def test_a_network_is_trained_from_scratch(name):
+def test_a_network_is_trained_from_scratch(name, task):
     torch.manual_seed(0)
-    space = build(name)
+    example = EXAMPLES[task]
+    space = build(name, example.outputs)
     for architecture in samples(space, 2):
         network = space.network(architecture)
         logits = network(torch.randn(4, *SHAPE))
-        assert logits.shape == (4, CLASSES)
-        logits.square().sum().backward()
+        assert logits.shape == (4, example.outputs)
+        example.task.criterion()(logits, example.y(4)).backward()
         assert all(p.grad is not None for p in network.parameters())  # nothing is unused in it
 
 

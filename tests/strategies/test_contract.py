@@ -1,6 +1,7 @@
 """What must hold for every strategy in conf/strategy, and in the folder of `pytest --config-dir FOLDER`."""
 
 import copy
+import functools
 import inspect
 import math
 import pickle
@@ -12,11 +13,18 @@ import pytest
 import torch
 from helpers.groups import each, settings
 from helpers.support import small_space
+from helpers.tasks import EXAMPLES, each_task
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from oneshot.architecture import Architecture, Choice, Query
+from oneshot.baseline import Baseline, Budget
+from oneshot.cli.composition import configuration
+from oneshot.cli.estimates import EstimatorFactory
+from oneshot.cli.objects import space_and_data
+from oneshot.cost import ExpectedCost, candidate_costs, count_parameters
 from oneshot.errors import InputError
+from oneshot.estimators import LoggedEstimator, Priced
 from oneshot.spaces import NASBench201, SearchSpace
 from oneshot.strategies import Strategy
 
@@ -171,19 +179,58 @@ def test_a_small_space_may_be_exhausted(name):
     assert len({query.architecture for query in sequence(build(name, space), 50)}) == 4
 
 
+@each_task
 @each("strategy")
-def test_the_best_of_a_separable_problem_is_found(name):
+def test_the_best_of_a_separable_problem_is_found(name, task):
     space = Toy()
     best = sum(map(max, space.worth))
-    for seed in range(2):
-        strategy = build(name, space, seed)
+    metric = EXAMPLES[task].metric.quantity
+    for seed in range(2 if task == "classification" else 1):
+        strategy = build(name, space, seed, metric=metric.score_name)
         for _ in range(BUDGETS.get(name, RANDOM)):
             query = strategy.ask()
             score = space.score(query.architecture)
             if score == best:
                 break
-            strategy.tell(query, {"accuracy": score / best, "cost": -score})
+            told = score / best if metric.maximize else score - best
+            strategy.tell(query, {metric.score_name: told, "cost": -score})
         assert score == best, seed
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory):
+    """From a task to the estimator of a trained supernet with a cost; it remembers its answers."""
+
+    @functools.cache
+    def made(task):
+        sizes = ["space.cells=1", "space.channels=4", "data.train_size=64", "data.batch_size=16"]
+        few = [f"task={task}", "estimator=one_shot", "space=nasbench201", "epochs=1"]
+        config = configuration("baseline", [*sizes, *few, "trainer=cpu", "logger=none"])
+        torch.manual_seed(0)
+        space, data = space_and_data(config)
+        estimator = EstimatorFactory(config, space, data, tmp_path_factory.mktemp(task)).estimator(config.estimator)
+        priced = Priced(
+            estimator, space, ExpectedCost(candidate_costs(space, count_parameters), weight=0.1), data.metric
+        )
+        return functools.cache(lambda query: priced([query])[0]), space, data.metric.quantity.score_name
+
+    return made
+
+
+@each_task
+@each("strategy")
+def test_a_baseline_of_each_task(name, task, estimator):
+    scored, space, metric = estimator(task)
+    runs = []
+    for _ in range(2):
+        answers = LoggedEstimator(lambda queries: [scored(query) for query in queries], space, failures=0.0)
+        runs.append(Baseline(build(name, space, metric=metric), answers, Budget(queries=12)))
+        assert space.is_valid(runs[-1].run().decisions)
+    first, again = runs
+    assert first.rows == again.rows and len(first.rows) == 12
+    highest = max(row["fidelity"] for row in first.rows)
+    assert first.best_score == max(row["score"] for row in first.rows if row["fidelity"] == highest)
+    assert scored(first.best)[metric] == first.best_score
 
 
 @pytest.mark.parametrize("copies", [copy.deepcopy, lambda strategy: pickle.loads(pickle.dumps(strategy))])
