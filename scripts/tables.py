@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,5 +50,6 @@ def _thousandths(percent: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    np.savez_compressed(OUT, shape=np.array(SHAPE), **dict(columns(Path(sys.argv[1]))))
+    arrays: dict[str, Any] = {"shape": np.array(SHAPE), **dict(columns(Path(sys.argv[1])))}
+    np.savez_compressed(OUT, **arrays)
     print(f"{OUT.name}: {OUT.stat().st_size:,} bytes")

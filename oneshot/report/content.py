@@ -152,9 +152,9 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
             f"{validation} of a baseline: its best architecture's score by its estimator. It is the best of many "
             "scores, so it is too good on average."
         )
-    tables = {x.head.result.get(TABLE) for x in every if x.head and isinstance(x.head.result.get(TABLE), str)}
-    for name in sorted(tables):
-        yield f"Rank and test in the table: of the found architecture, not trained here. {name[:80]}."
+    tables = [x.head.result.get(TABLE) for x in every if x.head]
+    for title in sorted({one for one in tables if isinstance(one, str)}):
+        yield f"Rank and test in the table: of the found architecture, not trained here. {title[:80]}."
     if section.tabular:
         yield "Test accuracies come from the table. Sizes are those of the network that the settings describe."
     else:
