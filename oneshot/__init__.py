@@ -8,7 +8,20 @@ TYPE_CHECKING = False  # type checkers know this name; nothing is imported here,
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import architects, cost, data, estimators, executors, plots, report, spaces, strategies, tasks, techniques
+    from . import (
+        architects,
+        cost,
+        data,
+        estimators,
+        executors,
+        plots,
+        report,
+        spaces,
+        strategies,
+        tables,
+        tasks,
+        techniques,
+    )
     from .architecture import Architecture, Choice, Gates, Query
     from .baseline import Baseline, Budget
     from .errors import InputError
@@ -44,6 +57,7 @@ __all__ = [
     "report",
     "spaces",
     "strategies",
+    "tables",
     "tasks",
     "techniques",
 ]

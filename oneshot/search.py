@@ -23,6 +23,8 @@ from .fitting.updates import Components, architecture_step, joint_step, weight_s
 from .schedule import Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
+from .tables import lookup_for
+from .tables.published import TEST_ACCURACY, VALIDATION_RANK
 
 __all__ = ["Schedule", "Search", "Update", "by_scores"]
 
@@ -37,7 +39,8 @@ class Search(Fit):
     the fit these attributes are there: `found`, the architecture; `valid`, loss and metric of the supernet under the
     architect's gates, on the architecture part, by name (`loss`, `accuracy`); `found_valid`, the same of these weights
     under the gates of the found architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's
-    probabilities at the start and after each epoch.
+    probabilities at the start and after each epoch; `lookup`, which looks up an architecture in the published table of
+    the space, or None where the package has no such table.
 
     Args:
         space: What can be found.
@@ -112,6 +115,7 @@ class Search(Fit):
         self.weight_part, self.architecture_part = parts
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
+        self.lookup = lookup_for(space.fingerprint, data.splits.classes, tuple(x.shape[1:]))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}
@@ -235,13 +239,13 @@ class Search(Fit):
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
-        self.write({**row, "entropy": float(self.architect.entropy())})
+        self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
 
     def cut_epoch(self) -> None:
         """Measure the supernet and write a row. The means of the epoch go on, in case the search is continued."""
         self._measure()
         row = {"epoch": self.epoch, "step": self.done, **{f"valid_{name}": v for name, v in self.valid.items()}}
-        self.write({**row, "entropy": float(self.architect.entropy())})
+        self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
 
     def end(self) -> None:
         """Select the architecture that was found and measure it inside the supernet."""
@@ -294,6 +298,17 @@ class Search(Fit):
         """Measure the supernet under the architect's gates."""
         step = Step(self.seed, max(0, self.done - 1), self.total)
         self.valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
+
+    def _looked_up(self) -> dict[str, float]:
+        """What the published table says of the architecture that the scores give now; empty where there is none.
+
+        Also empty for an architect that never decides, as its architecture would be a tie.
+        """
+        scores = self.architect.scores().detach().cpu()
+        if self.lookup is None or not _learns(self.architect) or not bool(scores.isfinite().all()):
+            return {}
+        known = self.lookup(self.space.discretize(scores))
+        return {name: known[name] for name in (VALIDATION_RANK, TEST_ACCURACY)}
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())

@@ -29,6 +29,7 @@ ALLOWED = {  # what touches no file that a stranger could have left
     ("executors/submitit.py", "empty.rmdir"),
     ("fitting/checkpoints.py", "torch.load"),  # of a file that files.py has opened
     ("fitting/checkpoints.py", "torch.save"),  # into memory
+    ("tables/published.py", "np.load"),  # of the package's own file, which files.py has read
 }
 FILES = sorted(path for path in (ROOT / "oneshot").rglob("*.py") if path != HOME)
 

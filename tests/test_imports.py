@@ -12,7 +12,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("errors", "quantity"),
     ("runs",),
     ("architecture", "draws", "statistics", "executors", "export", "tasks"),
-    ("data", "distributed", "schedule", "plots"),
+    ("data", "distributed", "schedule", "plots", "tables"),
     ("spaces",),
     ("selection",),
     ("architects", "strategies", "cost", "report"),

@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, and is kept with the outputs of such a run."""
 
-import os
 import re
 import time
 
@@ -11,7 +10,6 @@ from nbmake.nb_run import NotebookRun
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURES = {"add_your_own": 3, "baselines_on_nasbench201": 1, "compare_architects": 1, "quickstart": 3}
-TABLE = ROOT.parent / "shared" / "data" / "nasbench201" / "accuracies.csv"
 PATHS = re.compile(r"(?<![\w.])/(?:tmp|root|home|opt|work|usr)/")  # of the machine that ran it
 
 
@@ -56,8 +54,6 @@ def test_public_names_only(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path):
-    if "nasbench201" in path.stem and not (TABLE.is_file() or os.environ.get("NASBENCH201_TABLE")):
-        pytest.skip(f"no table of NAS-Bench-201 at {TABLE}")
     start = time.monotonic()
     result = NotebookRun(path, 120).execute()
     print(f"{path.stem}: {time.monotonic() - start:.0f} s")
@@ -65,13 +61,3 @@ def test_notebook_runs(path):
     check(result.nb, PICTURES[path.stem])
     check(read(path), PICTURES[path.stem])
     assert kinds(read(path)) == kinds(result.nb), f"run {path.name} again and keep its outputs"
-
-
-def test_without_a_table_the_notebook_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("NASBENCH201_TABLE", str(tmp_path / "accuracies.csv"))
-    code = [cell.source for cell in read(ROOT / "notebooks" / "baselines_on_nasbench201.ipynb").cells[2:5]]
-    imports, _, table = code
-    names = {}
-    exec(imports, names)
-    with pytest.raises(FileNotFoundError, match="no table at .*accuracies.csv: see above"):
-        exec(table, names)

@@ -18,6 +18,7 @@ from ..fitting.progress import clock
 from ..quantity import ACCURACY, Quantity, of_result, others_of
 from ..runs.folder import Run
 from ..spaces import SearchSpace
+from ..tables.published import LONG, SHORT, TABLE, TEST_ACCURACY, TEST_RANK, VALIDATION_ACCURACY, VALIDATION_RANK
 from . import job
 from .arguments import shown
 
@@ -26,6 +27,7 @@ TRAINING = ("experiment", "data", "trainer", "logger", "seed", "threads", "space
 PASSED_ON = {"search": TRAINING, "retrain": TRAINING, "evaluate": ("logger", "threads")}
 SEARCH_ONLY = ("space.cells", "space.channels", "data.train_size", "data.architecture_fraction")
 WIDTH = 80  # columns
+NAME = 80  # characters of a table's name from a file
 
 
 def architecture_table(space: SearchSpace, architecture: Architecture) -> Table:
@@ -72,7 +74,12 @@ PARTS = {  # what a metric was measured on -> its label on the screen
     "test": "test {}",
     "best": "best {}",
 }
-LABELS = {  # number of a result -> its label on the screen
+LABELS = {  # number of a result, or the name of a table -> its label on the screen
+    TABLE: "found cell in a published table",
+    VALIDATION_ACCURACY: f"  validation accuracy after {SHORT} epochs",
+    VALIDATION_RANK: "  its rank, 1 is best",
+    TEST_ACCURACY: f"  test accuracy after {LONG} epochs",
+    TEST_RANK: "  its rank, 1 is best",
     "parameters": "parameters of the network",
     "multiply_accumulates": "multiply-accumulates for one image",
     "expected_cost": "expected cost that the search paid for",
@@ -101,11 +108,15 @@ def summary(result: Mapping[str, object]) -> str:
 
 
 def _number(name: str, value: object, quantity: Quantity | None) -> str:
-    """A number with its unit; an empty text for anything else."""
+    """A number with its unit, and the name of a table; an empty text for anything else."""
+    if name == TABLE and isinstance(value, str):
+        return value[:NAME]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if quantity:
         return quantity.text(value)
+    if name in (VALIDATION_ACCURACY, TEST_ACCURACY):
+        return ACCURACY.text(value)
     if name.endswith("seconds"):
         return f"{clock(value)} ({value:.1f} s)"
     if name == "peak_memory_bytes":

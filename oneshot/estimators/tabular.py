@@ -10,49 +10,53 @@ from ..architecture import Architecture, Query
 from ..errors import InputError, unknown
 from ..runs.files import read_given
 from ..spaces.base import SearchSpace
+from ..tables import published
+from ..tables.published import LONG, SETS, SHORT
 
 MAX_BYTES = 1 << 28
 NOTATION = "arch"
+Rows = dict[tuple[int, ...], tuple[float, float]]  # decisions -> validation and test accuracy, in percent
 
 
 class Tabular:
     """The accuracy of every architecture of a space, from a table such as NAS-Bench-201's.
 
-    The table is a CSV file with one row for each architecture. Column `arch` holds the notation of the architecture
-    (`space.notation`). Each data set has two columns in percent: NAME-val answers queries, and NAME-test is read by
-    `report` only. The table has one fidelity, so the fidelity of a query changes nothing. Score: `accuracy`, a share.
+    Without a file it reads the package's table of the space: NAS-Bench-201, after trainings of 12 or of 200 epochs. The
+    validation accuracy answers queries, and `report` alone reads the test accuracy. There is no validation accuracy
+    after 200 epochs. So with `epochs=200` the one after 12 epochs answers queries, and what is reported as test
+    accuracy is that after 200: a search on short trainings, whose result is trained in full.
+
+    A file is CSV with one row for each architecture. Column `arch` holds the notation of the architecture
+    (`space.notation`). Each data set has two columns in percent, NAME-val and NAME-test. A table has one fidelity, so
+    the fidelity of a query changes nothing. Score: `accuracy`, a share.
 
     Args:
         space: The search space.
-        table: Path of the CSV file.
-        dataset: NAME, the data set.
+        table: Path of the CSV file. None: the package's table.
+        dataset: NAME, the data set. The package's table has `"cifar10"` and `"cifar100"`.
+        epochs: Of the trainings whose test accuracy is reported, 12 or 200. Of the package's table alone.
+
+    Attributes:
+        best: Largest validation and test accuracy of the table, in percent.
 
     Raises:
-        InputError: If the file cannot be used; the message names line and column. Also if architectures of the space
-            are missing, come twice, or belong to another space.
+        InputError: If the package has no such table, or the file cannot be used; the message names line and column.
+            Also if architectures of the space are missing, come twice, or belong to another space.
 
     Reference:
         Dong and Yang, NAS-Bench-201: Extending the scope of reproducible neural architecture search, arXiv:2001.00326.
+        Dong et al., NATS-Bench: Benchmarking NAS algorithms for architecture topology and size, arXiv:2009.00437.
     """
 
     metrics = ("accuracy",)
 
-    def __init__(self, space: SearchSpace, table: str, dataset: str = "cifar10") -> None:
-        if not isinstance(table, str) or not table:
-            raise InputError(f"estimator.table={table!r}: must be the path of a CSV file")
+    def __init__(
+        self, space: SearchSpace, table: str | None = None, dataset: str = "cifar10", epochs: int = SHORT
+    ) -> None:
+        if table is not None and (not isinstance(table, str) or not table):
+            raise InputError(f"estimator.table={table!r}: must be the path of a CSV file, or null for the package's")
         self.space, self.dataset = space, dataset
-        self.rows = _read(Path(table), dataset)
-        count = 0
-        for architecture in _every(space):
-            if (name := space.notation(architecture)) not in self.rows:
-                raise InputError(
-                    f"estimator.table={table}: no row for {name:.100}: is it a table of the space {space.name!r}?"
-                )
-            count += 1
-        if count < len(self.rows):
-            known = {space.notation(architecture) for architecture in _every(space)}
-            foreign = next(name for name in self.rows if name not in known)
-            raise InputError(f"{table}: {foreign[:120]!r} is no architecture of the space {space.name!r}")
+        self.rows = _packaged(space, dataset, epochs) if table is None else _of_file(space, table, dataset, epochs)
         self.best = tuple(max(column) for column in zip(*self.rows.values(), strict=True))
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
@@ -77,7 +81,41 @@ class Tabular:
         }
 
     def _row(self, architecture: Architecture) -> tuple[float, float]:
-        return self.rows[self.space.notation(architecture)]
+        return self.rows[architecture.decisions]
+
+
+def _packaged(space: SearchSpace, dataset: str, epochs: int) -> Rows:
+    """The package's table: validation accuracies after the short training, test accuracies after the one asked for."""
+    table = published(space.fingerprint)
+    if table is None:
+        raise InputError(
+            f"estimator.table=null: the package has no table of the space {space.name!r}; give the path of a CSV file"
+        )
+    if type(epochs) is not int or epochs not in (SHORT, LONG):
+        raise InputError(f"estimator.epochs={epochs!r:.40}: the package's table has {SHORT} and {LONG}")
+    if dataset not in SETS:
+        raise unknown("data set (estimator.dataset) in the package's table:", dataset, SETS)
+    columns = (table.percent[f"{dataset}-val-{SHORT}"], table.percent[f"{dataset}-test-{epochs}"])
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    return dict(zip((architecture.decisions for architecture in _every(space)), values, strict=True))
+
+
+def _of_file(space: SearchSpace, table: str, dataset: str, epochs: int) -> Rows:
+    """The table of a file, which must be one of this space."""
+    if epochs != SHORT:
+        raise InputError(f"estimator.epochs={epochs!r:.40}: is for the package's table, and not for {table}")
+    given, rows = _read(Path(table), dataset), {}
+    for architecture in _every(space):
+        if (name := space.notation(architecture)) not in given:
+            raise InputError(
+                f"estimator.table={table}: no row for {name:.100}: is it a table of the space {space.name!r}?"
+            )
+        rows[architecture.decisions] = given[name]
+    if len(rows) < len(given):
+        known = {space.notation(architecture) for architecture in _every(space)}
+        foreign = next(name for name in given if name not in known)
+        raise InputError(f"{table}: {foreign[:120]!r} is no architecture of the space {space.name!r}")
+    return rows
 
 
 def _every(space: SearchSpace) -> Iterator[Architecture]:
@@ -127,6 +165,8 @@ def _columns(path: Path, names: Sequence[str], dataset: str) -> tuple[str, str]:
         raise InputError(f"estimator.table={path}: column {doubled!r} comes twice")
     sets = [name.removesuffix("-val") for name in names if name.endswith("-val")]
     sets = [name for name in sets if f"{name}-test" in names]
+    if not sets:
+        raise InputError(f"estimator.table={path}: has no data set with both columns, NAME-val and NAME-test")
     if dataset not in sets:
         raise unknown(f"data set (estimator.dataset) in {path}:", dataset, sets)
     return f"{dataset}-val", f"{dataset}-test"

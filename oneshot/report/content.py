@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import is_number
 from ..quantity import ACCURACY, of_result
+from ..tables.published import TABLE
 from . import differences, figures
 from .grouping import Group, LeftOut, Section, images
 from .measures import MEASURES, QUALITIES, Measure, best, estimator_name, measures
@@ -80,7 +81,7 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
         ("Found cells, of each group's best seed", list(figures.found_cells(section, accuracy))),
         (
             "Architecture probabilities over the search",
-            [*figures.entropy(section), *figures.probabilities(section, accuracy)],
+            [*figures.entropy(section), *figures.table_ranks(section), *figures.probabilities(section, accuracy)],
         ),
         ("Time and memory", list(figures.spent(section))),
     ]
@@ -151,6 +152,9 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
             f"{validation} of a baseline: its best architecture's score by its estimator. It is the best of many "
             "scores, so it is too good on average."
         )
+    tables = [x.head.result.get(TABLE) for x in every if x.head]
+    for title in sorted({one for one in tables if isinstance(one, str)}):
+        yield f"Rank and test in the table: of the found architecture, not trained here. {title[:80]}."
     if section.tabular:
         yield "Test accuracies come from the table. Sizes are those of the network that the settings describe."
     else:

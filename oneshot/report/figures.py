@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
 from ..spaces.darts import CANDIDATES
 from ..statistics import Band, mean_curve, pareto
+from ..tables.published import SHORT
 from . import series
 from .grouping import Group, Section
 from .lineage import Lineage
@@ -114,6 +115,29 @@ def entropy(section: Section) -> Iterator[Picture]:
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
         caption = "How far a search has decided: 1 means equal probabilities, 0 means one candidate an edge."
         yield picture("entropy", draw, text, caption)
+
+
+def table_ranks(section: Section) -> Iterator[Picture]:
+    """Draw the ranks of what the searches would find, over updates, by a published table.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        One picture, or none where no search recorded ranks.
+    """
+    names = _searched(section)
+    curves = _curves(section, names, series.table_rank, False)
+    panels = {"updates": _panels(curves, "updates", 1.0)["updates"]}
+    if panels["updates"]:
+        quantity = f"rank by validation accuracy after {SHORT} epochs"
+        draw = partial(plots.bands, panels, names, quantity, limits=(1.0, math.inf))
+        text = f"Rank in the table over updates, 1 is best. At the end: {_ends(panels['updates'], format=',.0f')}."
+        caption = (
+            "Rank in the published table, 1 is best, of the architecture that the probabilities of each epoch's end "
+            "give. The search does not see it."
+        )
+        yield picture("table-ranks", draw, text, caption)
 
 
 def cost_front(section: Section, accuracy: Measure, cost: str) -> Iterator[Picture]:
@@ -378,5 +402,5 @@ def _panels(curves: dict[str, list[list[Point]]], x: str, scale: float = 100.0) 
     return {name: {group: band for group, band in of_group.items() if band.x} for name, of_group in panels.items()}
 
 
-def _ends(bands: dict[str, Band], unit: str = "") -> str:
-    return ", ".join(f"{name} {band.mean[-1]:.2f}{unit}" for name, band in bands.items())
+def _ends(bands: dict[str, Band], unit: str = "", format: str = ".2f") -> str:
+    return ", ".join(f"{name} {band.mean[-1]:{format}}{unit}" for name, band in bands.items())

@@ -153,7 +153,10 @@ def shown(value: Any) -> str:
 def images(settings: Mapping[str, Any]) -> str:
     """Name the images, or the table, of these settings or this place; of a folder its last name."""
     if "table.table" in settings:
-        return f"table {shown(settings['table.table'])}, {shown(settings['table.dataset'])}"
+        name = settings["table.table"]
+        if name is None:
+            return f"the published table, {shown(settings['table.dataset'])}, {shown(settings['table.epochs'])} epochs"
+        return f"table {shown(name)}, {shown(settings['table.dataset'])}"
     source = settings.get("data.source") or str(settings.get("data._target_", "unknown images")).rpartition(".")[2]
     is_path = isinstance(source, str) and source.startswith(("/", "./", "../", "~"))
     return shown(source.rstrip("/").rpartition("/")[2] if is_path else source)

@@ -105,11 +105,12 @@ def table_of(summary: RunSummary) -> dict[str, Any]:
         summary: Of the baseline.
 
     Returns:
-        The settings `table` and `dataset`; empty where there is no table.
+        The settings `table` and `dataset`, and `epochs` of the package's table; empty where there is no table.
     """
     for group in ("estimator", "reference"):
         if str(summary.settings.get(f"{group}._target_")).endswith(".Tabular"):
-            return {name: summary.settings.get(f"{group}.{name}") for name in ("table", "dataset")}
+            own = {name: summary.settings.get(f"{group}.{name}") for name in ("table", "dataset", "epochs")}
+            return own if own["table"] is None else {name: own[name] for name in ("table", "dataset")}
     return {}
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import is_number
 from ..quantity import ACCURACY, Quantity
 from ..statistics import mean_interval
+from ..tables.published import LONG, SHORT, TEST_ACCURACY, VALIDATION_RANK
 from . import series
 from .grouping import Group
 from .lineage import Lineage
@@ -124,6 +125,18 @@ def test(lineage: Lineage, metric: Quantity) -> float | None:
     return _number(lineage.first.result, name)
 
 
+def looked_up(name: str) -> Callable[[Lineage], float | None]:
+    """Return a function that reads what a published table says of what a search found.
+
+    Args:
+        name: Of the number in the run's result.
+
+    Returns:
+        Function of a lineage; its value is None where the run has no such number.
+    """
+    return lambda lineage: _number(lineage.head.result, name) if lineage.head else None
+
+
 def search_seconds(lineage: Lineage) -> float | None:
     """Return the seconds of a search or a baseline, with those of its supernet's training where the run recorded them.
 
@@ -173,6 +186,10 @@ def size(name: str) -> Callable[[Lineage], float | None]:
 
 MEASURES = {  # besides the metric
     "updates": Measure("updates", updates, 1.0, ",.0f"),
+    "table_rank": Measure(f"rank in the table ({SHORT} epochs)", looked_up(VALIDATION_RANK), 1.0, ",.0f"),
+    "table_test": Measure(
+        f"test in the table ({LONG} epochs),\N{NO-BREAK SPACE}%", looked_up(TEST_ACCURACY), 100.0, ".2f", True
+    ),
     "parameters": Measure("parameters", size("parameters"), 1.0, ",.0f"),
     "multiply_accumulates": Measure("multiply-accumulates", size("multiply_accumulates"), 1.0, ",.0f"),
     "search_seconds": Measure("search,\N{NO-BREAK SPACE}s", search_seconds, 1.0, ",.1f"),

@@ -10,6 +10,7 @@ from ..errors import InputError, is_number
 from ..quantity import of_result
 from ..runs.files import parse_json, read_bytes
 from ..runs.folder import METRICS, TIMINGS, read_rows
+from ..tables.published import VALIDATION_RANK
 from .summaries import SCORES, RunSummary
 
 
@@ -53,6 +54,18 @@ def entropy(summary: RunSummary) -> list[Point]:
         Points with rising steps.
     """
     return _metric(summary, "entropy")
+
+
+def table_rank(summary: RunSummary) -> list[Point]:
+    """Read the rank that a published table gives to the architecture which the search's probabilities choose.
+
+    Args:
+        summary: Of a search.
+
+    Returns:
+        Points with rising steps; none where the package has no table of the space.
+    """
+    return _metric(summary, VALIDATION_RANK)
 
 
 def updates(summary: RunSummary) -> float | None:

@@ -14,6 +14,7 @@ from ..runs.files import parse_json, read_text
 from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
 from ..search import Search
 from ..spaces.base import ImageShape, SearchSpace
+from ..tables.published import TABLE
 
 ARCHITECTURE, SCORES = "architecture.json", "scores.json"
 SUPERNET, ARCHITECT, NETWORK = "supernet.safetensors", "architect.safetensors", "network.safetensors"
@@ -48,6 +49,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             f"valid_{metric}": search.valid[metric],
             f"found_valid_{metric}": search.found_valid[metric],
             "metric": search.metric.quantity._asdict(),
+            **looked_up(search),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
             **stopped(search),
@@ -110,6 +112,18 @@ def score_rows(search: Search) -> list[dict[str, object]]:
         for choice, row in zip(search.space.choices, scores, strict=True)
         for name, probability in zip(choice.candidates, row, strict=False)
     ]
+
+
+def looked_up(search: Search) -> dict[str, Any]:
+    """Return what the published table of its space says of what a search found.
+
+    Args:
+        search: A search whose fit has ended.
+
+    Returns:
+        `table`, which table it is, with accuracies (shares) and ranks by name; empty where the package has no table.
+    """
+    return {TABLE: search.lookup.title, **search.lookup(search.found)} if search.lookup else {}
 
 
 def candidates_cost(search: Search) -> dict[str, float]:

@@ -3,13 +3,16 @@
 import csv
 import itertools
 import json
+import re
 import shlex
 import shutil
 
 import pytest
 from helpers.commands import run_all
 
+from oneshot.architecture import Query
 from oneshot.cost import network_cost
+from oneshot.estimators import Tabular
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import NASBench201
 
@@ -227,6 +230,43 @@ def test_rank(run, supernet, table, tmp_path):
     assert "NaN" not in (tmp_path / "flat" / "result.json").read_text()
     code, _, err = run("rank", *settings, "metric=speed")
     assert code == 2 and "unknown metric 'speed'" in err
+
+
+def test_the_packages_table_needs_no_file(run, supernet, tmp_path):
+    """In a baseline and a ranking; and a search says what the table knows of what it found."""
+    published = ["space=nasbench201", "estimator=tabular", "estimator.epochs=200", "estimator.dataset=cifar100"]
+    code, out, err = run("baseline", *published, "budget.queries=5", "strategy=random_search", "out=b")
+    space = NASBench201((3, 32, 32), 10)
+    found, table = result(tmp_path / "b"), Tabular(space, dataset="cifar100", epochs=200)
+    best = space.load(tmp_path / "b" / "architecture.json")
+    assert (code, err) == (0, "") and {name: found[name] for name in table.report(best)} == table.report(best)
+
+    ranked = ["space=nasbench201", f"supernet={supernet}", "architectures=5", "resamples=10", "out=r"]
+    code, _, err = run("rank", *ranked)
+    assert (code, err) == (0, "")
+    for row in rows(tmp_path / "r" / "reference.jsonl"):
+        known = table_of_12(space.from_notation(row["notation"]))
+        assert row["scores"] == {"accuracy": known}
+
+    code, out, err = run("search", "architect=uniform", *NB201, "selection.samples=1", f"out={supernet}")
+    searched = result(supernet)
+    title = "NAS-Bench-201 (15,625 cells), CIFAR-10 table, for orientation"
+    assert (code, err) == (0, "") and "finished before" in out and searched["table"] == title
+    known = table_of_12(space.load(supernet / "architecture.json"))
+    assert searched["table_validation_accuracy_12_epochs"] == known
+    shown = [re.sub("  +", ": ", line.strip()) for line in out.splitlines()]
+    start = shown.index(f"found cell in a published table: {title}")
+    assert shown[start + 1 : start + 5] == [
+        f"validation accuracy after 12 epochs: {100 * known:.2f} %",
+        f"its rank, 1 is best: {searched['table_validation_rank_12_epochs']:,}",
+        f"test accuracy after 200 epochs: {100 * searched['table_test_accuracy_200_epochs']:.2f} %",
+        f"its rank, 1 is best: {searched['table_test_rank_200_epochs']:,}",
+    ]
+
+
+def table_of_12(architecture):
+    (answer,) = Tabular(NASBench201((3, 32, 32), 10))([Query(architecture)])
+    return answer["accuracy"]
 
 
 def test_rank_against_trainings(run, tmp_path):

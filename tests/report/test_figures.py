@@ -10,7 +10,7 @@ from oneshot.report import figures
 from oneshot.report.content import report
 from oneshot.report.grouping import sections
 from oneshot.report.measures import measures
-from oneshot.report.page import Picture, Table
+from oneshot.report.page import Listing, Picture, Table
 
 TEST = measures(ACCURACY)["test"]
 
@@ -147,3 +147,43 @@ def test_estimators_have_names_for_readers(tmp_path):
     leave(tmp_path, {**node, "estimator": {"_target_": "oneshot.estimators.OneShot"}}, {"agreement": agreement})
     (table,) = [block for block in report([], [], records(tmp_path)) if isinstance(block, Table)]
     assert table.rows[0][1:5] == ("one-shot supernet", "benchmark table", "", "0.500 [0.250, 0.750]")
+
+
+def ranked(path, ranks, table, **settings):
+    """A search whose rows have ranks, with what its result says of the table."""
+    node = {"_target_": "oneshot.architects.DARTS", "optimizer": {"lr": 0.1}}
+    result = {"architecture": decisions(), "found_valid_accuracy": 0.5, **table}
+    rows = [{"step": n, "entropy": 0.5, "table_validation_rank_12_epochs": rank} for n, rank in enumerate(ranks, 1)]
+    return leave(path, {"architect": node, "epochs": 2, **settings}, result, rows)
+
+
+def test_ranks_in_a_table_are_a_curve_columns_and_a_note(tmp_path):
+    title = "NAS-Bench-201, CIFAR-10 table, for orientation"
+    for seed, ranks, accuracy in ((0, [9000, 100], 0.93), (1, [7000, 300], 0.91)):
+        table = {"table": title, "table_validation_rank_12_epochs": ranks[-1]}
+        ranked(tmp_path / f"s{seed}", ranks, {**table, "table_test_accuracy_200_epochs": accuracy}, seed=seed)
+    section = section_of(tmp_path)
+    (picture,) = figures.table_ranks(section)
+    assert picture.text == "Rank in the table over updates, 1 is best. At the end: darts 200."
+    blocks = list(report([section], []))
+    results = next(block for block in blocks if isinstance(block, Table))
+    cells = {n.replace("\N{NO-BREAK SPACE}", " "): c for n, c in zip(results.columns, results.rows[0], strict=True)}
+    assert cells["rank in the table (12 epochs)"] == "200"
+    assert cells["test in the table (200 epochs), %"] == f"92.00 ± {12.706204736432095:.2f}"
+    assert any(title in item for block in blocks if isinstance(block, Listing) for item in block.items)
+
+
+def test_without_a_table_there_is_none_of_them(tmp_path):
+    search(tmp_path / "s")
+    section = section_of(tmp_path)
+    assert list(figures.table_ranks(section)) == []
+    results = next(block for block in report([section], []) if isinstance(block, Table))
+    assert not [name for name in results.columns if "in the table" in name]
+
+
+@pytest.mark.parametrize("strange", [{"table": 7}, {"table": ["x"]}, {"table_validation_rank_12_epochs": "first"}])
+def test_a_strangers_table_is_no_table(tmp_path, strange):
+    ranked(tmp_path / "s", [], strange)
+    blocks = list(report([section_of(tmp_path)], []))
+    notes = [item for block in blocks if isinstance(block, Listing) for item in block.items]
+    assert notes and not [item for item in notes if "in the table:" in item]

@@ -230,6 +230,18 @@ def test_a_table_is_a_section_of_its_own_and_what_was_trained_of_it_another(tmp_
     }
 
 
+def test_of_the_packages_table_the_epochs_count(tmp_path):
+    """Those of a file say nothing, as a file has its own."""
+    for epochs in (12, 200):
+        baseline(tmp_path / f"p{epochs}", {**TABLE, "table": None, "epochs": epochs})
+        baseline(tmp_path / f"f{epochs}", {**TABLE, "epochs": epochs}, seed=epochs)
+    baseline(tmp_path / "old", TABLE, seed=3)
+    headings = {f"NASBench201 on the published table, cifar10, {n} epochs": {"TPE": ["0"]} for n in (12, 200)}
+    found, _ = grouped(tmp_path)
+    assert {heading: found[heading] for heading in headings} == headings
+    assert len(found) == 3 and "NASBench201 on table t.csv, cifar10" in found
+
+
 ONE_SHOT = {"_target_": "oneshot.estimators.OneShot", "images": 0}
 
 

@@ -5,7 +5,7 @@ Scores come from a trained supernet, a table of accuracies, or short trainings.
 Examples:
     oneshot baseline strategy=tpe budget.queries=200
     oneshot baseline supernet=RUN strategy=hill_climbing
-    oneshot baseline space=nasbench201 estimator=tabular estimator.table=FILE
+    oneshot baseline space=nasbench201 estimator=tabular
 """
 
 import math

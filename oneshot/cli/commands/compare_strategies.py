@@ -4,8 +4,8 @@ Every strategy searches with every seed over one estimator.
 The results are one table and a plot of regret over queries.
 
 Examples:
-    oneshot compare-strategies experiment=nb201_cifar10 strategies=all seeds=20 reference.table=FILE
-    oneshot compare-strategies 'strategies=[evolution,tpe]' seeds=10 space=nasbench201 reference.table=FILE
+    oneshot compare-strategies experiment=nb201_cifar10 strategies=all seeds=20
+    oneshot compare-strategies 'strategies=[evolution,tpe]' seeds=10 space=nasbench201
 """
 
 import json

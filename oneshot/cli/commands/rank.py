@@ -4,7 +4,7 @@ An estimator and a reference score the same random architectures.
 Their orders are compared.
 
 Examples:
-    oneshot rank experiment=nb201_cifar10 reference.table=FILE
+    oneshot rank experiment=nb201_cifar10
     oneshot rank supernet=RUN estimator@reference=training reference.epochs=10 architectures=50
 """
 
