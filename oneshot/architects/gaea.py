@@ -84,4 +84,4 @@ class GAEA(Architect):
     def after_step(self) -> None:
         """Divide p by its sum."""
         logits = self.log_p.masked_fill(~self.mask, -torch.inf)
-        self.log_p -= logits.logsumexp(1, keepdim=True) * self.mask
+        self.log_p.sub_(logits.logsumexp(1, keepdim=True) * self.mask)

@@ -38,7 +38,7 @@ class ReinMax(Architect):
         optimizer: Makes the optimizer of the architecture parameters. Default: Adam as in GDAS.
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Adds what the network costs to the loss; None adds nothing.
-        temperature: Divides the logits in one term of the gradient, at least 1.
+        temperature: Divides the logits in one term of the gradient, above 0.
 
     Raises:
         InputError: If a setting is out of range.
@@ -57,7 +57,7 @@ class ReinMax(Architect):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(space, optimizer, criterion, cost)
-        check_range("architect.temperature", temperature, 1.0)
+        check_range("architect.temperature", temperature, 0.0, open_low=True)
         self.temperature = temperature
         self.alpha = nn.Parameter(1e-3 * torch.randn(space.shape) * space.mask)
 

@@ -157,5 +157,5 @@ def test_draws_have_the_frequencies_of_softmax(double):
 
 
 def test_bad_arguments():
-    with pytest.raises(InputError, match="architect.temperature=0.9: .*at least 1"):
-        ReinMax(small_space(), temperature=0.9)
+    with pytest.raises(InputError, match="architect.temperature=0.0: .*above 0"):
+        ReinMax(small_space(), temperature=0.0)
