@@ -156,7 +156,8 @@ def test_defaults_search_as_conf_does(config, made, differing, data):
     by_conf = rows(
         lambda space: configured(space=space, criterion=criterion, cost=None), schedule=schedule, selection=selection
     )
-    assert rows(lambda space: made(space, **differing)) == by_conf
+    variant = {"schedule": schedule} if differing else {}  # the class has that of its own paper
+    assert rows(lambda space: made(space, **differing), **variant) == by_conf
 
 
 def test_defaults_of_searches_trainings_and_spaces_are_those_of_conf():

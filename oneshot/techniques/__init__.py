@@ -3,6 +3,7 @@
 from .auxiliary_skip import AuxiliarySkip
 from .base import Perturbation, Regularizer, Transform
 from .composed import Composed
+from .dirichlet_kl import DirichletKL
 from .edge_normalization import EdgeNormalization
 from .perturbations import AdversarialPerturbation, RandomPerturbation
 from .regularizers import BetaDecay, EntropyPenalty, LogitDecay, ZeroOne
@@ -12,6 +13,7 @@ __all__ = [
     "AuxiliarySkip",
     "BetaDecay",
     "Composed",
+    "DirichletKL",
     "EdgeNormalization",
     "EntropyPenalty",
     "LogitDecay",

@@ -1,5 +1,6 @@
 """The interfaces of techniques: parts of a method that combine with any architect."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -133,9 +134,9 @@ def ramp(first: float, last: float, step: Step) -> float:
 
 
 def named(part: object) -> str:
-    """Return the name of a part for messages: `technique.` and its class, as in BetaDecay -> beta_decay."""
-    words = "".join(f"_{c.lower()}" if c.isupper() and n else c.lower() for n, c in enumerate(type(part).__name__))
-    return f"technique.{words}"
+    """Return the name of a part for messages: `technique.` and its class, as in DirichletKL -> dirichlet_kl."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(part).__name__)
+    return f"technique.{words.lower()}"
 
 
 def logits(architect: Architect, part: object) -> Tensor:

@@ -5,38 +5,19 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.ragged import Ragged
 from helpers.support import QUIET, small_space
 from scipy.stats import chi2
 from torch.nn import functional
 
 from oneshot.architects.base import Step, frozen
 from oneshot.architects.snas import SNAS
-from oneshot.architecture import Choice, Gates
+from oneshot.architecture import Gates
 from oneshot.errors import InputError
 from oneshot.search import Schedule, Search
-from oneshot.spaces.base import SearchSpace
 
 ADAM = partial(torch.optim.Adam, lr=0.02)
 STEP = Step(seed=3, index=4, total=10)
-
-
-class Ragged(SearchSpace):
-    """Choices with 2, 5 and 3 candidates."""
-
-    name = "ragged"
-    choices = tuple(Choice(f"cell/{i}->t", tuple("abcde"[:n]), "t") for i, n in enumerate((2, 5, 3)))
-
-    def allowed(self, prefix):
-        return tuple(range(len(self.choices[len(prefix)].candidates)))
-
-    def supernet(self):
-        raise NotImplementedError
-
-    def network(self, architecture, inherit=None):
-        raise NotImplementedError
-
-    def discretize(self, scores):
-        return self.architecture(scores.argmax(1).tolist())
 
 
 def snas(space, spread=1.0, cost=None, **options):
