@@ -99,6 +99,7 @@ class NASBench201(SearchSpace):
         self.cells, self.channels, self.execution = cells, channels, execution
         self.affine_skeleton = affine_skeleton
         self.settings = {"cells": cells, "channels": channels}
+        self.kinds = ("cell",) * STAGES * cells
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return all candidates: every combination is an architecture."""
@@ -208,9 +209,13 @@ class Skeleton(nn.Module):
             x: Images (batch, channels, height, width).
             gates: The gates, for a supernet alone.
         """
-        x = self.stem(x)
+        x, cell = self.stem(x), 0
         for block in self.blocks:
-            x = block(x) if isinstance(block, Reduction) else block([x], *gates)[-1]
+            if isinstance(block, Reduction):
+                x = block(x)
+            else:
+                x = block([x], *(g.of_cell(cell) for g in gates))[-1]
+                cell += 1
         return self.classifier(self.tail(x))
 
 
