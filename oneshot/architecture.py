@@ -38,11 +38,14 @@ class Gates(NamedTuple):
         active: For each choice, the indices of the candidates to compute; they are on the host. None computes all.
         silent: For each choice, the active candidates whose gate is 0. No gradient flows back through them: a supernet
             computes them only for the gradient of the gates and keeps nothing else. None if there are none.
+        cells: What is added to the weights in each cell of the supernet, (cells, choices, candidates), in the order of
+            the space's `kinds`. None if all cells of a kind have the same gates.
     """
 
     weight: Tensor
     active: tuple[tuple[int, ...], ...] | None = None
     silent: tuple[tuple[int, ...], ...] | None = None
+    cells: Tensor | None = None
 
     def rows(self, rows: slice) -> "Gates":
         """Return the gates of some of the choices.
@@ -51,7 +54,15 @@ class Gates(NamedTuple):
             rows: Which choices.
         """
         active, silent = (None if part is None else part[rows] for part in (self.active, self.silent))
-        return Gates(self.weight[rows], active, silent)
+        return Gates(self.weight[rows], active, silent, None if self.cells is None else self.cells[:, rows])
+
+    def of_cell(self, cell: int) -> "Gates":
+        """Return the gates of one cell.
+
+        Args:
+            cell: The number of the cell.
+        """
+        return self if self.cells is None else Gates(self.weight + self.cells[cell], self.active, self.silent)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .architecture import Architecture, Estimator, Gates, Query
-from .errors import check_integer
+from .errors import check_boolean, check_integer
 from .schedule import Step
 from .spaces.base import SearchSpace
 
@@ -59,12 +59,13 @@ class BestOf:
     """Keep the best of several drawn architectures, by the metric of the search.
 
     The architectures are drawn from the architect where its gates are one path (ENAS, Uniform). Otherwise they are
-    drawn uniformly from the space (path dropout). Each different one is scored once. Of equal ones the first drawn
-    wins.
+    drawn from the space: uniformly (path dropout), or in proportion to the product of their scores (SETN). Each
+    different one is scored once. Of equal ones the first drawn wins.
 
     Args:
         samples: Number of draws.
         seed: Seed of the draws.
+        from_scores: Whether they are drawn by the scores of the architect, whatever its gates are.
 
     Raises:
         InputError: If a number is out of range.
@@ -72,10 +73,12 @@ class BestOf:
 
     samples: int = 100
     seed: int = 0
+    from_scores: bool = False
 
     def __post_init__(self) -> None:
         check_integer("selection.samples", self.samples, 1)
         check_integer("selection.seed", self.seed, 0)
+        check_boolean("selection.from_scores", self.from_scores)
 
     @torch.no_grad()
     def __call__(self, space: SearchSpace, architect: Drawable, estimator: Estimator) -> Architecture:
@@ -87,14 +90,18 @@ class BestOf:
             estimator: Gives one score for each query.
         """
         drawn: dict[Architecture, None] = {}  # in the order of their draws
+        scores = architect.scores().tolist() if self.from_scores else None
         for n in range(1, self.samples + 1):
             step = Step(self.seed, 0, 1, draw=n)
-            gates = architect.gates(step)
-            if gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
+            rng = random.Random(step.generator("selection").initial_seed())
+            gates = None if scores else architect.gates(step)
+            if scores:
+                found = space.sample_by(scores, rng)
+            elif gates and gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
                 found = space.discretize(gates.weight)
             else:
-                found = space.sample(random.Random(step.generator("selection").initial_seed()))
+                found = space.sample(rng)
             drawn[found] = None
-        scores = estimator([Query(architecture) for architecture in drawn])
-        best, _ = max(zip(drawn, scores, strict=True), key=lambda pair: next(iter(pair[1].values())))
+        answers = estimator([Query(architecture) for architecture in drawn])
+        best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
         return best

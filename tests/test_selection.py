@@ -2,8 +2,11 @@
 
 import random
 from collections import Counter
+from itertools import product
+from math import prod
 
 import pytest
+import torch
 from helpers.support import darts, small_space
 from scipy.stats import chisquare
 from torch.nn import functional
@@ -76,8 +79,22 @@ def test_gates_of_several_paths_are_no_architecture_so_it_draws_from_the_space(m
     assert len(estimate.calls[0]) == 20
 
 
+def test_it_can_draw_from_the_scores():
+    space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=("none", "skip_connect"))
+    architect = darts(space)
+    with torch.no_grad():
+        architect.alpha[:, 1] = torch.tensor([0.0, 0, 2, 0, 1, 0, 0, 0, 2, 1])
+    scores = architect.scores().tolist()
+    valid = [a for a in product(range(2), repeat=10) if space.is_valid(a)]
+    products = [prod(row[k] for row, k in zip(scores, decisions, strict=True)) for decisions in valid]
+    drawn = Counter(BestOf(1, seed, True)(space, architect, Estimate(score)).decisions for seed in range(900))
+    expected = [900 * p / sum(products) for p in products]
+    assert set(drawn) <= set(valid) and chisquare([drawn[a] for a in valid], expected).pvalue > 0.001
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("samples", 0), ("samples", 2.5), ("seed", -1), ("seed", 0.5), ("seed", True), ("seed", None)]
+    ("name", "value"),
+    [("from_scores", 1), ("samples", 0), ("samples", 2.5), ("seed", -1), ("seed", 0.5), ("seed", True), ("seed", None)],
 )
 def test_bad_arguments(name, value):
     with pytest.raises(InputError, match=f"selection.{name}={value}"):

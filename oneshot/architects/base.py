@@ -89,6 +89,18 @@ class Architect(nn.Module, ABC):
         """
         return (self.gates(step),)
 
+    def weight_terms(self, supernet: nn.Module, train: Examples, step: Step) -> Iterator[Tensor]:
+        """Yield scalars whose gradients are added to those of a weight step, none unless a method regularizes weights.
+
+        The gradient of each is taken before the next one is asked for.
+
+        Args:
+            supernet: forward(x, gates) -> logits (batch, classes). Nothing of it may be left changed.
+            train: x and y of the step.
+            step: The place of the step.
+        """
+        return iter(())
+
     @abstractmethod
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..architecture import Architecture, Gates
-from ..errors import check_boolean
+from ..errors import InputError, check_boolean
 from ..schedule import Schedule
 from ..selection import BestOf
 from ..spaces.base import SearchSpace
@@ -24,19 +24,20 @@ class Uniform(Architect):
 
     `fairness` is FairNAS, strict fairness. In each round of m consecutive updates, m the largest number of candidates,
     every candidate of every choice is active exactly once, by a permutation of each choice's own. A choice with
-    fewer candidates begins its permutation again. The paper sums the gradients of a round for one update; here each
-    path has its own update. A round of permutations cannot respect `allowed`, so these paths need not be valid
-    architectures (a node of a DARTS cell may have three edges, or none). Draws other than an update's (`Step.draw`
-    above 0) are valid architectures all the same.
+    fewer candidates begins its permutation again. Each path has its own update, or with `summed` a round is one update,
+    by the sum of the gradients of its m paths, as in the paper. A round of permutations cannot respect `allowed`, so
+    these paths need not be valid architectures (a node of a DARTS cell may have three edges, or none). Draws other than
+    an update's (`Step.draw` above 0) are valid architectures all the same.
 
     Args:
         space: The space that is searched.
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Added to the reported loss only; None adds nothing.
         fairness: Whether paths are drawn as in FairNAS.
+        summed: Whether an update sums the gradients of a fair round.
 
     Raises:
-        InputError: If `fairness` is not a bool.
+        InputError: If `fairness` or `summed` is not a bool, or `summed` is true without `fairness`.
 
     Reference:
         Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, arXiv:1904.00420.
@@ -52,19 +53,30 @@ class Uniform(Architect):
         criterion: Criterion | None = None,
         cost: Cost | None = None,
         fairness: bool = False,
+        summed: bool = False,
     ) -> None:
         super().__init__(space, None, criterion, cost)
         check_boolean("architect.fairness", fairness)
-        self.fairness = fairness
+        check_boolean("architect.summed", summed)
+        if summed and not fairness:
+            raise InputError(
+                "architect.summed=true: sums the paths of a fair round, so it needs architect.fairness=true"
+            )
+        self.fairness, self.summed = fairness, summed
+        self.own_weight_gates = summed
 
     def gates(self, step: Step) -> Gates:
         """Return the gates of one drawn architecture."""
-        if self.fairness and step.draw == 0:
-            decisions = self._fair(step)
-        else:
-            decisions = self.space.sample(random.Random(step.generator("uniform").initial_seed())).decisions
-        weight = self.space.one_hot(Architecture(self.space.fingerprint, decisions))
-        return Gates(weight.to(self.mask.device), tuple((k,) for k in decisions))
+        if not self.fairness or step.draw:
+            return one_path(self.space, step, "uniform", self.mask.device)
+        m = self.space.shape[1]
+        return self._fair(step, *((step.index, 0) if self.summed else divmod(step.index, m)))
+
+    def weight_gates(self, supernet: nn.Module, train: Examples, step: Step) -> tuple[Gates, ...]:
+        """Return the gates of one drawn architecture, or of all paths of a round."""
+        if not self.summed:
+            return super().weight_gates(supernet, train, step)
+        return tuple(self._fair(step, step.index, place) for place in range(self.space.shape[1]))
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -78,9 +90,34 @@ class Uniform(Architect):
         """Return uniform probabilities, (choices, candidates)."""
         return self.mask / self.mask.sum(1, keepdim=True)
 
-    def _fair(self, step: Step) -> tuple[int, ...]:
-        """Each choice's entry at this step's place in its permutation of the round."""
-        rounds, place = divmod(step.index, self.space.shape[1])
+    def _fair(self, step: Step, rounds: int, place: int) -> Gates:
+        """The gates of each choice's entry at a place in its permutation of the round."""
         keys = torch.rand(self.space.shape, generator=step._replace(index=rounds).generator("fair"))
         sizes = [len(choice.candidates) for choice in self.space.choices]
-        return tuple(int(row[:m].argsort()[place % m]) for row, m in zip(keys, sizes, strict=True))
+        decisions = tuple(int(row[:m].argsort()[place % m]) for row, m in zip(keys, sizes, strict=True))
+        return path_gates(self.space, decisions, self.mask.device)
+
+
+def one_path(space: SearchSpace, step: Step, stream: str, device: torch.device) -> Gates:
+    """Return the gates of one architecture, drawn uniformly from the valid ones.
+
+    Args:
+        space: The search space.
+        step: The place of the step.
+        stream: Name of the draw.
+        device: Where the weights of the gates are.
+    """
+    found = space.sample(random.Random(step.generator(stream).initial_seed()))
+    return path_gates(space, found.decisions, device)
+
+
+def path_gates(space: SearchSpace, decisions: tuple[int, ...], device: torch.device) -> Gates:
+    """Return the gates of one path, whose other candidates are not computed.
+
+    Args:
+        space: The search space.
+        decisions: The index of a candidate for each choice. They need not be valid together.
+        device: Where the weights of the gates are.
+    """
+    weight = space.one_hot(Architecture(space.fingerprint, decisions))
+    return Gates(weight.to(device), tuple((k,) for k in decisions))

@@ -73,10 +73,12 @@ class _Shared:
             return self.whole(x, *gates)
         rows = tuple(part[share.own] for part in x) if isinstance(x, tuple) else x[share.own]
         weights = dict(self.bare.named_parameters())
-        copied = iter(copies([*weights.values(), *(g.weight for g in gates)]))
+        parts = [part for g in gates for part in (g.weight, g.cells) if part is not None]
+        copied = iter(copies([*weights.values(), *parts]))
         state = {name: next(copied) for name in weights}
         with _InShare(share):
-            output = functional_call(self.bare, state, (rows, *(g._replace(weight=next(copied)) for g in gates)))
+            own = [g._replace(weight=next(copied), cells=None if g.cells is None else next(copied)) for g in gates]
+            output = functional_call(self.bare, state, (rows, *own))
         return tuple(map(share.gathered, output)) if isinstance(output, tuple) else share.gathered(output)
 
 

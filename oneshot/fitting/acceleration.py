@@ -128,6 +128,8 @@ class _Graphed:
             return f"the device is {x.device.type}, not CUDA"
         if gates.active is not None:
             return "the architect draws candidates, so steps differ"
+        if gates.cells is not None:
+            return "the architect measures each cell by gates of its own"
         if next(self.supernet.parameters()) is not self.first:
             return "the weights are not the supernet's own, as in second-order DARTS"
         return ""

@@ -41,7 +41,7 @@ class Components(NamedTuple):
 def weight_step(components: Components, train: Examples, step: Step) -> tuple[Tensor, Tensor]:
     """Update the weights under the gates of the architect. The gates get no gradient.
 
-    Where these are several, the gradients of their losses are summed.
+    Where these are several, the gradients of their losses are summed. So are those of the terms that a method adds.
 
     Args:
         components: What the update works on.
@@ -60,6 +60,8 @@ def weight_step(components: Components, train: Examples, step: Step) -> tuple[Te
         logits = components.supernet(x, gates)
         losses.append(components.criterion(logits, y))
         components.backward(losses[-1])
+    for term in components.architect.weight_terms(components.supernet, train, step):
+        components.backward(term)
     loss = losses[0] if len(losses) == 1 else torch.stack([loss.detach() for loss in losses]).mean()
     components.watch(f"update {step.index}", loss, clip(components.supernet.parameters(), components.clip))
     components.advance(components.weights)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ from ..runs.files import read_given
 
 NONE = "none"
 UNIFORM_TRIES = 100_000
+TRIES = 1_000  # of a draw by scores
 ImageShape = tuple[int, int, int]
 
 
@@ -42,13 +44,14 @@ class SearchSpace(ABC):
     Sizes of the network (cells, channels, image shape, classes) are arguments of a concrete space and do not enter
     its fingerprint. A subclass sets these attributes: `name`; `choices`, where the members of a group are consecutive;
     `settings`, sizes for the reader of an architecture file; `concatenated`, the nodes that a cell's output
-    concatenates, for pictures.
+    concatenates, for pictures; `kinds`, the kind of each cell of the supernet, where it takes `Gates.cells`.
     """
 
     name: str
     choices: tuple[Choice, ...]
     settings: dict[str, Any]
     concatenated: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # cells of one kind share their gates
 
     @abstractmethod
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -183,16 +186,89 @@ class SearchSpace(ABC):
             decisions = drawn
         return Architecture(self.fingerprint, decisions)
 
+    def sample_by(self, scores: Sequence[Sequence[float]], rng: random.Random) -> Architecture:
+        """Return a random architecture: a valid one with a probability that is proportional to its product of scores.
+
+        Decisions are drawn by their scores and rejected group by group. A group that accepts none of 1,000 draws is
+        enumerated, which gives the same distribution.
+
+        Args:
+            scores: (choices, candidates), at least 0.
+            rng: Source of the draws.
+        """
+        decisions: tuple[int, ...] = ()
+        for group in self._groups:
+            rows = scores[len(decisions) : len(decisions) + len(group)]
+            for _ in range(TRIES):
+                drawn = self._draw(decisions, group, rng, rows)
+                if drawn is not None:
+                    break
+            else:
+                options = list(self._options(decisions, len(group)))
+                products = [prod(row[k] for row, k in zip(rows, o[-len(group) :], strict=True)) for o in options]
+                drawn = rng.choices(options, products if any(products) else None)[0]
+            decisions = drawn
+        return Architecture(self.fingerprint, decisions)
+
+    def largest(self, table: Tensor) -> Architecture:
+        """Return the valid architecture with the largest sum over a table. Groups are searched one after the other.
+
+        Of equal ones that wins whose first choice has the larger entry, then the earlier candidate; then the second
+        choice decides, and so on.
+
+        Args:
+            table: (choices, candidates), at least 0; for example the cost of each candidate.
+        """
+        rows = table.tolist()
+        decisions: tuple[int, ...] = ()
+        for group in self._groups:
+            decisions = self._largest(rows, decisions, len(decisions) + len(group))
+        return Architecture(self.fingerprint, decisions)
+
+    def _largest(self, rows: list[list[float]], prefix: tuple[int, ...], end: int) -> tuple[int, ...]:
+        """The best valid decisions up to `end` that begin with the prefix, by branch and bound."""
+        above = [sum(max(row) for row in rows[i:end]) for i in range(end + 1)]  # what the choices from i can add
+        best, found = -1.0, prefix
+        open_: list[tuple[float, tuple[int, ...]]] = [(0.0, prefix)]
+        while open_:
+            value, decisions = open_.pop()
+            i = len(decisions)
+            if value + above[i] <= best:
+                continue
+            if i == end:
+                best, found = value, decisions
+                continue
+            order = sorted(self.allowed(decisions), key=lambda k: (rows[i][k], -k))
+            open_ += [(value + rows[i][k], (*decisions, k)) for k in order]
+        return found
+
+    def _options(self, prefix: tuple[int, ...], choices: int) -> Iterator[tuple[int, ...]]:
+        """Every valid continuation of the prefix by so many choices."""
+        if not choices:
+            yield prefix
+            return
+        for k in self.allowed(prefix):
+            yield from self._options((*prefix, k), choices - 1)
+
     @cached_property
     def _groups(self) -> list[list[int]]:
         """The numbers of candidates of the choices, group by group."""
         groups = groupby(self.choices, key=lambda choice: choice.group)
         return [[len(choice.candidates) for choice in members] for _, members in groups]
 
-    def _draw(self, decisions: tuple[int, ...], group: list[int], rng: random.Random) -> tuple[int, ...] | None:
+    def _draw(
+        self,
+        decisions: tuple[int, ...],
+        group: list[int],
+        rng: random.Random,
+        scores: Sequence[Sequence[float]] | None = None,
+    ) -> tuple[int, ...] | None:
         """One independent draw for every choice of the group, or None at the first that is not allowed."""
-        for candidates in group:
-            decision = rng.randrange(candidates)
+        for i, candidates in enumerate(group):
+            if scores is None:
+                decision = rng.randrange(candidates)
+            else:
+                (decision,) = rng.choices(range(candidates), scores[i][:candidates])
             if decision not in self.allowed(decisions):
                 return None
             decisions += (decision,)

@@ -134,6 +134,7 @@ class DARTSCells(SearchSpace):
         none, every = self.candidates.index(NONE), tuple(range(len(self.candidates)))
         self._allowed = (none,), tuple(k for k in every if k != none), every  # what an edge may be
         self.concatenated = tuple(_node(target) for target in range(2, nodes + 2))
+        self.kinds = tuple("reduce" if plan.reduces else "normal" for plan in self.plans())
         self.settings = {"cells": cells, "channels": channels, "nodes": nodes, "candidates": self.candidates}
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -325,8 +326,8 @@ class Supernet(nn.Module):
         """
         normal, reduce = gates.rows(slice(self.edges)), gates.rows(slice(self.edges, None))
         s0 = s1 = self.stem(x)
-        for cell in self.cells:
-            s0, s1 = s1, cell(s0, s1, reduce if cell.reduces else normal)
+        for i, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1, (reduce if cell.reduces else normal).of_cell(i))
         return self.classifier(s1)
 
 

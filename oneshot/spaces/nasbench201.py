@@ -114,6 +114,7 @@ class NASBench201(SearchSpace):
         check_partial(partial_channels, channels)
         self.affine_skeleton, self.partial_channels = affine_skeleton, partial_channels
         self.settings = {"cells": cells, "channels": channels}
+        self.kinds = ("cell",) * STAGES * cells
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return all candidates: every combination is an architecture."""
@@ -226,9 +227,13 @@ class Skeleton(nn.Module):
             x: Images (batch, channels, height, width).
             gates: The gates, for a supernet alone.
         """
-        x = self.stem(x)
+        x, cell = self.stem(x), 0
         for block in self.blocks:
-            x = block(x) if isinstance(block, Reduction) else block([x], *gates)[-1]
+            if isinstance(block, Reduction):
+                x = block(x)
+            else:
+                x = block([x], *(g.of_cell(cell) for g in gates))[-1]
+                cell += 1
         return self.classifier(self.tail(x))
 
 

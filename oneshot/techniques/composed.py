@@ -59,6 +59,11 @@ class Composed(Architect):
         several = self.architect.weight_gates(_Behind(self, supernet, step), train, step)
         return tuple(self._perturbed(self._transformed(gates, step), supernet, train, step) for gates in several)
 
+    def weight_terms(self, supernet: nn.Module, train: Examples, step: Step) -> Iterator[Tensor]:
+        """Yield the terms of the architect's weight step, under the gates after the transforms."""
+        seen = _Behind(self, supernet, step, fixed=True) if self.transforms else supernet
+        return self.architect.weight_terms(seen, train, step)
+
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
@@ -105,14 +110,18 @@ class Composed(Architect):
         for regularizer in self.regularizers:
             if not regularizer.penalty(self.architect).requires_grad:
                 raise InputError(f"{named(regularizer)}: its penalty has no gradient for {kind}")
+        if self.perturbations and self.architect.own_weight_gates:
+            name = named(self.perturbations[0])
+            raise InputError(f"{name}: {kind} has weight steps of its own, which it cannot perturb")
         if self.perturbations and self.architect.gates(Step(0, 0, 2)).active is not None:
             name = named(self.perturbations[0])
             raise InputError(f"{name}: needs gates that mix all candidates; {kind} draws paths")
 
     def _transformed(self, gates: Gates, step: Step) -> Gates:
+        cells = gates.cells  # they are added to the gates that a cell gets
         for transform in self._each():
             gates = transform(gates, step)
-        return gates
+        return gates if cells is None else gates._replace(cells=cells)
 
     def _each(self) -> Iterator[Transform]:
         return iter(self.transforms)  # type: ignore[arg-type]
@@ -132,13 +141,15 @@ class Composed(Architect):
 class _Behind(nn.Module):
     """A supernet behind the transforms, as the architect sees it. One a call, so that parameters stay disjoint."""
 
-    def __init__(self, composed: Composed, supernet: nn.Module, step: Step) -> None:
+    def __init__(self, composed: Composed, supernet: nn.Module, step: Step, fixed: bool = False) -> None:
         super().__init__()
-        self.supernet, self.step = supernet, step
+        self.supernet, self.step, self.fixed = supernet, step, fixed  # fixed: no gradient moves the transforms
         self.transformed: Callable[[Gates, Step], Gates] = composed._transformed
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        return self.supernet(x, self.transformed(gates, self.step))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.fixed):
+            transformed = self.transformed(gates, self.step)
+        return self.supernet(x, transformed)
 
 
 @contextmanager

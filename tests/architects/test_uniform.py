@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from oneshot.architects.base import Step
 from oneshot.architects.uniform import Uniform
-from oneshot.architecture import Choice
+from oneshot.architecture import Architecture, Choice, Gates
 from oneshot.data import digits
 from oneshot.errors import InputError
+from oneshot.fitting.updates import Components, weight_step
 from oneshot.search import Schedule, Search
 from oneshot.selection import BestOf
 from oneshot.spaces import DARTSCells, SearchSpace
@@ -89,6 +90,39 @@ def test_fair_rounds_cover_every_candidate(space):
     assert rounds[0] != tuple(decisions(architect.gates(Step(1, t, 1000))) for t in range(m))
 
 
+@pytest.mark.parametrize("space", [small_space(), Ragged()], ids=["darts", "ragged"])
+def test_a_summed_update_has_the_paths_of_a_round(space):
+    summed, apart, m = uniform(space, fairness=True, summed=True), uniform(space, fairness=True), space.shape[1]
+    for r in (0, 1, 7):
+        several = summed.weight_gates(None, None, Step(0, r, 10))
+        rows = [decisions(gates) for gates in several]
+        assert rows == [decisions(apart.gates(Step(0, r * m + t, 1000))) for t in range(m)]
+        for choice, column in zip(space.choices, zip(*rows, strict=True), strict=True):
+            k = len(choice.candidates)
+            assert sorted(column[:k]) == list(range(k))
+        assert decisions(summed.gates(Step(0, r, 10))) == rows[0]
+
+
+def test_a_summed_update_has_the_sum_of_the_gradients_of_its_paths(double):
+    torch.manual_seed(0)
+    space = small_space()
+    architect, supernet = uniform(space, fairness=True, summed=True), space.supernet()
+    x, y = torch.randn(8, 1, 8, 8), torch.randint(10, (8,))
+    step, weights = Step(0, 3, 10), list(supernet.parameters())
+    sums, losses = [torch.zeros_like(w) for w in weights], []
+    for gates in architect.weight_gates(supernet, (x, y), step):
+        found = [d for (d,) in gates.active]
+        loss = functional.cross_entropy(supernet(x, Gates(space.one_hot(Architecture("", tuple(found))))), y)
+        for total, g in zip(sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):
+            total += g
+        losses.append(loss.detach())
+    sgd = torch.optim.SGD(weights, lr=0.1)
+    loss, _ = weight_step(Components(supernet, architect, functional.cross_entropy, sgd, ()), (x, y), step)
+    assert len(losses) == 8 and torch.allclose(loss, sum(losses) / 8)
+    for w, total in zip(weights, sums, strict=True):
+        assert torch.allclose(w.grad, total, atol=1e-12)
+
+
 def test_fair_permutations_are_uniform():
     architect = uniform(Ragged(), fairness=True)
     firsts = torch.zeros(3)
@@ -154,6 +188,16 @@ def test_a_search_runs_fair_rounds_whatever_the_architecture_steps():
     assert [sorted(column) for column in zip(*drawn, strict=True)] == [list(range(8))] * len(space.choices)
 
 
+def test_a_summed_update_has_no_joint_step(data):
+    space = small_space(data)
+    with pytest.raises(InputError, match="schedule.joint=true"):
+        Search(space, uniform(space, fairness=True, summed=True), data, Schedule(joint=True))
+
+
 def test_bad_arguments():
+    with pytest.raises(InputError, match="architect.summed=true: .* needs architect.fairness=true"):
+        uniform(Ragged(), summed=True)
+    with pytest.raises(InputError, match="architect.summed=1"):
+        uniform(Ragged(), fairness=True, summed=1)
     with pytest.raises(InputError, match="architect.fairness='yes'"):
         uniform(Ragged(), fairness="yes")

@@ -112,6 +112,7 @@ def test_what_a_cuda_graph_can_replay():
         x, weight = torch.zeros(2, 1, 8, 8, device="cuda"), torch.zeros(space.shape, device="cuda")
         gates = Gates(weight)
         assert net.forward.reason(x, gates) == ""
+        assert "gates of its own" in net.forward.reason(x, Gates(weight, cells=torch.zeros(3, *space.shape)))
         assert "draws candidates" in net.forward.reason(x, Gates(weight, ((0,),) * len(space.choices)))
         keys = [
             net.forward.key(x, gates),

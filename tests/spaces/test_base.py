@@ -1,10 +1,12 @@
 """What every space gets from its choices: sampling, mutation, neighbours, encoding, graph view."""
 
 import itertools
+import math
 import random
 from collections import Counter
 
 import pytest
+import torch
 from scipy.stats import chisquare
 
 from oneshot.data import digits
@@ -124,3 +126,24 @@ def test_a_data_set_gives_image_shape_and_classes(space):
     ]:
         with pytest.raises(InputError, match=message):
             space(*arguments)
+
+
+@pytest.mark.parametrize("tries", [0, 1000], ids=["enumerated", "rejected"])
+def test_sampling_by_scores_is_proportional_to_their_product(monkeypatch, tries):
+    monkeypatch.setattr("oneshot.spaces.base.TRIES", tries)
+    space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=["none", "skip_connect"])
+    scores = torch.rand(space.shape, generator=torch.Generator().manual_seed(0)).add(0.2).tolist()
+    valid = every_architecture(space)
+    products = [math.prod(row[k] for row, k in zip(scores, d, strict=True)) for d in valid]
+    rng = random.Random(1)
+    counts = Counter(space.sample_by(scores, rng).decisions for _ in range(3000))
+    assert set(counts) <= set(valid)
+    assert chisquare([counts[d] for d in valid], [3000 * p / sum(products) for p in products]).pvalue > 0.001
+
+
+def test_scores_that_almost_never_give_a_valid_architecture_still_draw_one():
+    scores = [[1e-9, 1.0, 1.0] for _ in SMALL.choices]
+    scores[-1] = [1.0, 0.0, 0.0]
+    rng = random.Random(0)
+    assert all(SMALL.is_valid(SMALL.sample_by(scores, rng).decisions) for _ in range(20))
+    assert all(SMALL.sample_by(scores, rng).decisions[-1] == 0 for _ in range(20))
