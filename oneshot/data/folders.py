@@ -4,8 +4,8 @@
    data.test_split). Else they are classes.
 2. Below a split each folder is a class. All that is deeper belongs to that class.
 3. A class has the name of its folder in Unicode's form NFC, so one name in two forms is one class.
-4. Hidden files and what systems leave behind (`tree.JUNK`) are not seen. Links are followed, but no folder is read twice
-   for a class.
+4. Hidden files and what systems leave behind (`tree.JUNK`) are not seen. Links are followed, but no folder is read
+   twice for a class.
 5. What cannot be meant is refused: see the errors of `read_folder`.
 """
 
