@@ -47,8 +47,8 @@ class Retrain(Fit):
         warmup_epochs: Epochs in which the learning rate rises, before its cosine.
         decay_norms: Whether weight decay also acts on biases and on the weights of norms.
         average: Decay of a moving average of the weights, which is tested and kept in their place; None for none.
-        mixup: alpha of mixup; 0 for none. With mixup or cutmix the training accuracy is measured against the label with
-            the larger share of the mixed image.
+        mixup: alpha of mixup; 0 for none. With mixup or cutmix the training metric is measured against the target
+            with the larger share of the mixed image.
         cutmix: alpha of cutmix; 0 for none. With mixup too, each batch is mixed by one of them.
         log_every: Updates between two rows.
         seed: Seed of batches and draws.

@@ -20,23 +20,24 @@ ADAM: OptimizerFactory = partial(torch.optim.Adam, lr=3.5e-4)  # as published
 
 
 class ENAS(Architect):
-    """ENAS. An LSTM controller decides one choice after the other; REINFORCE moves it by the supernet's accuracy.
+    """ENAS. An LSTM controller decides one choice after the other; REINFORCE moves it by the supernet's metric.
 
     At each choice the LSTM reads the embedding of the last decision (a learned start vector first). pi is the softmax
     of tanh_constant * tanh(logits / temperature) over `allowed`, so every sample is valid. The reward of a sample a is
-    the accuracy on the validation batch, with the supernet in eval mode, minus entropy_weight * log pi(a). The cost
-    enters as 1 - cost(1 - accuracy, one-hot). The loss is -(reward - baseline) * log pi(a). In a joint schedule the
-    training batch gives the reward, and the weights descend the sample's criterion.
+    R - entropy_weight * log pi(a). R is the task's metric (accuracy in the paper) on the validation batch, with the
+    supernet in eval mode. A metric that is minimized is an error, and R is 1 - error. A cost makes R 1 - cost(error,
+    one-hot), where the error is 1 - metric if this is maximized. The loss is -(reward - baseline) * log pi(a). In a
+    joint schedule the training batch gives the reward, and the weights descend the sample's criterion.
 
     The paper takes one epoch of weight steps, then 2,000 steps of the controller, in turn, and the best of the
     controller's samples at the end. The schedule here has shorter phases in the same order. From the paper are
     temperature 5, tanh constant 2.5, 100 hidden units, and parameters from U(-0.1, 0.1) of the global generator.
 
-    Where this differs: entropy_weight is 1e-3 (paper 0.1, authors' code 1e-4). The entropy of 28 choices is 50 nats:
-    at 0.1 they outweigh any accuracy, and at 1e-4 a short search decides too early. baseline_decay is 0.9 (authors'
-    code 0.99), as phases here have tens of steps and not thousands. The bonus is -log pi(a), because the code's sum of
-    entropies along one sample has a biased gradient. Choices have embeddings and outputs of their own, as their
-    candidates may differ. The baseline is 0 at first and becomes the first reward.
+    Where this differs: entropy_weight is 1e-3 (paper 0.1, authors' code 1e-4). The entropy of 28 choices is 50 nats: at
+    0.1 they outweigh any metric from 0 to 1, and at 1e-4 a short search decides too early. baseline_decay is 0.9
+    (authors' code 0.99), as phases here have tens of steps and not thousands. The bonus is -log pi(a), because the
+    code's sum of entropies along one sample has a biased gradient. Choices have embeddings and outputs of their own, as
+    their candidates may differ. The baseline is 0 at first and becomes the first reward.
 
     Args:
         space: The space that is searched.
@@ -45,7 +46,7 @@ class ENAS(Architect):
         cost: Lowers the reward by what the network costs; None changes nothing.
         temperature: Divides the controller's logits; above 0.
         tanh_constant: Largest logit, after a tanh; above 0.
-        entropy_weight: Accuracy that one nat of -log pi is worth; at least 0.
+        entropy_weight: Change of the metric that one nat of -log pi is worth; at least 0.
         baseline_decay: Share of the moving average of the reward that a step keeps, in [0, 1].
         samples: Architectures of a controller step.
         hidden: Units of the LSTM.
@@ -199,7 +200,7 @@ class ENAS(Architect):
         return Gates(weight, tuple((k,) for k in decisions))
 
     def _value(self, supernet: nn.Module, gates: Gates, examples: Examples) -> Tensor:
-        """Reward by the metric, the accuracy in a classification; with a cost, what is left when the error has it."""
+        """Reward by the metric; with a cost, what is left when the error has it."""
         x, y = examples
         value = self.metric.of_batch(supernet(x, gates), y).to(gates.weight.dtype)
         if self.cost is None:

@@ -48,9 +48,10 @@ class ProxylessNAS(Architect):
     first beta must be 0 (with momentum, logits that were not drawn go on moving), and so must its weight decay.
 
     Variant "reinforce" (section 3.3.2): one path is drawn by p, and the loss is -(R - b) log p, with one sample a step.
-    R is 1 - the penalized error rate (accuracy minus an additive cost) of the supernet in evaluation mode. b is a
-    moving average of R with baseline_decay, and a plain mean at first; the paper leaves b open. In a joint schedule the
-    weights descend the criterion of that path.
+    R is 1 - the penalized error of the supernet in evaluation mode. The error is that of the task's metric (in the
+    paper 1 - accuracy): 1 - metric, or the metric itself if it is minimized. b is a moving average of R with
+    baseline_decay, and a plain mean at first; the paper leaves b open. In a joint schedule the weights descend the
+    criterion of that path.
 
     Other differences: draws are by Gumbel noise, which has the same distribution, also at p = 0 in floating point.
     alpha starts at 1e-3 * N(0, 1), as in the authors' code. The cost needs no log (their code has one as an option).

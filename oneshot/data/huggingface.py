@@ -26,17 +26,16 @@ from .folders import (
     VALIDATION,
     Files,
     Folder,
-    Tree,
     holds_images,
     metadata,
     read_folder,
     split_folders,
-    suffix,
 )
 from .images import ImageData, LabelledImages, Splits, stratified
 from .labels import Labels, listed, read_targets
 from .memory import fits
 from .pixels import Pixels, quiet, shown
+from .tree import Tree, suffix
 
 HUB_TEST = (TEST, VALIDATION, "valid")  # names of splits, in their order
 WHAT = {  # what images have, by task

@@ -1,4 +1,4 @@
-"""One-shot estimation: the accuracy of an architecture with the weights that it inherits from a trained supernet."""
+"""One-shot estimation: the metric of an architecture with the weights that it inherits from a trained supernet."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from ..tasks.metric import OF_TASK
 
 
 class OneShot:
-    """Accuracy and loss of single paths of a trained supernet.
+    """Metric and loss of single paths of a trained supernet.
 
     Nothing is trained. The batch norm of the supernet uses the statistics of each batch. The fidelity of a query is the
     share of the images that are used. Scores: that of the part's metric (`accuracy`, a share, in a classification), and

@@ -13,9 +13,9 @@ class Priced:
     """Adds the scores `cost` and `reward` to those of another estimator.
 
     `cost` is the sum over the candidates that the network uses, in the cost's own unit. What does not depend on the
-    choices (stem, head) is not counted. `reward` = 1 - cost(error), where the error is 1 - accuracy in a
-    classification, as in this package's ENAS. A strategy with a single objective can maximize it to search under a
-    cost.
+    choices (stem, head) is not counted. `reward` = 1 - cost(error), where the error is 1 - metric, or the metric
+    itself if it is minimized, as in this package's ENAS. A strategy with a single objective can maximize it to search
+    under a cost.
 
     Args:
         estimator: An estimator that gives the score of the metric.

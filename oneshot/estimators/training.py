@@ -1,4 +1,4 @@
-"""Stand-alone training: the accuracy of an architecture after a short training of its own, the costly reference."""
+"""Stand-alone training: the metric of an architecture after a short training of its own, the costly reference."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

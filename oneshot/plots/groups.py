@@ -1,4 +1,4 @@
-"""Groups of runs beside each other: means over seeds, accuracy against cost, what each spent.
+"""Groups of runs beside each other: means over seeds, the metric against cost, what each spent.
 
 A group has the same colour, line and marker in all of these: they follow from its place in `names`.
 """

@@ -12,8 +12,9 @@ import torch
 from helpers.raw_images import pixels
 from PIL import Image
 
-from oneshot.data.folders import Tree, read_folder
+from oneshot.data.folders import read_folder
 from oneshot.data.pixels import Pixels
+from oneshot.data.tree import Tree
 
 SMALL = ["data=images", "data.source=set", "data.image_size=8", "data.batch_size=4", "logger=none", "epochs=1"]
 SPACE = ["space=nasbench201", "space.cells=1", "space.channels=4"]

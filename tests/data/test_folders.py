@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from oneshot.data import Augmentation, huggingface
-from oneshot.data.folders import JUNK, SPLITS, Tree, holds_images, read_folder
+from oneshot.data.folders import SPLITS, holds_images, read_folder
 from oneshot.data.pixels import SUFFIXES, Pixels
+from oneshot.data.tree import JUNK, Tree
 from oneshot.errors import InputError
 
 COLOUR = Augmentation([0.5] * 3, [0.25] * 3)

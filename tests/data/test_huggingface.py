@@ -12,9 +12,9 @@ from PIL import Image
 
 from oneshot.data import Augmentation, huggingface
 from oneshot.data.duplicates import same_images
-from oneshot.data.folders import Tree
 from oneshot.data.huggingface import _Table
 from oneshot.data.pixels import Pixels
+from oneshot.data.tree import Tree
 from oneshot.errors import InputError
 from oneshot.tasks import Classification
 

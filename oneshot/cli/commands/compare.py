@@ -164,7 +164,7 @@ def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[fl
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table with a row for each architect: mean accuracy with a 95 % interval, other means."""
+    """Return a Markdown table with a row for each architect: mean metric with a 95 % interval, other means."""
     by_column, shown_by = columns(results), shown_columns(results)
     lines = [f"| architect | {' | '.join(shown_by)} |", f"|---{'|---' * len(shown_by)}|"]
     for name in next(iter(by_column.values())):

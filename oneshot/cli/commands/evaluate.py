@@ -1,6 +1,6 @@
 """Test, time and export a trained network.
 
-The network is that of a finished retraining. Reported are test accuracy, size and latency.
+The network is that of a finished retraining. Reported are the metrics on test images, size and latency.
 
 Examples:
     oneshot evaluate run=outputs/retrain/RUN
