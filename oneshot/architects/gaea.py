@@ -57,7 +57,7 @@ class GAEA(Architect):
         cost: Cost | None = None,
     ) -> None:
         super().__init__(space, optimizer, criterion, cost)
-        decay = optimizer([nn.Parameter(torch.zeros(1))]).defaults.get("weight_decay")
+        decay = optimizer([nn.Parameter(torch.zeros(1))]).defaults.get("weight_decay") if optimizer is not None else 0
         if decay:
             raise InputError(f"architect.optimizer.weight_decay={decay}: must be 0, as it has no meaning for log p")
         sizes = space.mask.sum(1, keepdim=True).to(torch.get_default_dtype())

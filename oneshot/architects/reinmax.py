@@ -27,11 +27,11 @@ class ReinMax(Architect):
     G needs the output of all candidates, also of those that were not drawn. Weight steps compute the drawn path alone.
     Architecture steps compute the others too, without their backward pass.
 
-    The paper is about discrete variables in general, and one of its experiments puts the estimator into GDAS. So the
-    optimizer is that of GDAS, alpha starts at 1e-3 * N(0, 1), weight steps and architecture steps alternate, and cells
-    of one kind share a draw. A temperature other than 1 divides the logits in (pi + D) / 2, as in the authors' code,
-    which takes values from 1 on; second order holds at 1 alone. Draws are by Gumbel noise, which has the same
-    distribution. A cost is the one expected under pi, with its exact gradient.
+    The paper is about discrete variables in general. The settings of a search are those of GDAS: its optimizer, alpha
+    from 1e-3 * N(0, 1), alternating weight and architecture steps, and one draw for all cells of a kind. A temperature
+    other than 1 divides the logits in (pi + D) / 2, as in the authors' code, which takes values from 1 on; second order
+    holds at 1 alone. Draws are by Gumbel noise, which has the same distribution. A cost is the one expected under pi,
+    with its exact gradient.
 
     Args:
         space: The space that is searched.
