@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from helpers.support import (
     ARCHITECTS,
+    OWN,
     QUIET,
     REINFORCE,
     SETTINGS,
@@ -182,7 +183,7 @@ PRECISIONS = {"bf16-mixed": torch.float32, "64-true": torch.float64}
 
 
 @pytest.mark.parametrize(
-    ("precision", "settings"), [*(("bf16-mixed", settings) for settings in ARCHITECTS), ("64-true", "darts")]
+    ("precision", "settings"), [*(("bf16-mixed", settings) for settings in OWN), ("64-true", "darts")]
 )
 def test_precisions(data, precision, settings):
     search = configured(settings, data)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers.support import ARCHITECTS, QUIET, REINFORCE, configured, small_space
+from helpers.support import ARCHITECTS, OWN, QUIET, REINFORCE, configured, small_space
 from torch import nn
 from torch.nn import functional
 
@@ -25,7 +25,7 @@ EXACT = "darts_second architect.hessian=exact"
 PUBLISHED = " experiment=darts_cifar10"  # its rates
 RETRAIN = "retrain"
 CASES = [
-    *(("32-true", "darts", settings + PUBLISHED) for settings in [*ARCHITECTS, REINFORCE]),
+    *(("32-true", "darts", settings + PUBLISHED) for settings in [*OWN, REINFORCE]),
     *(("64-true", "nasbench201", settings) for settings in [*ARCHITECTS, REINFORCE, EXACT]),
     ("64-true", "darts", EXACT),
     ("64-true", "darts", RETRAIN),

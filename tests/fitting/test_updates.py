@@ -6,7 +6,7 @@ import gc
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers.support import QUIET, SETTINGS, build, configured, darts, small_space
+from helpers.support import OWN, QUIET, REINFORCE, build, configured, darts, small_space
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
@@ -110,7 +110,7 @@ class Memory(pl.Callback):
         self.bytes[self.done] = sum(n for address, n in storages.items() if address not in skipped)
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("settings", [*OWN, REINFORCE])
 def test_sixty_updates_leave_the_memory_of_twenty(settings):
     data = digits(batch_size=6, train_size=400)
     memory = Memory(20, 60)
@@ -130,7 +130,7 @@ def test_the_memory_of_tensors_is_seen():
 
 
 @pytest.mark.parametrize("execution", ["grouped", "edges"])
-@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("settings", [*OWN, REINFORCE])
 def test_forward_and_backward_never_wait_for_the_device(settings, execution):
     """On fake tensors, which have no values to wait for; gates are drawn before, from a host copy."""
     space = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, execution=execution)

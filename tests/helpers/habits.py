@@ -6,6 +6,7 @@
 import csv
 import math
 import signal
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -611,7 +612,7 @@ REFUSED = (  # text without Trainer(...) around it where the message names a set
     Habit(
         "callbacks=[OnExceptionCheckpoint]",
         WITHIN,
-        calling(lambda: lightning.OnExceptionCheckpoint("."), enable_checkpointing=True),
+        calling(lambda: lightning.OnExceptionCheckpoint(tempfile.mkdtemp()), enable_checkpointing=True),
     ),
     Habit(
         "callbacks=[ModelCheckpoint(save_on_exception=True)]",

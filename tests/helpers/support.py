@@ -11,13 +11,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional
 
 from oneshot.architects import DARTS, Architect
 from oneshot.baseline import Baseline, Budget
 from oneshot.cli.composition import configuration
-from oneshot.cli.conf import CONF
+from oneshot.cli.conf import CONF, choices
 from oneshot.cli.objects import architect_for
 from oneshot.data import ImageData
 from oneshot.estimators import LoggedEstimator
@@ -26,7 +26,7 @@ from oneshot.search import Search
 from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
 from oneshot.strategies import Evolution
 
-from .groups import names, search_path
+from .groups import folders, names, search_path
 from .tasks import Example
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,14 @@ TINY = [  # of searches and trainings, that take seconds
 ]
 ARCHITECTS = names("architect")
 REINFORCE = "proxyless architect.variant=reinforce"
+OWN = [  # architects with code of their own: no other settings of another one, and no composition with techniques
+    *(
+        name
+        for name in ARCHITECTS
+        if "_target_" in OmegaConf.load(choices("architect", folders())[name]).get("architect", {})
+    ),
+    "darts_second",
+]
 SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=, with variants of some
 
 
