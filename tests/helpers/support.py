@@ -49,14 +49,14 @@ TINY = [  # of searches and trainings, that take seconds
 ]
 ARCHITECTS = names("architect")
 REINFORCE = "proxyless architect.variant=reinforce"
-OWN = [  # architects with code of their own: no other settings of another one, and no composition with techniques
-    *(
-        name
-        for name in ARCHITECTS
-        if "_target_" in OmegaConf.load(choices("architect", folders())[name]).get("architect", {})
-    ),
-    "darts_second",
-]
+
+
+def _own(name: str) -> bool:
+    """Whether the file of an architect names a class, and does not only set another one's or compose techniques."""
+    return "_target_" in OmegaConf.load(choices("architect", folders())[name]).get("architect", {})
+
+
+OWN = [*filter(_own, ARCHITECTS), "darts_second"]  # of architect=, with code of their own
 SETTINGS = [*ARCHITECTS, REINFORCE, "uniform architect.fairness=true"]  # of architect=, with variants of some
 
 
