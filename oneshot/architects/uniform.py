@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..architecture import Architecture, Gates
-from ..errors import InputError, check_boolean
+from ..errors import check_boolean
 from ..schedule import Schedule
 from ..selection import BestOf
 from ..spaces.base import SearchSpace
@@ -34,10 +34,10 @@ class Uniform(Architect):
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Added to the reported loss only; None adds nothing.
         fairness: Whether paths are drawn as in FairNAS.
-        summed: Whether an update sums the gradients of a fair round.
+        summed: Whether an update sums the gradients of a fair round, whatever `fairness` is.
 
     Raises:
-        InputError: If `fairness` or `summed` is not a bool, or `summed` is true without `fairness`.
+        InputError: If `fairness` or `summed` is not a bool.
 
     Reference:
         Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, arXiv:1904.00420.
@@ -58,11 +58,7 @@ class Uniform(Architect):
         super().__init__(space, None, criterion, cost)
         check_boolean("architect.fairness", fairness)
         check_boolean("architect.summed", summed)
-        if summed and not fairness:
-            raise InputError(
-                "architect.summed=true: sums the paths of a fair round, so it needs architect.fairness=true"
-            )
-        self.fairness, self.summed = fairness, summed
+        self.fairness, self.summed = fairness or summed, summed
         self.own_weight_gates = summed
 
     def gates(self, step: Step) -> Gates:

@@ -108,7 +108,9 @@ class Composed(Architect):
                     f"that of {kind} is not"
                 )
         for regularizer in self.regularizers:
-            if not regularizer.penalty(self.architect).requires_grad:
+            with torch.enable_grad():
+                penalty = regularizer.penalty(self.architect)
+            if not penalty.requires_grad:
                 raise InputError(f"{named(regularizer)}: its penalty has no gradient for {kind}")
         if self.perturbations and self.architect.own_weight_gates:
             name = named(self.perturbations[0])

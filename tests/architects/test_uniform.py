@@ -92,7 +92,7 @@ def test_fair_rounds_cover_every_candidate(space):
 
 @pytest.mark.parametrize("space", [small_space(), Ragged()], ids=["darts", "ragged"])
 def test_a_summed_update_has_the_paths_of_a_round(space):
-    summed, apart, m = uniform(space, fairness=True, summed=True), uniform(space, fairness=True), space.shape[1]
+    summed, apart, m = uniform(space, summed=True), uniform(space, fairness=True), space.shape[1]
     for r in (0, 1, 7):
         several = summed.weight_gates(None, None, Step(0, r, 10))
         rows = [decisions(gates) for gates in several]
@@ -195,8 +195,6 @@ def test_a_summed_update_has_no_joint_step(data):
 
 
 def test_bad_arguments():
-    with pytest.raises(InputError, match="architect.summed=true: .* needs architect.fairness=true"):
-        uniform(Ragged(), summed=True)
     with pytest.raises(InputError, match="architect.summed=1"):
         uniform(Ragged(), fairness=True, summed=1)
     with pytest.raises(InputError, match="architect.fairness='yes'"):

@@ -24,8 +24,15 @@ from oneshot.spaces import DARTSCells, NASBench201
 EXACT = "darts_second architect.hessian=exact"
 PUBLISHED = " experiment=darts_cifar10"  # its rates
 RETRAIN = "retrain"
+ROUNDED = {  # in float64 alone: in float32 rounding grows beyond the tolerance
+    "lambda_darts",  # differences of gradients at gates that are 1e-4 apart
+    "largest",  # every step trains the same path
+}
 CASES = [
-    *(("32-true", "darts", settings + PUBLISHED) for settings in [*OWN, REINFORCE]),
+    *(
+        ("64-true" if settings in ROUNDED else "32-true", "darts", settings + PUBLISHED)
+        for settings in [*OWN, REINFORCE]
+    ),
     *(("64-true", "nasbench201", settings) for settings in [*ARCHITECTS, REINFORCE, EXACT]),
     ("64-true", "darts", EXACT),
     ("64-true", "darts", RETRAIN),

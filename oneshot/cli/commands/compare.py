@@ -4,7 +4,7 @@ Every architect is searched and retrained with every seed.
 The results are one table and one picture.
 
 Examples:
-    oneshot compare 'architects=[darts,snas,random]' seeds=[0,1,2]
+    oneshot compare 'architects=[darts,snas,random,largest]' seeds=[0,1,2]
     oneshot compare "settings=['space.channels=8']" out=FOLDER
 """
 
