@@ -43,6 +43,7 @@ class Composed(Architect):
         self.architect, self.transforms = architect, nn.ModuleList(transforms)
         self.regularizers, self.perturbations = tuple(regularizers), tuple(perturbations)
         self.takes_criterion = False  # it is the architect's
+        self.mask = architect.mask  # without the candidates that it leaves out
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
         self.differentiates_twice = architect.differentiates_twice
         self.differentiates_gates = architect.differentiates_gates
@@ -93,7 +94,7 @@ class Composed(Architect):
     @torch.no_grad()
     def entropy(self) -> Tensor:
         """Return the mean normalized entropy of the scores, as shares of their rows where transforms change them."""
-        return self.entropy_of(shares(self.scores())) if self.transforms else self.architect.entropy()
+        return self.architect.entropy_of(shares(self.scores())) if self.transforms else self.architect.entropy()
 
     def _check(self) -> None:
         kind = type(self.architect).__name__
