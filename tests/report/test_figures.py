@@ -98,7 +98,7 @@ def test_searches_that_were_trained_in_several_ways_are_drawn_once(tmp_path):
         retrain(tmp_path / f"t{n}", tmp_path / "s", 0.5 + n / 10, a_long_name_of_a_setting=rate)
     section = section_of(tmp_path)
     assert sorted(group.label for group in section.groups) == ["Sigmoid", "darts A", "darts B"]
-    (curves,) = figures.anytime(section)
+    (curves,) = figures.anytime(section, ACCURACY)
     assert (
         curves.text.count("darts") == curves.text.count("darts A, B 40.00 %") == 1 and "Sigmoid 40.00 %" in curves.text
     )
