@@ -106,6 +106,7 @@ class Retrain(Fit):
         self.test = data.test()  # bad test images end it here, not after the last epoch
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.task, self.metric = data.task, data.metric
+        self.classes = () if isinstance(data, TrainAndTest) else data.splits.classes
         self.criterion = criterion or published_criterion(data.task)
         self.drop_path, self.auxiliary_weight, self.gradient_clip = drop_path, auxiliary_weight, gradient_clip
         self.average = None if average is None else Average(self.network, average)

@@ -107,7 +107,7 @@ class Search(Fit):
             self.schedule = replace(self.schedule, architecture_steps=0)
         self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
-        self.task, self.metric = data.task, data.metric
+        self.task, self.metric, self.classes = data.task, data.metric, data.splits.classes
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
         architect.measure_by(self.criterion, self.metric)
         self.selection = selection or _published_selection(architect, seed)
@@ -115,7 +115,7 @@ class Search(Fit):
         self.weight_part, self.architecture_part = parts
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
-        self.lookup = lookup_for(space.fingerprint, data.splits.classes, tuple(x.shape[1:]))
+        self.lookup = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}

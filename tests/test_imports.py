@@ -28,6 +28,7 @@ INTERFACES = ("spaces", "architects", "techniques", "strategies", "estimators", 
 KNOWS_THEM = {  # who may import more of these folders than their base
     "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows
+    "training": {"techniques"},  # what they are is a part of the settings of a search
     "baseline": {"estimators"},  # its log of answers
     "estimators": {"executors"},  # the one that needs no workers
 }

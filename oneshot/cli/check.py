@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.na
 ALL = "all"  # of architects and strategies, in place of a list
 RANDOM = "random"  # among the architects of `oneshot compare`: an architecture that nothing searched
 LISTS = {"architects": "architect", "strategies": "strategy"}  # setting -> the group whose choices it lists
+OF_THE_RUN = ("source", "test_split")  # of data: null is what the run of `oneshot evaluate` had
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -57,7 +58,7 @@ def check(config: DictConfig, command: str) -> None:
     if "label_smoothing" in job.given() and "label_smoothing" not in config.criterion:
         raise InputError(f"label_smoothing={config.label_smoothing}: {config.criterion._target_} has none")
     for path, node in _nodes(config):
-        _check_node(path, node)
+        _check_node(path, node, OF_THE_RUN if (command, path) == ("evaluate", "data") else ())
     for key, group in LISTS.items():
         known = [*choices(group, job.folders()), *((RANDOM,) if command == "compare" else ())]
         names = config.get(key, [])
@@ -123,13 +124,13 @@ def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConf
                 yield f"{prefix}{key}", node
 
 
-def _check_node(path: str, node: DictConfig) -> None:
+def _check_node(path: str, node: DictConfig, optional: Sequence[str]) -> None:
     target = node._target_
     found = signature(target)
     if found is None:
         return
     for key in map(str, node):
-        if key in MACHINERY:
+        if key in MACHINERY or (key in optional and node[key] is None):
             continue
         if key not in found.parameters:
             if found.open or node[key] is None:  # `oneshot evaluate` asks every data set for a source

@@ -19,6 +19,7 @@ from ..retrain import Retrain
 from ..runs.folder import Run, read_result
 from ..spaces import SearchSpace
 from ..tasks.metric import OF_TASK
+from .earlier import check_classes
 from .objects import criterion_for, make, read_device, trainer_for
 from .recorder import WEIGHTS
 from .screen import say
@@ -77,7 +78,9 @@ class EstimatorFactory:
         if self.supernet is None:
             self.supernet = self.space.supernet()
             if self.config.supernet is not None:
-                load(self.supernet, Path(self.config.supernet, WEIGHTS))
+                folder = Path(self.config.supernet)
+                say(Console(), check_classes(folder, self.data, f"supernet={folder}"))
+                load(self.supernet, folder / WEIGHTS)
         return self.supernet
 
     def _device(self) -> torch.device:

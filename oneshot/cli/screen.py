@@ -3,7 +3,7 @@
 import os
 import shlex
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -21,11 +21,13 @@ from ..spaces import SearchSpace
 from ..tables.published import LONG, SHORT, TABLE, TEST_ACCURACY, TEST_RANK, VALIDATION_ACCURACY, VALIDATION_RANK
 from . import job
 from .arguments import shown
+from .conf import choices
 
-TRAINING = ("experiment", "data", "trainer", "logger", "seed", "threads", "space")
+TRAINING = ("experiment", "data", "task", "metric", "criterion", "trainer", "logger", "seed", "threads", "space")
 # command -> settings of this run that it takes over when it comes next
 PASSED_ON = {"search": TRAINING, "retrain": TRAINING, "evaluate": ("logger", "threads")}
 SEARCH_ONLY = ("space.cells", "space.channels", "data.train_size", "data.architecture_fraction")
+HELD_OUT = "data.test_fraction=0.2"
 WIDTH = 80  # columns
 NAME = 80  # characters of a table's name from a file
 
@@ -153,7 +155,14 @@ def written(run: Run) -> str:
     return f"written to {run.path}:\n{listed}"
 
 
-def next_command(command: str, setting: str, path: Path, adopted: Sequence[str] = (), more: Sequence[str] = ()) -> str:
+def next_command(
+    command: str,
+    setting: str,
+    path: Path,
+    adopted: Sequence[str] = (),
+    more: Sequence[str] = (),
+    dropped: Collection[str] = (),
+) -> str:
     """Return the command that comes next, with the settings of this run that it needs too.
 
     Args:
@@ -162,14 +171,47 @@ def next_command(command: str, setting: str, path: Path, adopted: Sequence[str] 
         path: Path of this result.
         adopted: Settings of this run that did not come from its command line.
         more: Other settings of the next command.
+        dropped: Settings of this run that mean something else there.
     """
     shared = []
+    left = (*SEARCH_ONLY, *dropped, setting)
     for override in [*job.overrides(), *adopted]:
         key = job.names(override)
-        if key.split(".")[0] in PASSED_ON[command] and key not in SEARCH_ONLY and key != setting:
+        if key.split(".")[0] in PASSED_ON[command] and key not in left:
             shared.append(override)
     words = [*job.program(), command, *job.flags, *shared, *more, shown(setting, str(path))]
     return " ".join(map(typed, words))
+
+
+def could_name_code() -> list[str]:
+    """Return the settings of space and data that an evaluation takes from its own command line alone.
+
+    These are those of a space or data set that is not the package's, and of one with a setting that makes an object.
+    """
+    found = []
+    for group in ("space", "data"):
+        own = [word for word in job.overrides() if job.names(word).partition(".")[0] == group]
+        makes = [word for word in own if word.partition("=")[2].startswith("{") or "_target_" in job.names(word)]
+        choice = job.choices().get(group)
+        if choice and (makes or choice not in choices(group)):
+            found += [f"{group}={choice}", *makes]
+    return found
+
+
+def held_out_next(about: Iterable[str], source: str | None) -> tuple[list[str], list[str]]:
+    """Return what a training needs where a search had no test images: lines for the reader, and settings.
+
+    Args:
+        about: Lines that say what the data are.
+        source: Where they are; None for data without such a setting.
+    """
+    if source is None or not any("without test images" in line for line in about):
+        return [], []
+    line = (
+        "these data have no test images, so the next command holds out a fifth. This run has seen it: the test will be "
+        f"too good. A run with {HELD_OUT} from the start does not see it"
+    )
+    return [line], [HELD_OUT]
 
 
 def typed(word: str) -> str:

@@ -114,17 +114,24 @@ def _table(file: File) -> str:
 
 
 def _experiment(path: Path, known: Mapping[str, Mapping[str, str]], folders: tuple[Path, ...]) -> str:
-    """What an experiment sets under each condition. known: command -> setting -> meaning."""
+    """What an experiment sets under each condition. known: command -> setting -> meaning.
+
+    A setting of a group has the meaning that the file of the group's choice gives: that of the condition, of the
+    experiment, or of the command.
+    """
     file = meanings.read(path)
     content: Any = OmegaConf.to_container(load(path))
     entries = [pair for entry in content.pop("defaults", []) for pair in entry.items()]
-    rows = [(ALWAYS, f"`{key.removeprefix('override /')}`", f"`{value}`", "the choice") for key, value in entries]
+    own = {key.removeprefix("override /"): value for key, value in entries}
+    rows = [(ALWAYS, f"`{group}`", f"`{choice}`", "the choice") for group, choice in own.items()]
     always = {key: value for key, value in content.items() if key != WHEN}
     for condition, block in {ALWAYS: always, **content.get(WHEN, {})}.items():
         command = condition.split()[0] if condition.split()[0] in known else "search"
-        words = [word.partition("=") for word in condition.split()]
-        paths = [choices(group, folders).get(choice) for group, _, choice in words]
-        chosen = _meanings(s for path in paths if path for s in meanings.read(path).settings)
+        named = dict(word.split("=") for word in condition.split() if "=" in word)
+        taken = {**_taken("search"), **_taken(command), **own, **named, EXPERIMENT: ""}
+        paths = [choices(group, folders).get(choice) for group, choice in taken.items()]
+        files = [one for path in paths if path for one in _with_included(path, folders)]
+        chosen = _meanings(setting for one in files for setting in one.settings)
         for key, value in leaves(block):
             meaning = chosen.get(key) or known[command].get(key) or known["search"].get(key)
             if not meaning:
@@ -133,6 +140,25 @@ def _experiment(path: Path, known: Mapping[str, Mapping[str, str]], folders: tup
             rows.append((text, f"`{key}`", f"`{json.dumps(value)}`", _prose(meaning)))
     table = _markdown(("condition", "sets", "to", "meaning"), rows)
     return f"### experiment={file.name}\n\n{_prose(file.about)}.\n\n{table}"
+
+
+def _with_included(path: Path, folders: tuple[Path, ...]) -> Iterator[File]:
+    """The files of its group that a choice includes, then its own."""
+    known = choices(path.parent.name, folders)
+    for entry in meanings.defaults(path):
+        if isinstance(entry, str) and entry in known and known[entry] != path:
+            yield from _with_included(known[entry], folders)
+    yield meanings.read(path)
+
+
+def _taken(command: str) -> dict[str, str]:
+    """The choice of each group that a command has without a word."""
+    found: dict[str, str] = {}
+    for name in reversed(list(meanings.included(command))):
+        for entry in meanings.defaults(CONF / f"{name}.yaml"):
+            pairs = entry.items() if isinstance(entry, dict) else ()
+            found |= {key.removeprefix("override "): choice for key, choice in pairs if isinstance(choice, str)}
+    return found
 
 
 def _markdown(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -16,6 +16,7 @@ from ..search import by_scores
 from ..spaces import SearchSpace
 from . import job
 from .commands.search import search_for
+from .earlier import TASK, task_name
 from .objects import trainer_for
 from .recorder import WEIGHTS, fit, open_run, recording
 from .screen import say
@@ -32,8 +33,8 @@ def take_settings(config: DictConfig) -> list[str]:
     They are read as data; nothing that they name is called.
 
     Raises:
-        InputError: If supernet= is no finished search, or the run has another space, data set or setting than the
-            command line. Weights would not fit then, or validation images would not be new to the supernet.
+        InputError: If supernet= is no finished search, or the run has another task, space, data set or setting
+            than the command line. Weights would not fit then, or validation images would not be new to the supernet.
     """
     if config.supernet is None:
         return []
@@ -45,6 +46,11 @@ def take_settings(config: DictConfig) -> list[str]:
     run = read_settings(file)
     if not {"space._target_", "data._target_"} <= set(run):
         raise InputError(f"{file}: not the settings of a search")
+    theirs, own = (task_name(target) for target in (run.get(TASK), config.task._target_))
+    if TASK in run and theirs != own:
+        raise InputError(
+            f"task={own}: the supernet of {config.supernet} was trained with task={theirs}; give task={theirs}"
+        )
     changed = []
     given = job.given()
     for name, value in run.items():
@@ -88,7 +94,7 @@ def train(
                 write_weights(folder / WEIGHTS, search.supernet)
                 quantity = search.metric.quantity
                 valid = {f"valid_{quantity.name}": search.valid[quantity.name]}
-                result = inner.finish({**valid, "metric": quantity._asdict()})
+                result = inner.finish({**valid, "metric": quantity._asdict(), "classes": list(search.classes)})
                 record.finish(result)
     load(supernet, folder / WEIGHTS)
     return result

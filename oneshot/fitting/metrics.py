@@ -45,6 +45,9 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     return norm
 
 
+FIRST = "no weight has moved yet: look at the data (a batch without any target) and at the loss (its weights)"
+
+
 class FiniteCheck:
     """Stops a fit when its loss or its gradient is not finite. It is called between backward pass and optimizer step.
 
@@ -86,9 +89,10 @@ class FiniteCheck:
 
     def _check(self, what: str, values: Tensor) -> None:
         loss, norm = values.tolist()
+        hint = FIRST if what.endswith(" 0") else "a lower learning rate may help"
         for name, value in (("loss", loss), ("norm of the gradient", norm)):
             if not math.isfinite(value):
-                raise Diverged(f"{what}: the {name} is {value}: the run has diverged; a lower learning rate may help")
+                raise Diverged(f"{what}: the {name} is {value}: the run has diverged; {hint}")
 
 
 def unwatched(what: str, loss: Tensor, norm: Tensor) -> None:

@@ -57,7 +57,7 @@ def report(
 
 
 def _section(section: Section, metric: str | None, against: str) -> Iterator[Block]:
-    names, known = [metric] if metric else list(QUALITIES), measures(section.metric)
+    names, known = [metric] if metric else list(QUALITIES), measures(section.metric, section.searched)
     accuracy = next(
         (known[name] for name in names if any(known[name].values(group) for group in section.groups)), known[names[0]]
     )
@@ -72,8 +72,9 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     alike, apart = differences.shared(section), differences.differing(section)
     nothing = "Nothing else differs." if any(group.settings for group in section.groups) else "Nothing differs."
     yield Listing([*alike, *(apart or [nothing])])
-    pictures: list[tuple[str, list[Picture | str]]] = [
-        (f"Validation {section.metric.label} over time", list(figures.anytime(section))),
+    curves = [(f"Validation {one.label} over time", [*figures.anytime(section, one)]) for one in section.searched]
+    pictures: list[tuple[str, Sequence[Picture | str]]] = [
+        *curves,
         (
             f"{section.metric.label[:1].upper()}{section.metric.label[1:]} against cost",
             [*figures.cost_front(section, accuracy, against), *figures.queried(section, accuracy)],
@@ -95,7 +96,11 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
 
 def _results(section: Section, accuracy: Measure) -> Table:
     """A row a group. Columns that no group has are left out."""
-    shown = [m for m in measures(section.metric).values() if any(m.values(group) for group in section.groups)]
+    shown = [
+        m
+        for m in measures(section.metric, section.searched).values()
+        if any(m.values(group) for group in section.groups)
+    ]
     names = [_heads(section) if m is MEASURES["updates"] else m.name for m in shown]
     rows = [(group.label, _seeds(group), *(m.text(group) for m in shown)) for group in section.groups]
     winner = best(section.groups, accuracy)
@@ -144,7 +149,7 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
         reason = "a group has only one seed, so it has no interval" if single else "the intervals overlap"
         yield f"No group is shown to be best by {name}: {reason}."
     every = [lineage for group in section.groups for lineage in group.lineages]
-    validation = f"Validation {section.metric.label}"
+    validation = f"Validation {' and '.join(one.label for one in section.searched)}"
     if any(lineage.head and lineage.head.log is None for lineage in every):
         yield f"{validation} of a search: the found architecture with the supernet's weights, not retrained."
     if any(lineage.head and lineage.head.log is not None for lineage in every):
@@ -169,6 +174,9 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
     for searched, trained in sorted(pairs):
         if searched != trained:
             yield f"Searched on {searched}, trained on {trained}."
+    for one in section.searched:
+        if one != section.metric:
+            yield f"Searched by {one.label}; trained and tested by {section.metric.label}."
     for group in section.groups:
         if group.merged:
             yield f"{group.label}: its runs also differ in {', '.join(group.merged)}; group_by put them together."
@@ -185,19 +193,20 @@ def _damaged(summaries: Iterable[RunSummary]) -> Iterator[str]:
 
 def _every(section: Section) -> Table:
     """A row a search and its trainings."""
-    rows, known = [], measures(section.metric)
+    rows, known = [], measures(section.metric, section.searched)
+    columns = [*(name for name in known if name.startswith("validation")), "test", "search_seconds"]
     for group in section.groups:
         for lineage in sorted(group.lineages, key=lambda one: one.first.seed.zfill(20)):
-            shown = [known[name] for name in (*reversed(QUALITIES), "search_seconds")]
+            shown = [known[name] for name in columns]
             values = [measure.of(lineage) for measure in shown]
             texts = ["" if v is None else f"{m.scale * v:{m.format}}" for m, v in zip(shown, values, strict=True)]
             head = str(lineage.head.path) if lineage.head else ""
             trained = ", ".join(str(summary.path) for summary in lineage.trained)
             rows.append((group.label, lineage.first.seed, *texts, head, trained))
-    heads = [known[name].name.replace("\N{NO-BREAK SPACE}", " ") for name in (*reversed(QUALITIES), "search_seconds")]
-    columns = ("group", "seed", *heads, "search or baseline", "training")
+    heads = [known[name].name.replace("\N{NO-BREAK SPACE}", " ") for name in columns]
+    names = ("group", "seed", *heads, "search or baseline", "training")
     title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} of {section.heading}"
-    return Table(title, columns, rows, frozenset({1, 2, 3, 4}), folded=True)
+    return Table(title, names, rows, frozenset(range(1, 2 + len(columns))), folded=True)
 
 
 def _rankings(summaries: Sequence[RunSummary]) -> Iterator[Block]:

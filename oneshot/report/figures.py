@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..architecture import Architecture
 from ..errors import InputError
+from ..quantity import Quantity, of_result
 from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
 from ..spaces.darts import CANDIDATES
 from ..statistics import Band, mean_curve, pareto
@@ -59,16 +60,17 @@ def picture(name: str, draw: Callable[[], Figure], text: str, caption: str, head
     return Picture(name, svg, text, caption, (round(width), round(height)), heading, narrow)
 
 
-def anytime(section: Section) -> Iterator[Picture]:
+def anytime(section: Section, metric: Quantity) -> Iterator[Picture]:
     """Draw the validation metric over updates or queries, and over seconds: searches and baselines apart.
 
     Args:
         section: Whose groups.
+        metric: One of `section.searched`. Searches by another one are left out.
 
     Yields:
         A picture for the searches and one for the baselines, if there are any.
     """
-    names, metric = _searched(section), section.metric
+    names, apart = _searched(section), "" if metric == section.searched[0] else f"-{metric.name.replace('_', '-')}"
     what, limits = f"validation {metric.label}", (0.0, 100.0) if metric.share else (-math.inf, math.inf)
     for baseline, x, caption in (
         (
@@ -85,7 +87,7 @@ def anytime(section: Section) -> Iterator[Picture]:
             "where the run recorded it.",
         ),
     ):
-        curves = _curves(section, names, series.validation, baseline)
+        curves = _curves(section, names, partial(_validation, metric=metric), baseline)
         panels = _panels(curves, x, metric.scale)
         if panels[x]:
             draw = partial(plots.bands, panels, names, metric.titled("validation"), steps=baseline, limits=limits)
@@ -95,7 +97,12 @@ def anytime(section: Section) -> Iterator[Picture]:
                 f"{caption} Lines are means over seeds; both lines and their 95 % bands end where a seed ends. Of more "
                 "than 5 groups the bands are left out."
             )
-            yield picture(f"anytime-{x}", draw, text, lines)
+            yield picture(f"anytime-{x}{apart}", draw, text, lines)
+
+
+def _validation(summary: RunSummary, metric: Quantity) -> list[Point]:
+    """The curve of a run that measured this metric, and none of another."""
+    return series.validation(summary) if of_result(summary.result) == metric else []
 
 
 def entropy(section: Section) -> Iterator[Picture]:
@@ -184,21 +191,22 @@ def queried(section: Section, accuracy: Measure) -> Iterator[Picture]:
         accuracy: Which accuracy says what the best seed is. The pictures show the accuracies of the estimator.
 
     Yields:
-        A picture for each unit of cost in which at least two architectures have both numbers.
+        A picture for each metric and unit of cost in which at least two architectures have both numbers.
     """
-    by_unit: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    kinds: dict[tuple[str, Quantity], dict[str, list[tuple[float, float]]]] = {}
     for group in section.groups:
         lineage = best_seed(group, accuracy)
         own = series.asked(lineage.head) if lineage and lineage.head else []
         if own and lineage and lineage.head:
-            points = by_unit.setdefault(cost_unit(lineage.head.settings), {})
-            points[group.label] = [(section.metric.scale * value, cost) for value, cost in own]
+            metric = of_result(lineage.head.result)
+            points = kinds.setdefault((cost_unit(lineage.head.settings), metric), {})
+            points[group.label] = [(metric.scale * value, cost) for value, cost in own]
     names = [group.label for group in section.groups]
-    for n, (unit, points) in enumerate(by_unit.items()):
+    for n, ((unit, metric), points) in enumerate(kinds.items()):
         every = [point for own in points.values() for point in own]
         if len(every) < 2:
             continue
-        sign, metric = 1 if section.metric.maximize else -1, section.metric
+        sign = 1 if metric.maximize else -1
         best = [every[i] for i in pareto([(sign * value, cost) for value, cost in every])]
         quantities = metric.titled("validation"), f"cost of the candidates, {unit}"
         draw = partial(plots.fronts, points, best, names, quantities)
@@ -290,7 +298,9 @@ def spent(section: Section) -> Iterator[Picture]:
     """
     quantities = {}
     for name in ("search_seconds", "training_seconds", "peak_memory"):
-        values = {group.label: measures(section.metric)[name].values(group) for group in section.groups}
+        values = {
+            group.label: measures(section.metric, section.searched)[name].values(group) for group in section.groups
+        }
         if any(values.values()):
             quantities[QUANTITIES[name]] = values
     if quantities:

@@ -50,13 +50,19 @@ class Section:
         heading: Names the space and the images.
         groups: At least one.
         tabular: Whether the accuracies come from a benchmark table, not from trainings.
-        metric: What the runs measured.
+        metric: What the runs measured last: the trainings, where there are any.
     """
 
     heading: str
     groups: list[Group]
     tabular: bool
     metric: Quantity = ACCURACY
+
+    @property
+    def searched(self) -> list[Quantity]:
+        """What the searches and baselines measured, each once, `metric` first if it is among them."""
+        heads = [lineage.head for group in self.groups for lineage in group.lineages if lineage.head]
+        return sorted(dict.fromkeys(of_result(head.result) for head in heads), key=lambda one: one != self.metric)
 
 
 class LeftOut(NamedTuple):

@@ -212,18 +212,23 @@ ESTIMATORS = {
 }  # by class
 
 
-def measures(metric: Quantity) -> dict[str, Measure]:
+def measures(metric: Quantity, searched: Sequence[Quantity] = ()) -> dict[str, Measure]:
     """Return all measures by name, those of QUALITIES with this metric.
 
+    A search may have measured another metric than the training of what it found. That is a measure of its own, named
+    `validation_` and the metric.
+
     Args:
-        metric: What the runs measured.
+        metric: What the runs measured last.
+        searched: What the searches measured.
     """
+    others = [one for one in searched if one != metric]
     found = {"updates": MEASURES["updates"]}
-    for name, of in {"validation": validation, "test": test}.items():
-        label = f"{name} {metric.label}"
-        column = (name if metric == ACCURACY else label) + (",\N{NO-BREAK SPACE}%" if metric.share else "")
-        own = partial(of, metric=metric)
-        found[name] = Measure(column, own, metric.scale, metric.format, True, label, metric.maximize)
+    for part, of, one in (*(("validation", validation, one) for one in (*others, metric)), ("test", test, metric)):
+        label = f"{part} {one.label}"
+        column = (part if one == ACCURACY and not others else label) + (",\N{NO-BREAK SPACE}%" if one.share else "")
+        name = part if one == metric else f"{part}_{one.name}"
+        found[name] = Measure(column, partial(of, metric=one), one.scale, one.format, True, label, one.maximize)
     return found | MEASURES
 
 

@@ -23,6 +23,7 @@ from ..runs.folder import (
 from ..runs.settings import CONFIG, read_settings
 
 MOST_FOLDERS = 100_000
+PARTIAL = "space.partial_channels"  # a technique that is an option of the space
 NOT_ENTERED = ("checkpoints", "weights", "wandb")
 UNFINISHED = ("running", "diverged", "failed", "interrupted")
 DAMAGED = "damaged"
@@ -154,6 +155,8 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
 def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mapping[str, Any]]) -> str:
     """Name a run's method: the known one of the same class whose settings are most alike, else the class.
 
+    Techniques count more than all settings. Those that the known method lacks are added, as in "snas + beta_decay".
+
     Args:
         settings: Of the run, by dotted name.
         group: `architect` or `strategy`.
@@ -163,14 +166,30 @@ def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mappi
         The name.
     """
 
-    def likeness(name: str) -> int:
+    def likeness(name: str) -> tuple[int, int]:
         own = {key: value for key, value in known[name].items() if key.startswith(f"{group}.") and key != target}
-        return sum(1 if settings.get(key, "nothing") == value else -1 for key, value in own.items())
+        same = sum(1 if settings.get(key, "nothing") == value else -1 for key, value in own.items())
+        return -len(used ^ techniques(known[name])), same
 
     target = f"{group}._target_"  # a class has several names, by the modules that hand it on
     name = _class(settings[target])
     alike = [other for other in known if _class(known[other].get(target)) == name]
-    return max(alike, key=likeness) if alike else name
+    used = techniques(settings)
+    if not alike:
+        return " + ".join([name, *sorted(used)])
+    nearest = max(alike, key=likeness)
+    return " + ".join([nearest, *sorted(used - techniques(known[nearest]))])
+
+
+def techniques(settings: Mapping[str, Any]) -> set[str]:
+    """Return the names of the techniques of a search.
+
+    Args:
+        settings: Its settings, by dotted name.
+    """
+    found = {one_line(key.split(".")[1], 40) for key in settings if key.startswith("technique.")}
+    partial = settings.get(PARTIAL, 1)
+    return found | ({"partial_channels"} if isinstance(partial, int) and partial > 1 else set())
 
 
 def _class(target: object) -> str:

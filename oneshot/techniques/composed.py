@@ -13,6 +13,8 @@ from ..errors import InputError
 from ..tasks import Metric
 from .base import Perturbation, Regularizer, Transform, named
 
+Part = Transform | Regularizer | Perturbation
+
 
 class Composed(Architect):
     """An architect whose gates are transformed, whose loss has penalties, and whose weight steps are perturbed.
@@ -139,6 +141,19 @@ class Composed(Architect):
         for perturbation in self.perturbations:
             gates = perturbation(gates, self.mask, loss, step)
         return gates
+
+
+def taken_apart(architect: Architect) -> tuple[Architect, list[Part]]:
+    """Return an architect without techniques, and its techniques.
+
+    Args:
+        architect: Any architect.
+    """
+    parts: list[Part] = []
+    while isinstance(architect, Composed):
+        parts = [*architect._each(), *architect.regularizers, *architect.perturbations, *parts]
+        architect = architect.architect
+    return architect, parts
 
 
 class _Behind(nn.Module):

@@ -49,6 +49,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             f"valid_{metric}": search.valid[metric],
             f"found_valid_{metric}": search.found_valid[metric],
             "metric": search.metric.quantity._asdict(),
+            "classes": list(search.classes),
             **looked_up(search),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
@@ -76,7 +77,12 @@ def write_retraining(
     write_weights(run.path / NETWORK, retrain.network)
     quantity = retrain.metric.quantity
     plots.save(partial(plots.curves, retrain.rows, metric=quantity), run.path / "curves")
-    tested = {f"test_{quantity.name}": retrain.tested[quantity.name], "metric": quantity._asdict(), **stopped(retrain)}
+    tested = {
+        f"test_{quantity.name}": retrain.tested[quantity.name],
+        "metric": quantity._asdict(),
+        "classes": list(retrain.classes),
+        **stopped(retrain),
+    }
     if space is None or architecture is None:
         return run.finish({**tested, "parameters": count_parameters(retrain.network, image_shape)})
     plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")

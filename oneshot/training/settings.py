@@ -15,6 +15,8 @@ from ..data import Part
 from ..retrain import Retrain
 from ..search import Search
 from ..spaces.base import ImageShape
+from ..techniques.base import named
+from ..techniques.composed import taken_apart
 
 SMALL = 16  # numbers of a tensor that is kept in config.yaml
 
@@ -37,7 +39,7 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
     if module.space is not None:
         settings["space"] = {**_described(module.space), "fingerprint": module.space.fingerprint}
     if isinstance(module, Search):
-        architect = module.architect
+        architect, parts = taken_apart(module.architect)
         settings["data"] = {part.name: _part(part) for part in (module.weight_part, module.architecture_part)}
         settings["architect"] = {
             **_described(architect),
@@ -45,6 +47,7 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
             "criterion": _described(architect.criterion),
             "cost": _described(architect.cost),
         }
+        settings["technique"] = {named(part).partition(".")[2]: _described(part) for part in parts}
         settings["schedule"] = _described(module.schedule)
         settings["selection"] = _described(module.selection)
     else:

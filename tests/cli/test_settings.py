@@ -94,6 +94,17 @@ def test_every_condition_is_on_the_page(path):
         assert f"| `{condition}` | " in page.partition(f"### experiment={path.stem}\n")[2], condition
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_setting_of_a_group_has_the_meaning_of_the_choice(path):
+    """Several data sets have a batch size: of images, or of windows of a text."""
+    part = settings.PAGE.read_text().partition(f"### experiment={path.stem}\n")[2].partition("\n### ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    (data,) = [to.strip("`") for _, key, to, _ in rows if key == "`data`"]
+    own = {s.key: s.meaning for s in meanings.read(ROOT / "conf" / "data" / f"{data}.yaml").settings}
+    found = {key.strip("`"): meaning for _, key, _, meaning in rows if key.startswith("`data.")}
+    assert found and all(own[key] == meaning for key, meaning in found.items())
+
+
 @pytest.fixture
 def conf(tmp_path, monkeypatch):
     """A copy of conf/ that the page is made of."""

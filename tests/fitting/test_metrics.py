@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from oneshot.fitting.metrics import Diverged, Means
+from oneshot.fitting.metrics import Diverged, FiniteCheck, Means
 
 
 def test_weighted_means_start_anew_after_a_read():
@@ -20,3 +20,11 @@ def test_a_number_that_is_not_finite_ends_the_run():
     means.add("weight_loss", torch.tensor(float("nan")))
     with pytest.raises(Diverged, match="weight_loss is nan: the run has diverged"):
         means.read()
+
+
+@pytest.mark.parametrize(("update", "hint"), [(0, "look at the data"), (10, "a lower learning rate may help")])
+def test_the_first_update_is_no_matter_of_the_learning_rate(update, hint):
+    """As the mean over no pixel, where all of a batch are left out."""
+    loss = torch.nn.functional.cross_entropy(torch.zeros(2, 3), torch.tensor([-100, -100]), ignore_index=-100)
+    with pytest.raises(Diverged, match=f"update {update}: the loss is nan: the run has diverged; .*{hint}"):
+        FiniteCheck()(f"update {update}", loss, torch.tensor(1.0))

@@ -98,7 +98,7 @@ def test_searches_that_were_trained_in_several_ways_are_drawn_once(tmp_path):
         retrain(tmp_path / f"t{n}", tmp_path / "s", 0.5 + n / 10, a_long_name_of_a_setting=rate)
     section = section_of(tmp_path)
     assert sorted(group.label for group in section.groups) == ["Sigmoid", "darts A", "darts B"]
-    (curves,) = figures.anytime(section)
+    (curves,) = figures.anytime(section, ACCURACY)
     assert (
         curves.text.count("darts") == curves.text.count("darts A, B 40.00 %") == 1 and "Sigmoid 40.00 %" in curves.text
     )
@@ -187,3 +187,42 @@ def test_a_strangers_table_is_no_table(tmp_path, strange):
     blocks = list(report([section_of(tmp_path)], []))
     notes = [item for block in blocks if isinstance(block, Listing) for item in block.items]
     assert notes and not [item for item in notes if "in the table:" in item]
+
+
+def test_what_was_searched_by_another_metric_has_its_own_name_and_unit(tmp_path):
+    """Searches by mean absolute error and by accuracy, all trained by accuracy: no error is shown as an accuracy."""
+    error = {"name": "mae", "label": "mean absolute error", "maximize": False, "share": False}
+    node = {"architect": {"_target_": "oneshot.architects.DARTS", "optimizer": {"lr": 0.1}}}
+    found = {"architecture": decisions(), "valid_mae": 4.19, "found_valid_mae": 4.31, "metric": error}
+    leave(tmp_path / "s", node, found, [{"step": 4, "valid_mae": 4.19}])
+    node = {"strategy": {"_target_": "oneshot.strategies.TPE"}, "metric": "mae", "cost": {"_target_": "my.cost"}}
+    found = {"architecture": decisions(), "best_mae": 3.5, "metric": error}
+    leave(tmp_path / "b", node, found)
+    rows = [
+        {"notation": f"{n}", "fidelity": 1.0, "scores": {"negative_mae": -3.5 - n, "cost": 9 - n}} for n in range(3)
+    ]
+    (tmp_path / "b" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    search(tmp_path / "other", 0.6, operation="none", architect={"order": 2})
+    for name, operation in {"s": "skip_connect", "b": "skip_connect", "other": "none"}.items():
+        retrain(tmp_path / f"{name}_trained", tmp_path / name, operation=operation)
+    section = section_of(tmp_path)
+    assert section.metric == ACCURACY and [one.name for one in section.searched] == ["accuracy", "mae"]
+    blocks = list(report([section], []))
+    results = next(block for block in blocks if isinstance(block, Table))
+    names = [name.replace("\N{NO-BREAK SPACE}", " ") for name in results.columns]
+    cells = {row[0]: dict(zip(names, row, strict=True)) for row in results.rows}
+    error, accuracy = "validation mean absolute error", "validation accuracy, %"
+    assert {label: (row[error], row[accuracy]) for label, row in cells.items()} == {
+        "darts": ("4.31", ""),
+        "TPE": ("3.5", ""),
+        "darts_second": ("", "60.00"),
+    }
+    assert {row["test accuracy, %"] for row in cells.values()} == {"90.00"}
+    pictures = {block.name: block.text for block in blocks if isinstance(block, Picture)}
+    assert pictures["0-anytime-updates"].endswith("At the end: darts_second 40.00 %.")
+    assert pictures["0-anytime-updates-mae"].endswith("At the end: darts 4.19.")
+    assert pictures["0-anytime-queries-mae"].endswith("At the end: TPE 3.50.")
+    assert "its validation mean absolute error by the estimator" in pictures["0-queries"]
+    assert "front: TPE 3.50" not in pictures["0-queries"] and "3 of 3 are on the Pareto front" in pictures["0-queries"]
+    notes = [item for block in blocks if isinstance(block, Listing) for item in block.items]
+    assert "Searched by mean absolute error; trained and tested by accuracy." in notes

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import yaml
 from helpers.support import build, small_space
 from torch.nn import functional
 from torch.optim import SGD
@@ -28,6 +29,7 @@ from oneshot.techniques import (
     ZeroOne,
 )
 from oneshot.techniques.base import ramp
+from oneshot.training.fit import fit
 
 
 def nb201():
@@ -274,3 +276,20 @@ def test_published_settings_of_the_methods_that_are_combinations():
         defaults = [type(p)(space) if i == 0 else type(p)() for i, kind in enumerate(parts) for p in kind]
         plain = [{k: v for k, v in vars(p).items() if isinstance(v, float | int)} for kind in parts for p in kind]
         assert plain == [{k: v for k, v in vars(p).items() if isinstance(v, float | int)} for p in defaults]
+
+
+def test_what_a_search_from_python_is_composed_of_is_kept(data, tmp_path):
+    space = small_space(data, nodes=1)
+    whole = Composed(Composed(DARTS(space), regularizers=[BetaDecay(weight=3.0)]), [EdgeNormalization(space)])
+    fit(Search(space, whole, data), 1, tmp_path / "run", accelerator="cpu", show=False)
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert kept["architect"]["class"].endswith(".DARTS") and kept["architect"]["optimizer"]["lr"] == 3e-4
+    assert set(kept["technique"]) == {"beta_decay", "edge_normalization"}
+    assert kept["technique"]["beta_decay"] == {
+        "class": "oneshot.techniques.regularizers.BetaDecay",
+        "start": 0.0,
+        "weight": 3.0,
+    }
+    other = Composed(DARTS(space), [EdgeNormalization(space)], [BetaDecay(weight=4.0)])
+    with pytest.raises(InputError, match="weight"):
+        fit(Search(space, other, data), 1, tmp_path / "run", accelerator="cpu", show=False)

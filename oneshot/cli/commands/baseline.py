@@ -33,7 +33,7 @@ from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
 from ..objects import make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import Recorder, open_run, recording
-from ..screen import answered, architecture_table, next_command, say, summary, written
+from ..screen import answered, architecture_table, held_out_next, next_command, say, summary, written
 from ..supernets import take_settings
 from ..workers import Portable
 
@@ -79,7 +79,10 @@ def main(config: DictConfig) -> None:
             record.finish({f"valid_{name}": result.get(f"best_{name}"), **result})
     console.print(architecture_table(space, best))
     say(console, [summary(result), written(run)])
-    say(console, [f"next: {next_command('retrain', 'architecture', run.path, adopted)}"])
+    lines, more = held_out_next(data.about, config.data.get("source"))
+    other = [] if config.metric in data.task.metrics(data.classes) else ["metric"]  # as reward, which no training has
+    command = next_command("retrain", "architecture", run.path, adopted, more, other)
+    say(console, [*lines, f"next: {command}"])
 
 
 def search(baseline: Baseline, run: Run, record: Recorder, console: Console, score: Quantity) -> Architecture:

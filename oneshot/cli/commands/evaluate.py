@@ -32,6 +32,7 @@ from ...quantity import of_result
 from ...runs.files import write_bytes
 from ...runs.folder import Run, read_result
 from ...tasks import Classification, Segmentation
+from ..earlier import check_classes, same_images
 from ..folders import run_folder
 from ..objects import precision, prepare, read_device, say_about, space_and_data
 from ..recorder import open_run, recording
@@ -55,6 +56,8 @@ def main(config: DictConfig) -> None:
     config.trainer.accelerator = device.type
     space, data = space_and_data(config, console)
     said = data.about
+    say(console, check_classes(folder, data, f"run={folder}"))
+    say(console, same_images(folder, config, "the network was trained on"))
     architecture = space.load(folder / ARCHITECTURE)
     numbers = numbers_of(config, device)
     network = numbers.convert_module(space.network(architecture))
@@ -213,7 +216,9 @@ def remarks(result: Mapping[str, Any], exports: Mapping[str, Export], before: Ma
     metric = of_result(result)
     own = before.get(f"test_{metric.name}")
     if is_number(own) and own != result[f"test_{metric.name}"]:
+        number = f"{own:.4%}" if metric.share else f"{own:.6g}"
         lines.append(
-            f"the retraining itself found {own:.4%}: on another device, in another precision or on other images"
+            f"the retraining itself found {metric.label} {number}: on another device, in another precision or on other "
+            "images"
         )
     return lines

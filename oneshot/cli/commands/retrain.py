@@ -20,13 +20,12 @@ from ...retrain import Retrain
 from ...runs.files import is_file
 from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
-from .. import job
-from ..conf import choices
+from ..earlier import check_architecture, started_with_others
 from ..folders import run_folder
 from ..objects import criterion_for, make, prepare, say_about, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, next_command, say, started, summary, written
+from ..screen import answered, architecture_table, could_name_code, next_command, say, started, summary, written
 
 
 def main(config: DictConfig) -> None:
@@ -38,6 +37,8 @@ def main(config: DictConfig) -> None:
         return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
     space, data = space_and_data(config, console)
     said = data.about
+    if config.architecture != "random":
+        say(console, check_architecture(Path(str(config.architecture)), config, data))
     retrain, architecture, origin = retrain_for(config, space, data)  # reads the test images too
     say_about(data, console, said)
     if config.trainer.cuda_graph:
@@ -56,12 +57,7 @@ def main(config: DictConfig) -> None:
             record.finish(result)
     console.print(architecture_table(space, architecture))
     say(console, [summary(result), written(run)])
-    own = [
-        word
-        for word in job.overrides()
-        if job.names(word) == "space" and job.choices()["space"] not in choices("space")
-    ]
-    say(console, [f"next: {next_command('evaluate', 'run', run.path, more=own)}"])
+    say(console, [f"next: {next_command('evaluate', 'run', run.path, more=could_name_code())}"])
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
@@ -75,6 +71,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
     if config.network.weights is not None:
         new = start_from(network, config.network.weights, data.classes, "network.weights")
         say(Console(), started(config.network.weights, new, data.classes))
+        say(Console(), started_with_others(config.network.weights, data))
     retrain = Retrain(
         network,
         data,

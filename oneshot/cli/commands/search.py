@@ -16,11 +16,12 @@ from ...fitting.start import start_from
 from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
+from ..earlier import started_with_others
 from ..folders import run_folder
 from ..objects import architect_for, criterion_for, make, prepare, space_and_data, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, next_command, say, started, summary, written
+from ..screen import answered, architecture_table, held_out_next, next_command, say, started, summary, written
 
 
 def main(config: DictConfig) -> None:
@@ -41,7 +42,8 @@ def main(config: DictConfig) -> None:
             record.finish(result, {"scores": score_rows(search)})
     console.print(architecture_table(space, search.found))
     say(console, [summary(result), written(run)])
-    say(console, [f"next: {next_command('retrain', 'architecture', run.path)}"])
+    lines, more = held_out_next(data.about, config.data.get("source"))
+    say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more)}"])
 
 
 def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:
@@ -78,4 +80,5 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
     if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
         new = start_from(search.supernet, config.supernet.weights, data.classes, "supernet.weights")
         say(Console(), started(config.supernet.weights, new, data.classes))
+        say(Console(), started_with_others(config.supernet.weights, data))
     return search
