@@ -7,6 +7,7 @@ import pickle
 import pytest
 from helpers.run_folders import KNOWN, leave, records, retrain, search
 
+from oneshot.cli.commands.report import known_methods
 from oneshot.errors import InputError
 from oneshot.report.summaries import folders, method_of, read
 
@@ -42,6 +43,17 @@ def test_kinds_and_methods(tmp_path):
         ("baseline", "TPE", True),
         ("sweep", "", True),
     ]
+
+
+def test_techniques_are_part_of_a_methods_name():
+    known = known_methods()
+    darts = {key: value for key, value in known["darts"].items() if key.startswith("architect.")}
+    assert method_of(darts, "architect", known) == "darts"
+    assert method_of({**darts, "technique.beta_decay.weight": 3.0}, "architect", known) == "beta_darts"
+    whole = {**darts, "technique.edge_normalization._target_": "x", "space.partial_channels": 4}
+    assert method_of({**whole, "architect.optimizer.lr": 0.2}, "architect", known) == "pc_darts"
+    snas = {**known["snas"], "technique.beta_decay.weight": 3.0}
+    assert method_of(snas, "architect", known) == "snas + beta_decay"
 
 
 def test_the_name_is_of_the_most_alike():
