@@ -292,7 +292,16 @@ def metadata(tree: Tree) -> list[str]:
     """
     top = tree.look(tree.root)
     levels = [top, *(tree.look(path) for path in top.folders)]
-    return [path for level in levels for path in level.others if os.path.basename(path).lower() in METADATA]
+    return [path for level in levels for path in level.others if is_list(path)]
+
+
+def is_list(path: str) -> bool:
+    """Return whether a file lists images with their labels, by its name.
+
+    Args:
+        path: The file.
+    """
+    return os.path.basename(path).lower() in METADATA
 
 
 def split_folders(tree: Tree, test_split: str = "") -> dict[str, str]:

@@ -232,7 +232,7 @@ def test_duplicates_in_a_folder_with_a_list(folder):
 
 def tables(source):
     table = _Table(source, Tree(Path(source)), "image", "label", Pixels(8), False, Classification())
-    return table.given("", 0.0)
+    return table.given(0.0)
 
 
 def test_the_same_images_are_those_of_a_plain_loop(tmp_path):
