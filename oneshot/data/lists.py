@@ -22,7 +22,7 @@ from pyarrow import compute, parquet
 
 from ..errors import InputError, named, one_line
 from ..runs.files import given, parse_json, read_given
-from .folders import TEST, TRAIN, Tree, choose, identity, is_list, metadata, split_folders
+from .folders import TEST, TRAIN, Tree, check_names, choose, identity, is_list, metadata, split_folders
 from .pixels import shown
 
 FILE_NAME, IMAGE = "file_name", "image"  # the column of names, and that of the images which it becomes
@@ -62,7 +62,8 @@ def read_lists(tree: Tree, test_split: str = "") -> Listed:
 
     Raises:
         InputError: If a list cannot be read or has no column of names, a row names no file or one outside the folder of
-            the list, a file is listed twice, or a split has no list; also as `folders.choose`.
+            the list, a file is listed twice, or a split has no list; also as `choose` and `check_names` of
+            `folders.py`.
     """
     splits = split_folders(tree, test_split)
     above = [path for path in metadata(tree) if os.path.dirname(path) == tree.root]
@@ -71,6 +72,8 @@ def read_lists(tree: Tree, test_split: str = "") -> Listed:
             f"{shown(above[0])}: lists images of several splits; put such a list into each of "
             f"{', '.join(map(shown, splits))}"
         )
+    if not splits:
+        check_names(tree)
     train_path, test_path = choose(tree, splits, test_split) if splits else (tree.root, None)
     found = {TRAIN: _read(tree, train_path)}
     if test_path:
