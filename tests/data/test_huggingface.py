@@ -369,6 +369,14 @@ def test_labels_that_are_no_classes(tmp_path, values, wrong):
         huggingface(parquet(tmp_path, {"image": [picture] * 3, "label": values}, features), 2, COLOUR)
 
 
+def test_what_a_loader_says_is_said(tmp_path):
+    """And not that an error occurred."""
+    (tmp_path / "train.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+    with pytest.raises(InputError, match=f"data.source={tmp_path}: cannot be loaded") as raised:
+        huggingface(str(tmp_path), 2, COLOUR)
+    assert "An error occurred" not in str(raised.value) and "DatasetGenerationError" not in str(raised.value)
+
+
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at ../shared/data/cifar10")
 def test_cifar10():
     augmentation = Augmentation([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616])
