@@ -72,7 +72,7 @@ def read_lists(tree: Tree, test_split: str = "") -> Listed:
             f"{shown(above[0])}: lists images of several splits; put such a list into each of "
             f"{', '.join(map(shown, splits))}"
         )
-    if not splits:
+    if not splits and not above:
         check_names(tree)
     train_path, test_path = choose(tree, splits, test_split) if splits else (tree.root, None)
     found = {TRAIN: _read(tree, train_path)}

@@ -193,3 +193,19 @@ def test_a_name_in_another_form_of_unicode(tmp_path):
     images(tmp_path, "cafe\u0301.png", "b.png")
     write(tmp_path, [("caf\u00e9.png", "a"), ("b.png", "b")])
     assert load(tmp_path).train().data.labels.tolist() == [0, 1]
+
+
+def test_a_list_above_folders_that_are_like_splits_says_what_is_meant(tmp_path):
+    images(tmp_path, *(f"{name}_images/{i}.png" for name in ("train", "test") for i in range(4)))
+    write(tmp_path, [(f"train_images/{i}.png", "ab"[i % 2]) for i in range(4)])
+    data = load(tmp_path)
+    assert len(data.train()) == 4
+    assert f"left out: 4 images that no list names (first: {tmp_path}/test_images/0.png)" in data.about[0]
+
+
+def test_a_list_is_streamed(tmp_path):
+    data = load(eight(tmp_path), residence="stream", workers=1, image_size=4)
+    part = data.train()
+    batches = [(round(float(x[0, 0, 0]) * 255), int(y)) for b in part.passes(4) for x, y in zip(b.x, b.y, strict=True)]
+    part.close()
+    assert sorted(n // 255 for n, _ in batches) == [*range(8)] and all(n // 255 % 2 == y for n, y in batches)
