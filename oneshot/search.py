@@ -40,7 +40,7 @@ class Search(Fit):
     architect's gates, on the architecture part, by name (`loss`, `accuracy`); `found_valid`, the same of these weights
     under the gates of the found architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's
     probabilities at the start and after each epoch; `lookup`, which looks up an architecture in the published table of
-    the space, or None where the package has no such table.
+    the space, or None where the package has no such table or the task is no classification.
 
     Args:
         space: What can be found.
@@ -115,7 +115,8 @@ class Search(Fit):
         self.weight_part, self.architecture_part = parts
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
-        self.lookup = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
+        known = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
+        self.lookup = known if self.task.name == "classification" else None  # its accuracies mean nothing for others
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}

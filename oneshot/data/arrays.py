@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, one_line, unknown
+from ..tasks.segmentation import LEFT_OUT
 from .images import BY_CLASS, Task
 
 AUTO, FIRST, LAST = "auto", "channels_first", "channels_last"
@@ -116,10 +117,8 @@ def scaled(what: str, images: Tensor, start: int = 0) -> Tensor:
         hint = (
             hint if low < 0 else f"{hint}divide by 255" if high <= 255 else f"divide by their largest value, {high:g}"
         )
-        raise InputError(
-            f"{what}: float pixels must be in [0, 1]; image {start + int(outside[0])} and others have {low:g} to "
-            f"{high:g}; {hint}"
-        )
+        of = "they are" if len(images) == 1 else f"image {start + int(outside[0])} and others have"
+        raise InputError(f"{what}: float pixels must be in [0, 1]; {of} {low:g} to {high:g}; {hint}")
     levels = images.to(torch.float32) * 255
     whole = levels.round()
     levels = torch.where((levels - whole).abs() < SNAP, whole, levels)
@@ -163,21 +162,33 @@ def labels(what: str, value: Any, names: Sequence[str] | None = None, task: Task
     Raises:
         InputError: If a target is missing or cannot be meant.
     """
-    values = _listed(what, value)
+    values, name = _listed(what, value), (task or BY_CLASS).name
     if isinstance(values, list):
+        if name != "classification":
+            raise InputError(f"{what}: targets are names, such as {one_line(values[0], 40)!r}; task={name} has numbers")
         return _from_names(what, values, names)
     found = values
+    if found.dim() == 0:
+        raise InputError(f"{what}: are the single number {found.item()}; must be one target for each image")
     if found.is_complex():
         raise InputError(f"{what}: targets are complex numbers")
     if found.is_floating_point() and not found.isfinite().all():
         i = int((~found.isfinite()).flatten(1 if found.dim() > 1 else 0).reshape(len(found), -1).any(1).nonzero()[0])
         raise InputError(f"{what}: the target of image {i} is not a finite number")
-    name = (task or BY_CLASS).name
     if name == "classification":
         return _classes(what, found, names)
     if name in ("multilabel", "regression"):
         return (found[:, None] if found.dim() == 1 else found).to(torch.float32)
-    return _whole(what, found) if name == "segmentation" else found
+    if name != "segmentation":
+        return _whole(what, found)
+    if found.dim() == 4 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.dim() != 3:
+        raise InputError(
+            f"{what}: targets have shape {tuple(found.shape)}; task=segmentation has a class for each pixel, "
+            "(n, height, width)"
+        )
+    return _whole(what, found)
 
 
 def class_names(
@@ -200,7 +211,13 @@ def class_names(
         return tuple(map(str, range(classes)))
     if (task or BY_CLASS).name in ("multilabel", "regression"):
         return tuple(map(str, range(found.shape[1])))
-    known = found[found != -100].unique().tolist()
+    known = found[found != LEFT_OUT].unique().tolist()
+    if not known:
+        raise InputError(
+            f"{what}: all are {LEFT_OUT}, which leaves a pixel out"
+            if len(found)
+            else f"{what}: are read with the images, so classes=N must give the number of classes"
+        )
     if known and known[0] >= 0 and known != [*range(len(known))]:
         shown = ", ".join(map(str, known[:10])) + (", ..." if len(known) > 10 else "")
         raise InputError(
@@ -214,11 +231,18 @@ def _array(what: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, list | tuple):
-        arrays = [np.asarray(item) for item in value]
+        try:
+            arrays = [np.asarray(item) for item in value]
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{what}: are no arrays of numbers ({one_line(error, 80)})") from None
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             i = next(i for i, array in enumerate(arrays) if array.shape != arrays[0].shape)
             raise InputError(f"{what}: image {i} has shape {arrays[i].shape}, image 0 has {arrays[0].shape}")
+        floats = [array.dtype.kind == "f" for array in arrays]
+        if len(set(floats)) > 1:
+            i = floats.index(not floats[0])
+            raise InputError(f"{what}: image {i} is {arrays[i].dtype}, image 0 is {arrays[0].dtype}; must be one type")
         value = np.stack(arrays) if arrays else np.zeros((0, 0, 0))
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":

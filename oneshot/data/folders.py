@@ -2,6 +2,7 @@
 
 1. The folders of the first level are splits if all of them have names of splits (SPLITS, in any case, or the value of
    data.test_split). Else they are classes.
+   But train_images and test_images, or train2017 and val2017, are refused: see `check_names`.
 2. Below a split each folder is a class. All that is deeper belongs to that class.
 3. A class has the name of its folder in Unicode's form NFC, so one name in two forms is one class.
 4. Hidden files and what systems leave behind (`tree.JUNK`) are not seen. Links are followed, but no folder is read
@@ -10,6 +11,7 @@
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -136,7 +138,16 @@ def metadata(tree: Tree) -> list[str]:
     """
     top = tree.look(tree.root)
     levels = [top, *(tree.look(path) for path in top.folders)]
-    return [path for level in levels for path in level.others if os.path.basename(path).lower() in METADATA]
+    return [path for level in levels for path in level.others if is_list(path)]
+
+
+def is_list(path: str) -> bool:
+    """Return whether a file lists images with their labels, by its name.
+
+    Args:
+        path: The file.
+    """
+    return os.path.basename(path).lower() in METADATA
 
 
 def split_folders(tree: Tree, test_split: str = "") -> dict[str, str]:
@@ -188,6 +199,45 @@ def choose(tree: Tree, splits: dict[str, str], test_split: str = "") -> tuple[st
     if tests and identity(trains[0]) == identity(tests[0]):
         raise InputError(f"{shown(trains[0])} and {shown(tests[0])}: are one folder, so the test images are trained on")
     return trains[0], tests[0] if tests else None
+
+
+def like_split(name: str) -> tuple[str, str]:
+    """Return the split that a name is like, with something added: train_images, val2017, TestSet, images-train.
+
+    Args:
+        name: Name of a folder.
+
+    Returns:
+        TRAIN, TEST, VALIDATION or empty; and what was added.
+    """
+    for word in sorted(SPLITS, key=len, reverse=True):
+        if found := re.search(rf"(?<![^\W\d_]){word}|{word}(?![^\W\d_])", folded(name)):
+            return SPLITS[word], folded(name)[: found.start()] + folded(name)[found.end() :]
+    return "", ""
+
+
+def check_names(tree: Tree) -> None:
+    """Check that folders of the first level that are classes are not splits with something added to their names.
+
+    Args:
+        tree: The folder.
+
+    Raises:
+        InputError: If all that hold images are like splits, and two of different splits have the same addition, hold
+            folders of the same name, or a list each.
+    """
+    folders = [p for p in tree.look(tree.root).folders if any(level.images for level in tree.below(p, {*tree.above}))]
+    like = {path: like_split(os.path.basename(path)) for path in folders}
+    if not all(split for split, _ in like.values()):
+        return
+    inside = {path: {folded(os.path.basename(p)) for p in tree.look(path).folders} for path in folders}
+    lists = {path for path in folders if any(map(is_list, tree.look(path).others))}
+    for a, b in ((a, b) for a in folders for b in folders if a < b and like[a][0] != like[b][0]):
+        if like[a][1] == like[b][1] or inside[a] & inside[b] or {a, b} <= lists:
+            raise InputError(
+                f"{shown(a)} and {shown(b)}: look like splits, but would be two classes; name them "
+                f"{like[a][0]} and {like[b][0]}; if they are classes, move them into a folder that is called {TRAIN}"
+            )
 
 
 def check_levels(tree: Tree) -> None:
@@ -273,13 +323,14 @@ def read_folder(
     Raises:
         InputError: If there are no images in class folders, or less than two classes with training images; a class has
             test images alone; `test_fraction` comes with a test split or leaves a class without training images; also
-            as `choose`, `check_levels` and `classes_below`.
+            as `choose`, `check_levels`, `check_names` and `classes_below`.
     """
     splits = split_folders(tree, test_split)
     if splits:
         train_path, test_path = choose(tree, splits, test_split)
     else:
         check_levels(tree)
+        check_names(tree)
         train_path, test_path = tree.root, None
         if test_split:
             folders = [os.path.basename(path) for path in tree.look(tree.root).folders]

@@ -1,8 +1,6 @@
 """Any image classification set: a folder of images, or a set of Hugging Face `datasets` from the hub or from tables."""
 
-import glob
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +27,10 @@ from .folders import (
     holds_images,
     metadata,
     read_folder,
-    split_folders,
 )
 from .images import ImageData, LabelledImages, Splits, stratified
 from .labels import Labels, listed, read_targets
+from .lists import Listed, read_lists
 from .memory import fits
 from .pixels import Pixels, quiet, shown
 from .tree import Tree, suffix
@@ -69,8 +67,9 @@ def huggingface(
     """Return any image classification set: a folder of images, or a set of Hugging Face `datasets`.
 
     It is trained on the split `train` and tested on the split `test`, or on `validation` if there is no `test`. A
-    folder of images is read by the rules of `oneshot/data/folders.py`. Folders of tables (parquet, arrow, csv), folders
-    with a metadata.csv that lists images and labels, and names on the hub are read with `datasets`.
+    folder of images is read by the rules of `oneshot/data/folders.py`, one with a metadata.csv that lists images and
+    labels by those of `oneshot/data/lists.py`. Folders of tables (parquet, arrow, csv) and names on the hub are read
+    with `datasets`.
 
     Args:
         source: A name on the hub, or a folder.
@@ -118,8 +117,10 @@ def huggingface(
                 raise InputError(f"data.{kind}={name}: {shown(source)} is a folder of images, without columns")
         given = _files(read_folder(tree, options, test_split, test_fraction, skip_corrupt))
     else:
-        table = _Table(source, tree, image_column, label_column, options, skip_corrupt, task or Classification())
-        given = table.given(test_split, test_fraction)
+        table = _Table(
+            source, tree, image_column, label_column, options, skip_corrupt, task or Classification(), test_split
+        )
+        given = table.given(test_fraction)
     lines: list[str] = []
 
     def decode(part: Encoded) -> LabelledImages | Encoded:
@@ -278,9 +279,11 @@ class _Table:
         options: Pixels,
         skip_corrupt: bool,
         task: Task,
+        test_split: str = "",
     ) -> None:
         self.source, self.options, self.skip_corrupt, self.task = source, options, skip_corrupt, task
-        self.splits, self.left_out = _load(source, tree)
+        self.test_split = test_split
+        self.splits, self.left_out, self.remarks = _load(source, tree, test_split)
         if TRAIN not in self.splits:
             raise InputError(f"data.source={source}: no split 'train'; there are: {', '.join(self.splits)}")
         features = self.splits[TRAIN].features
@@ -294,12 +297,17 @@ class _Table:
             raise InputError(f"data.image_column={self.image}: holds {features[self.image]}, not images")
         self._check_size(TRAIN)
         self.labels = read_targets(self.splits[TRAIN], columns, task.name)
+        if task.name == Classification.name and len(self.labels.classes) < 2:
+            only = listed(self.labels.classes)
+            raise InputError(
+                f"data.source={source}: data.label_column={columns[0]} has one class, {only!r}; at least 2 are needed"
+            )
         self.columns = columns
         self._test: _Cells | None = None
 
-    def given(self, test_split: str, test_fraction: float) -> _Given:
+    def given(self, test_fraction: float) -> _Given:
         """Training images and test images."""
-        name = test_split or next((name for name in HUB_TEST if name in self.splits), "")
+        name = self.test_split or next((name for name in HUB_TEST if name in self.splits), "")
         if test_fraction and name:
             raise InputError(f"data.test_fraction={test_fraction}: is for data without a test split; there is {name!r}")
         train = self._cells(TRAIN)
@@ -311,7 +319,7 @@ class _Table:
             train, self._test, tests = train.take(TRAIN, ~chosen), train.take(TEST, chosen), int(chosen.sum())
         self.left_out += [f"split {other}" for other in self.splits if other not in (TRAIN, name)]
         others = f"; there are: {', '.join(self.splits)}"
-        classes, remarks = self.labels.classes, self.labels.remarks
+        classes, remarks = self.labels.classes, self.remarks + self.labels.remarks
         return _Given(classes, train, tests, lambda: self._tests(name), self.left_out, remarks, others)
 
     def _tests(self, name: str) -> Encoded:
@@ -327,6 +335,9 @@ class _Table:
     def _cells(self, split: str) -> "_Cells":
         rows, where = self.splits[split], f"data.source={self.source}, split {split}"
         labels = self.labels
+        for name in (self.image, *self.columns):
+            if name not in rows.features:
+                raise InputError(f"{where}: {unknown('column', name, rows.features)}")
         targets = labels.targets(where, rows[self.columns[0]][:] if isinstance(labels, Labels) else rows)
         column = rows.cast_column(self.image, datasets.Image(decode=False)).select_columns([self.image])
         return _Cells(split, where, column, targets, self.options, self.skip_corrupt)
@@ -372,7 +383,8 @@ class _Cells(Encoded):
             yield compute.struct_field(cells, "bytes"), compute.struct_field(cells, "path")
 
     def name(self, index: int) -> str:
-        return f"{self.where}: image {index}"
+        content = self.content(index)
+        return shown(content) if isinstance(content, str) else f"{self.where}: image {index}"
 
     def take(self, split: str, chosen: Tensor) -> "_Cells":
         """Some of the images as another split."""
@@ -386,50 +398,34 @@ def _content(cell: dict[str, Any] | None) -> bytes | str:
     return (cell["bytes"] or cell["path"] or b"") if cell else b""
 
 
-def _load(source: str, tree: Tree | None) -> tuple[dict[str, Any], list[str]]:
+def _load(source: str, tree: Tree | None, test_split: str) -> Listed:
     """The splits, and what is not read, in words."""
-    words, more = (source,) if tree is None else (tree.root,), {}
     levels = [] if tree is None else list(tree.everything())
     images = [path for level in levels for path in level.images]
     tables = [path for level in levels for path in level.others if suffix(path) in TABLES]
     lists = [] if tree is None else metadata(tree)
     if tree is not None and lists and images:
-        words, more = ("imagefolder",), {"data_files": _listed_images(tree, lists)}
+        return read_lists(tree, test_split)
     shown_before = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        splits = dict(datasets.load_dataset(*words, **more))
+        splits = dict(datasets.load_dataset(source if tree is None else tree.root))
     except Exception as error:  # whatever a loader, a parser or the hub's client raises: the data cannot be had
+        wrapped = isinstance(error, datasets.exceptions.DatasetGenerationError)
+        cause = error.__cause__ if wrapped and error.__cause__ else error  # the first does not say what is wrong
         missing = "there is no such folder, and as a name on the hub it " if tree is None else ""
-        raise InputError(f"data.source={source}: {missing}cannot be loaded ({named(error)})") from error
+        raise InputError(f"data.source={source}: {missing}cannot be loaded ({named(cause)})") from error
     finally:
         if shown_before:
             datasets.enable_progress_bars()
     if lists or not (images and tables):
-        return splits, []
+        return Listed(splits, [], [])
     if any(split.info.builder_name not in TABLES for split in splits.values()):
         raise InputError(
             f"data.source={source}: holds tables (first: {shown(tables[0])}) beside images (first: "
             f"{shown(images[0])}); move away those that are not the data set"
         )
-    return splits, [f"{len(images):,} image files beside tables (first: {shown(images[0])})"]
-
-
-def _listed_images(tree: Tree, lists: Sequence[str]) -> dict[str, str]:
-    """The files of each split where a metadata.csv says the labels, so that `datasets` need not guess splits."""
-    splits = split_folders(tree)
-    if not splits:
-        return {TRAIN: glob.escape(tree.root) + "/**"}
-    above = [path for path in lists if os.path.dirname(path) == tree.root]
-    if above:
-        raise InputError(
-            f"{shown(above[0])}: lists images of several splits; put such a list into each of "
-            f"{', '.join(map(shown, splits))}"
-        )
-    found = {role: path for path, role in splits.items()}
-    if len(found) < len(splits):
-        raise InputError(f"{' and '.join(map(shown, splits))}: are several folders for one split; join them")
-    return {role: glob.escape(path) + "/**" for role, path in found.items()}
+    return Listed(splits, [f"{len(images):,} image files beside tables (first: {shown(images[0])})"], [])
 
 
 def _is_image(feature: Any) -> bool:

@@ -435,6 +435,11 @@ class ImageData:
         found = held(split, data, self.residence, self.workers)
         if found.labels is not None:
             self.task.check(split, found.labels, self.splits.classes)
+            if self.task.dense and found.labels.shape[1:] != _shape(found)[:2]:
+                raise InputError(
+                    f"{split} targets are {'x'.join(map(str, found.labels.shape[1:]))} (height, width), images "
+                    f"{'x'.join(map(str, _shape(found)[:2]))}; a {self.task.name} has a class for each pixel"
+                )
         return found
 
 

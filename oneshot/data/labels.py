@@ -71,6 +71,8 @@ def read_labels(split: Any, name: str) -> Labels:
     wrong += [v for v in values if isinstance(v, float) and v == v and (math.isinf(v) or v != int(v))]
     if wrong or len(values) > MOST_CLASSES:
         what = f"{wrong[0]!r:.40}" if wrong else f"{len(values):,} values"
+        if None in wrong:
+            what = f"None (image {split[name][:].index(None)})"
         raise InputError(f"data.label_column={name}: holds {what}; {ALLOWED}")
     return _texts(name, values, len(split)) if isinstance(values[0], str) else _numbers(name, values, len(split))
 

@@ -1,6 +1,6 @@
 """Data of one's own: tensors, arrays, and the data sets, loaders and modules of torch and Lightning."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from ..errors import InputError, check_integer, named, one_line
 from . import arrays
 from .augmentation import Augmentation
+from .duplicates import WARN, report, same_images
 from .images import ImageData, LabelledImages, Splits, Task, held
 from .memory import SHARE, check_residence, free_memory, worker_number
 from .streaming import Source, Streamed, drawing
@@ -89,11 +90,13 @@ def own(
     Taken are: a map-style `Dataset` of pairs (image, target); an `IterableDataset`, which is read once into memory, as
     a run that continues must find any batch again; a `DataLoader`, whose data set is taken: order and batches are ours;
     a `LightningDataModule`, whose splits train, val and test become weight, architecture and test part; images with
-    targets as arrays; and `ImageData`, which is returned as it is. Several splits are a pair (training, test) or a
-    mapping with `train`, `valid` and `test`.
+    targets as arrays; a list of pairs; and `ImageData`, which is returned as it is. Several splits are a pair
+    (training, test) or a mapping with `train`, `valid` and `test`.
 
     A data set that draws (random transforms) is drawn once where it is held in memory. Streamed, it is drawn anew in
     each pass, as a function of (seed, step).
+
+    Test images that are training images too are said when the test is read, but not where data sets are streamed.
 
     Args:
         dataset: One of these.
@@ -125,15 +128,23 @@ def own(
         given = test() if test else None
         if given is None:
             raise InputError("the data has no test split, which a retraining and an evaluation need")
-        return taking.split("test", given)
+        images = taking.split("test", given)
+        for part, of in ((train, "training"), (valid, "valid")):
+            if isinstance(part, LabelledImages) and isinstance(images, LabelledImages):
+                pairs = same_images(_Pixels(part), _Pixels(images))
+                names = [(f"{of} image {i}", f"test image {k}") for i, k in pairs]
+                said.extend(line for line in report(names, images.size, WARN) if line not in said)
+        return images
 
+    said: list[str] = []
     if valid is not None:
         taking.about.append("the architecture learns from the split valid; a retraining trains on train and valid")
     names = taking.names
     assert names is not None
     channels = train.images.shape[3] if isinstance(train, LabelledImages) else Streamed(train, 0).shape[2]
     augmentation = augmentation or Augmentation([0.5] * channels, [0.25] * channels)
-    splits = Splits(names, lambda: train, read_test, tuple(taking.about), None if valid is None else lambda: valid)
+    valid_images = None if valid is None else lambda: valid
+    splits = Splits(names, lambda: train, read_test, tuple(taking.about), valid_images, lambda: said)
     return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers, task)
 
 
@@ -145,16 +156,26 @@ def _splits(dataset: Any) -> dict[str, Any]:
         more = {} if dataset.valid is None else {"valid": dataset.valid}
         return {"train": dataset.train, **more, "test": dataset.test}
     if isinstance(dataset, Mapping) and not _is(dataset, "Dataset"):
-        wrong = [name for name in dataset if name not in SPLITS]
-        if wrong or "train" not in dataset:
-            raise InputError(f"a mapping of splits has {', '.join(map(repr, dataset))}; must have train, valid, test")
-        return {SPLITS[name]: (lambda given=given: given) for name, given in dataset.items() if given is not None}
-    if isinstance(dataset, list | tuple) and not isinstance(dataset, LabelledImages):
+        return _of_mapping(dataset)
+    if isinstance(dataset, list | tuple) and not isinstance(dataset, LabelledImages) and not _is_items(dataset):
         if len(dataset) == 4:
             return {"train": lambda: tuple(dataset[:2]), "test": lambda: tuple(dataset[2:])}
-        if len(dataset) == 2 and (_is_set(dataset[0]) or isinstance(dataset[0], tuple)):
+        if len(dataset) == 2 and (_is_set(dataset[0]) or isinstance(dataset[0], tuple) or _is_items(dataset[0])):
             return {"train": lambda: dataset[0], "test": lambda: dataset[1]}
     return {"train": lambda: dataset}
+
+
+def _of_mapping(dataset: Mapping[Any, Any]) -> dict[str, Any]:
+    """The splits of a mapping, by their names."""
+    names = [name for name, given in dataset.items() if given is not None]
+    if "train" not in names or any(name not in SPLITS for name in dataset):
+        shown = one_line(", ".join(map(repr, names)), 100) or "no split"
+        raise InputError(f"a mapping of splits has {shown}; must have train, valid, test")
+    first: dict[str, Any] = {}
+    for name in names:
+        if (other := first.setdefault(SPLITS[name], name)) != name:
+            raise InputError(f"a mapping of splits has {other!r} and {name!r}, which are one split; join them")
+    return {SPLITS[name]: (lambda given=dataset[name]: given) for name in names}
 
 
 def _of_module(module: Any) -> dict[str, Any]:
@@ -231,6 +252,10 @@ class _Taking:
             if given.targets is not None:
                 self._name(name, given.targets, None)
             return given
+        if _is_items(given):
+            pairs = [_pair(f"{name}, item {i}", item) for i, item in enumerate(given)]
+            images = [_image(f"{name}, item {i}", image) for i, (image, _) in enumerate(pairs)]
+            return self._of_arrays(name, images, [target for _, target in pairs])
         if isinstance(given, list | tuple) and len(given) == 2:
             return self._of_arrays(name, *given)
         if isinstance(given, IterableDataset) or (_is_iterable(given) and not _is_map(given)):
@@ -267,6 +292,8 @@ class _Taking:
 
     def _of_arrays(self, name: str, x: Any, y: Any) -> LabelledImages:
         images = arrays.pixels(f"{name} images", x, self.layout)
+        if not isinstance(y, Tensor | Iterable | None):
+            raise InputError(f"{name} labels: are {one_line(repr(y), 40)}; must be one target for each image")
         values = list(y) if y is not None and not isinstance(y, Tensor) else y
         targets = arrays.labels(f"{name} labels", values, self._given(), self.task)
         if len(targets) != len(images):
@@ -303,7 +330,8 @@ class _Taking:
         return images, targets
 
     def _of_dataset(self, name: str, given: Any) -> LabelledImages | Source:
-        source = _Items(name, given, self.layout, self._given())
+        dense = self.task is not None and self.task.dense
+        source = _Items(name, given, self.layout, self._given(), dense)
         if len(source) == 0:
             raise InputError(f"{name}: {type(given).__name__} has no items")
         source.random = _changes(source)
@@ -363,10 +391,11 @@ class _Items(Source):
         dataset: The data set.
         layout: How channels lie.
         names: Names of the classes, for labels that are names.
+        dense: Whether there is a target for each pixel.
     """
 
-    def __init__(self, split: str, dataset: Any, layout: str, names: tuple[str, ...] | None) -> None:
-        self.split, self.dataset, self.layout, self.names = split, dataset, layout, names
+    def __init__(self, split: str, dataset: Any, layout: str, names: tuple[str, ...] | None, dense: bool) -> None:
+        self.split, self.dataset, self.layout, self.names, self.dense = split, dataset, layout, names, dense
         self.given = torch.uint8
         if len(self):
             image = self._item(0)[0]
@@ -381,10 +410,23 @@ class _Items(Source):
     def read(self, index: int) -> Any:
         image, target = self._item(index)
         pixels = arrays.scaled(self.name(index), arrays.arranged(self.name(index), image[None], self.layout))[0]
-        return pixels if self.targets is not None else (pixels, self._target(index, target))
+        if self.targets is not None:
+            return pixels
+        found = self._target(index, target)
+        return pixels, self._mask(index, found, pixels.shape[:2]) if self.dense else found
 
     def name(self, index: int) -> str:
         return f"{self.split}, item {index}"
+
+    def _mask(self, index: int, target: Tensor, size: torch.Size) -> Tensor:
+        """A target for each pixel, (height, width)."""
+        found = target[0] if target.dim() == 3 and len(target) == 1 else target
+        if found.shape != size:
+            raise InputError(
+                f"{self.name(index)}: the target has shape {tuple(target.shape)}, the image {tuple(size)} (height, "
+                "width); a segmentation has a class for each pixel"
+            )
+        return found
 
     def _item(self, index: int) -> tuple[Tensor, Any]:
         try:
@@ -409,6 +451,35 @@ class _Items(Source):
             raise InputError(
                 f"{self.name(index)}: has target {one_line(repr(target), 40)} ({one_line(error, 60)})"
             ) from None
+
+
+class _Pixels:
+    """Decoded images as bytes that are compared."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        pixels = np.ascontiguousarray(images.images.numpy()).reshape(images.size, -1)
+        self.pixels = pixels.view(np.uint8)
+
+    def sizes(self) -> np.ndarray:
+        return np.full(len(self.pixels), self.pixels.shape[1])
+
+    def some(self, chosen: np.ndarray) -> Iterator[memoryview]:
+        return (self.pixels[index].data for index in chosen.tolist())
+
+
+def _is_items(value: Any) -> bool:
+    """Whether a list is one of pairs (image, target), and not of images or of splits, by its first item."""
+    if not isinstance(value, list | tuple) or not value or isinstance(value, LabelledImages):
+        return False
+    first = value[0]
+    if isinstance(first, Mapping):
+        return isinstance(value, list)
+    if not isinstance(first, list | tuple) or len(first) != 2 or isinstance(first, LabelledImages):
+        return False
+    image, target = first
+    if isinstance(target, str | int | float | np.generic) or getattr(target, "ndim", None) == 0:
+        return True
+    return len(value) != 2 and isinstance(image, Tensor | np.ndarray | Image) and np.ndim(target) < 3
 
 
 def _pair(what: str, item: Any) -> tuple[Any, Any]:

@@ -31,6 +31,7 @@ PIECE = 64  # images that are read at once where no training batch says how many
 # what ends a run is the business of its main process: it saves, and then closes its workers
 LEFT_TO_PARENT = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)}
 _open: "weakref.WeakSet[Reader]" = weakref.WeakSet()
+SHAPES = "there is a target of shape {} and one of shape {}; all must have one shape"
 
 
 class Source(ABC):
@@ -287,12 +288,20 @@ class Streamed:
                 images[start : start + len(pixels)] = pixels
                 start += len(pixels)
                 targets.append(some)
-        return images, torch.cat(targets)
+        return images, _one_shape(targets)
 
     def read_targets(self) -> Tensor:
         """Read all examples and return their targets alone, (n, ...)."""
         with contextlib.closing(self.read(torch.arange(self.size).split(PIECE))) as reader:
-            return torch.cat([targets for _, targets in reader])
+            return _one_shape([targets for _, targets in reader])
+
+
+def _one_shape(targets: Sequence[Tensor]) -> Tensor:
+    """The targets of several batches."""
+    for some in targets:
+        if some.shape[1:] != targets[0].shape[1:]:
+            raise InputError(SHAPES.format(*(tuple(t.shape[1:]) for t in (some, targets[0]))))
+    return torch.cat([*targets])
 
 
 class Reader:
@@ -412,24 +421,27 @@ class _Reads(Dataset[Any]):
     def __getitems__(self, keys: Sequence[Any]) -> Any:
         """Return images and targets of a batch, or why there are none. Targets are None if the source has them."""
         images: list[np.ndarray] = []
-        targets: list[Any] = []
+        targets: list[Tensor] = []
         for key in keys:
             index, seed = key if self.source.random else (key, None)
             try:
                 found = self._read(index, seed)
-                image, target = found if self.source.targets is None else (found, None)
+                image, target = found if self.source.targets is None else (found, 0)
                 images.append(self._checked(index, np.asarray(image), images, keys))
+                targets.append(torch.as_tensor(target))
+                if targets[-1].shape != targets[0].shape:
+                    shapes = [tuple(t.shape) for t in (targets[-1], targets[0])]
+                    raise InputError(f"{self.source.name(index)}: {SHAPES.format(*shapes)}")
             except InputError as error:
                 return _Failure(str(error), traceback.format_exc())
             except Exception as error:  # of a user's data set, or of a library that decodes
                 text = f"{self.source.name(index)}: cannot be read ({named(error)})"
                 return _Failure(text, traceback.format_exc())
-            targets.append(target)
         batch = _empty((len(images), *images[0].shape), np.result_type(*{image.dtype for image in images}))
         view = batch.numpy()
         for k, image in enumerate(images):
             view[k] = image
-        return batch, None if self.source.targets is not None else torch.stack([torch.as_tensor(t) for t in targets])
+        return batch, None if self.source.targets is not None else torch.stack(targets)
 
     def _read(self, index: int, seed: int | None) -> Any:
         if seed is None:

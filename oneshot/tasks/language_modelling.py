@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..errors import InputError
 from ..quantity import Quantity
 from .classification import accuracy
 from .metric import Metric, precise
@@ -38,6 +40,11 @@ class LanguageModelling(Task):
 
     def check(self, split: str, targets: Tensor, outputs: Sequence[str]) -> None:
         """Raise InputError unless every target is a token of the vocabulary."""
+        if targets.dim() != 2 or targets.dtype != torch.int64:
+            raise InputError(
+                f"{split} targets are {str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape)}; "
+                f"task={self.name} has a token at each place, int64 (n, time)"
+            )
         check_classes(split, "token", targets.flatten(), outputs)
 
 

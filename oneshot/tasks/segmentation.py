@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
@@ -47,7 +48,16 @@ class Segmentation(Task):
         )
 
     def check(self, split: str, targets: Tensor, outputs: Sequence[str]) -> None:
-        """Raise InputError unless every pixel has a class or is left out."""
+        """Raise InputError unless every pixel has a class or is left out, and some have one."""
+        if targets.dim() != 3 or targets.dtype != torch.int64:
+            raise InputError(
+                f"{split} targets are {str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape)}; "
+                "task=segmentation has a class for each pixel, int64 (n, height, width)"
+            )
+        if targets.numel() and bool((targets == LEFT_OUT).all()):
+            raise InputError(
+                f"{split} targets: all are {LEFT_OUT}, which leaves a pixel out; there is nothing to learn"
+            )
         wrong = (((targets < 0) & (targets != LEFT_OUT)) | (targets >= len(outputs))).flatten(1).any(dim=1).nonzero()
         if len(wrong):
             i = int(wrong[0])

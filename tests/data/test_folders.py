@@ -575,9 +575,62 @@ def test_deep_folders(tmp_path):
             os.rmdir(path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_images", "test_images"),
+        ("train2017", "val2017"),
+        ("Train-Set", "Test-Set"),
+        ("trainingData", "validationData"),
+        ("images train", "images test"),
+        ("my_train_v2", "my_dev_v2"),
+        ("train", "test2"),
+        ("train_a", "test_b"),
+        ("trainA", "trainB", "testA", "testB"),
+        ("val1", "test1"),
+    ],
+)
+def test_splits_with_more_in_their_names_are_no_classes(tmp_path, names):
+    """Below them are the same folders."""
+    write(tmp_path, *(f"{name}/{kind}/{i}.png" for name in names for kind in ("cat", "dog") for i in "ab"))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/all.json").write_text("{}")
+    said = refused(tmp_path, "look like splits, but would be two classes; name them", "move them into a folder that is")
+    assert sum(f"{tmp_path}/{name}" in said for name in names) == 2
+    refused(tmp_path, "look like splits", test_split=names[0] if names[0] != "train" else "test")
+    for name in names:  # as it says
+        (tmp_path / "set/train").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "set/train" / name)
+    assert load(tmp_path / "set").splits.classes == tuple(sorted(names))
+
+
+def test_splits_with_more_in_their_names_and_images_in_them(tmp_path):
+    write(tmp_path, *(f"{name}_images/{i}.png" for name in ("train", "test") for i in "ab"))
+    refused(tmp_path, "/test_images and ", "/train_images: look like splits", "name them test and train")
+    for name in ("train", "test"):  # and lists of their labels
+        rows = "".join(f"{i}.png,{i}\n" for i in "ab")
+        (tmp_path / f"{name}_images/metadata.csv").write_text("file_name,label\n" + rows)
+    refused(tmp_path, "look like splits", "name them test and train")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("training shoe", "test tube"),
+        ("train_images", "test_images", "cat"),
+        ("train1", "train2"),
+        ("strain", "contestant"),
+        ("trainer", "tester", "car"),
+    ],
+)
+def test_classes_whose_names_are_a_little_like_splits(tmp_path, names):
+    write(tmp_path, *(f"{name}/{i}.png" for name in names for i in "ab"))
+    assert load(tmp_path).splits.classes == tuple(sorted(names))
+
+
 # The rules once more, as plainly as they can be said: paths of files in, what should happen out.
 
-NAMES = ["cat", "Cat", "dog", "cat ", "train", "Test", "val", "dev", "day1", NFC, NFD, ".git", "__MACOSX"]
+NAMES = ["cat", "Cat", "dog", "cat ", "train", "Test", "val", "dev", "day1", NFC, NFD, ".git", "__MACOSX", "val_x"]
 FILES = ["train_1.png", "b.PNG", "notes.txt", ".c.png", "Thumbs.db", "t.webp"]
 
 
@@ -634,6 +687,17 @@ def expected(paths):
                 shared = {form(last(f)).casefold() for f in inside(a)} & {form(last(f)).casefold() for f in inside(b)}
                 if role(a) and role(b) and role(a) != role(b) and shared:
                     raise InputError("splits beside other folders")
+        full = {f for f in top if any(p.startswith(f + "/") and p.lower().endswith((".png", ".webp")) for p in paths)}
+        if all(role(last(f).removesuffix("_x")) for f in full):  # of which one may have something added
+            for a in full:
+                for b in full:
+                    shared = {form(last(f)).casefold() for f in inside(a)} & {
+                        form(last(f)).casefold() for f in inside(b)
+                    }
+                    added = last(a).endswith("_x"), last(b).endswith("_x")
+                    if role(last(a).removesuffix("_x")) != role(last(b).removesuffix("_x")):
+                        if shared or added[0] == added[1]:
+                            raise InputError("splits with something added")
         train = classes("")
     full = {name for name, images in train.items() if images}
     if len(full) < 2 or (test is not None and (not any(test.values()) or any(test[n] and n not in full for n in test))):

@@ -232,7 +232,7 @@ def test_duplicates_in_a_folder_with_a_list(folder):
 
 def tables(source):
     table = _Table(source, Tree(Path(source)), "image", "label", Pixels(8), False, Classification())
-    return table.given("", 0.0)
+    return table.given(0.0)
 
 
 def test_the_same_images_are_those_of_a_plain_loop(tmp_path):
@@ -367,6 +367,14 @@ def test_labels_that_are_no_classes(tmp_path, values, wrong):
     features = datasets.Features({"image": datasets.Image(), "label": kind})
     with pytest.raises(InputError, match=f"data.label_column=label: holds {wrong}"):
         huggingface(parquet(tmp_path, {"image": [picture] * 3, "label": values}, features), 2, COLOUR)
+
+
+def test_what_a_loader_says_is_said(tmp_path):
+    """And not that an error occurred."""
+    (tmp_path / "train.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+    with pytest.raises(InputError, match=f"data.source={tmp_path}: cannot be loaded") as raised:
+        huggingface(str(tmp_path), 2, COLOUR)
+    assert "An error occurred" not in str(raised.value) and "DatasetGenerationError" not in str(raised.value)
 
 
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason="CIFAR-10 is not at ../shared/data/cifar10")

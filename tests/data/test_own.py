@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorData
 from oneshot.cli.main import main
 from oneshot.data import Augmentation, ImageData, LabelledImages, Splits, own, tensors
 from oneshot.errors import InputError
-from oneshot.tasks import MultiLabel, Segmentation
+from oneshot.tasks import MultiLabel, Regression, Segmentation
 
 X, Y = images(24, 4, 1)
 XT, YT = images(9, 4, 1, seed=1)
@@ -361,6 +361,138 @@ def test_a_class_a_pixel(residence):
     )
     batch = next(data.split()[0].passes(4))
     assert torch.equal((batch.x[:, 0] > 99).long(), batch.y) and data.classes == 2
+
+
+@pytest.mark.parametrize("residence", ["auto", "stream"])
+@pytest.mark.parametrize("kind", [tuple, Pairs])
+def test_masks_that_cannot_be_meant(kind, residence):
+    masks = (X[..., 0] > 99).long()
+
+    def of(x, y, classes=2):
+        given = (x, y) if kind is tuple else Pairs(x, y)
+        plain = Augmentation([0.0], [1 / 255])
+        return own(given, 4, plain, residence=residence, workers=0, task=Segmentation(), classes=classes)
+
+    for y, words in (
+        (Y, r"shape \((24,)?\).*a (segmentation has|class for each pixel|task=segmentation)"),
+        (masks[:, :2, :2], r"(targets are 2x2 .*, images 4x4|the target has shape \(2, 2\), the image \(4, 4\))"),
+        (masks[:, :, :2], r"(targets are 4x2 .*, images 4x4|the target has shape \(4, 2\))"),
+        (masks.expand(2, -1, -1, -1).transpose(0, 1), r"shape \((24, )?2, 4, 4\)"),
+    ):
+        with pytest.raises(InputError, match=words):
+            list(of(X, y).train().passes(4))
+    for batch in of(X, masks[:, None]).train().passes(4):  # (n, 1, height, width) is meant, as torchvision's masks are
+        assert torch.equal((batch.x[:, 0] > 99).long(), batch.y)
+
+
+@pytest.mark.parametrize("kind", [tuple, Pairs])
+def test_masks_without_a_class(kind):
+    nothing = torch.full(X.shape[:3], -100)
+    for classes in (None, 2):
+        with pytest.raises(InputError, match="all are -100, which leaves a pixel out"):
+            own((X, nothing) if kind is tuple else Pairs(X, nothing), 4, task=Segmentation(), classes=classes).train()
+    if kind is Pairs:
+        with pytest.raises(InputError, match="are read with the images, so classes=N must give the number of classes"):
+            own(Pairs(X, nothing), 4, task=Segmentation(), residence="stream", workers=0)
+    some = nothing.clone()
+    some[1:] = Y[1:, None, None]
+    assert own((X, some) if kind is tuple else Pairs(X, some), 4, task=Segmentation()).classes == 3
+
+
+class Ragged(Pairs):
+    """The targets of the last images have another shape."""
+
+    def __init__(self, first):
+        super().__init__(X, Y)
+        self.first = first
+
+    def __getitem__(self, i):
+        return X[i], torch.zeros(2 + (i >= self.first))
+
+
+@pytest.mark.parametrize("task", [MultiLabel(), Regression(), Segmentation(), None])
+def test_targets_of_several_shapes(task, monkeypatch):
+    """In one batch of reading, and from one to the next."""
+    monkeypatch.setattr("oneshot.data.streaming.PIECE", 4)
+    for first in (21, 20):
+        with pytest.raises(InputError, match=r"target (of|has) shape \([23],\)"):
+            own(Ragged(first), 4, task=task)
+
+
+@pytest.mark.parametrize("label", [int, float, torch.tensor, np.int64, lambda y: ["dog", "cat", "owl"][y]])
+@pytest.mark.parametrize("pair", [tuple, list, lambda two: {"image": two[0], "label": two[1]}])
+def test_lists_of_pairs(label, pair):
+    def listed(x, y):
+        return [pair((image, label(int(k)))) for image, k in zip(x.numpy(), y, strict=True)]
+
+    order = torch.tensor([1, 0, 2]) if isinstance(label(0), str) else torch.arange(3)
+    train, test = listed(X, Y), listed(XT, YT)
+    for given in ((train, test), [train, test], {"train": train, "test": test}):
+        assert same(own(given, layout="channels_last", **SIZES), y=order[Y], test=(XT, order[YT]))
+    assert same(own(train, layout="channels_last", **SIZES), y=order[Y])
+    for number in (2, 4):  # a pair, or (x, y, test x, test y)?
+        some = own(train[:3] + train[3:number], 2, architecture_fraction=0.3, layout="channels_last")
+        assert some.train().data.size == max(3, number)
+
+
+def test_lists_of_pairs_with_more_than_a_class():
+    several = torch.tensor([[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 1]]).repeat(6, 1)
+    for task, y in ((MultiLabel(), several.float()), (Segmentation(), (X[..., 0] > 99).long())):
+        data = own(([(a, b) for a, b in zip(X, y, strict=True)], (XT, y[:9])), 4, task=task)
+        assert torch.equal(data.train().data.labels, y) and torch.equal(data.test().data.labels, y[:9])
+
+
+def test_test_images_that_are_training_images_are_said():
+    mixed = torch.cat([XT[:5], X[[3, 7]], XT[5:], X[[3]]])
+    labels = torch.zeros(len(mixed), dtype=torch.int64)
+    word = "data: warning: {} of 12 test images are among the training images (such as {} and test image 5); "
+    word += "the test result is too good then"
+    for given in (((X, Y), (mixed, labels)), (Pairs(X, Y), Pairs(mixed, labels)), ((floats(), Y), (mixed, labels))):
+        data = own(given, 4)
+        assert not any("among" in line for line in data.about)  # the test has not been read
+        data.test()
+        assert word.format(3, "training image 3") in data.about
+        assert data.test() and sum("among" in line for line in data.about) == 1
+    data = own({"train": (X[8:], Y[8:]), "valid": (X[:8], Y[:8]), "test": (mixed, labels)}, 4)
+    data.test()
+    assert word.format(3, "valid image 3") in data.about
+    data = own(((X, Y), (XT, YT)), 4)
+    data.test()
+    assert not any("among" in line for line in data.about)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((X, 5), "train labels: are 5; must be one target for each image"),
+        ((X, torch.tensor(5)), "train labels: are the single number 5"),
+        ((X, None), "there are no targets"),
+        (([[[1, 2], [3]]], [0]), "train images: are no arrays of numbers"),
+        (([X[0].numpy(), X[1].float().numpy()], [0, 1]), "image 1 is float32, image 0 is uint8; must be one type"),
+        ({"train": None}, "a mapping of splits has no split; must have train"),
+        ({}, "a mapping of splits has no split; must have train"),
+        ({"train": (X, Y), "val": (XT, YT), "validation": (X, Y)}, "'val' and 'validation', which are one split"),
+        ({"train": (X, Y), 3: (X, Y)}, "has 'train', 3; must have train"),
+        ([(X[0], 0, 1)] * 5, "train: list cannot be used as data"),
+        ([(X[0], 0), 3, 4], "train, item 1: is a int; must be a pair"),
+        (Pairs(torch.cat([floats()[:7], X[7:8].permute(0, 3, 1, 2).float()]), Y[:8]), "item 7: .* they are [1-9]"),
+    ],
+)
+def test_what_is_no_data_is_refused_in_words(given, message):
+    with pytest.raises(InputError, match=message):
+        own(given, 4).train()
+
+
+def test_names_of_splits_in_a_mapping():
+    for valid in ("valid", "val", "validation"):
+        data = own({"train": (X, Y), valid: (X[:9], Y[:9]), "test": (XT, YT)}, 4)
+        assert [len(part) for part in (*data.split(), data.test())] == [24, 9, 9]
+
+
+@pytest.mark.parametrize("task", [MultiLabel(), Regression(), Segmentation()])
+def test_names_are_for_classes(task):
+    with pytest.raises(InputError, match=f"targets are names, such as 'cat'; task={task.name} has numbers"):
+        own((X, ["cat"] * 24), 4, task=task)
 
 
 MAKE = """

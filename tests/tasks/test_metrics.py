@@ -154,6 +154,26 @@ def test_one_batch_is_all_of_one_batch(task, outputs):
     assert task.metric(outputs).name == next(iter(task.metrics(outputs)))
 
 
+@pytest.mark.parametrize("task", [Classification(), MultiLabel(), Regression(), Segmentation(), LanguageModelling()])
+def test_targets_of_another_task_are_refused_in_words(task):
+    """Of any shape and type; one kind alone is right."""
+    right = {
+        "classification": [(1, torch.int64)],
+        "multilabel": [(2, torch.float32), (2, torch.float64)],
+        "regression": [(2, torch.float32), (2, torch.float64)],
+        "segmentation": [(3, torch.int64)],
+        "language_modelling": [(2, torch.int64)],
+    }[task.name]
+    for dimensions in range(6):
+        for kind in (torch.int64, torch.uint8, torch.bool, torch.float32, torch.float64):
+            targets = torch.zeros((2,) * dimensions, dtype=kind)
+            if (dimensions, kind) in right:
+                task.check("train", targets, ("a", "b"))
+                continue
+            with pytest.raises(InputError, match=r"^train (labels|targets) are \w+ (of shape )?\("):
+                task.check("train", targets, ("a", "b"))
+
+
 def test_wrong_metrics_and_targets_are_named():
     with pytest.raises(InputError, match=r"task 'classification': unknown metric 'acuracy'.*did you mean 'accuracy'"):
         Classification("acuracy").metric(7)
@@ -167,6 +187,8 @@ def test_wrong_metrics_and_targets_are_named():
         Regression().check("train", torch.arange(3), ("a",))
     with pytest.raises(InputError, match=r"test image 0 has pixels of class 7: must be from 0 to 1, or -100"):
         Segmentation().check("test", torch.full((1, 2, 2), 7), ("a", "b"))
+    with pytest.raises(InputError, match="test targets: all are -100, which leaves a pixel out"):
+        Segmentation().check("test", torch.full((1, 2, 2), -100), ("a", "b"))
     with pytest.raises(InputError, match="train token 2 has label 5: must be from 0 to 1"):
         LanguageModelling().check("train", torch.tensor([[0, 1], [5, 1]]), ("a", "b"))
 
