@@ -199,6 +199,24 @@ def score_name(config: DictConfig, data: ImageData) -> str:
     return metrics[config.metric].quantity.score_name if config.metric in metrics else config.metric
 
 
+def check_usual(config: DictConfig, data: ImageData, known: Sequence[str]) -> None:
+    """Check that an estimator gives the usual metric of the task where the configuration names no other score.
+
+    Args:
+        config: The settings of the command.
+        data: The images, with their task.
+        known: The scores of the estimator.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if config.metric is None and data.metric.quantity.score_name not in known:
+        raise InputError(
+            f"task={data.task.name}: an estimator gives no {data.metric.quantity.label}, the usual metric of the task; "
+            f"it gives {', '.join(known)}, which metric=NAME takes"
+        )
+
+
 def shown_score(name: str, data: ImageData) -> Quantity:
     """Return how a score is shown.
 

@@ -39,7 +39,11 @@ def take_settings(config: DictConfig) -> list[str]:
     if config.supernet is None:
         return []
     if not isinstance(config.supernet, str) or not is_file(Path(config.supernet) / WEIGHTS):
-        raise InputError(f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}")
+        inner = f"{config.supernet}/supernet"
+        hint = f"; this run has its own: supernet={inner}" if is_file(Path(inner) / WEIGHTS) else ""
+        raise InputError(
+            f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}{hint}"
+        )
     if read_result(Path(config.supernet)) is None:
         raise InputError(f"supernet={config.supernet}: is no finished run")
     file = Path(config.supernet, CONFIG)

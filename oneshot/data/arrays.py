@@ -117,7 +117,7 @@ def scaled(what: str, images: Tensor, start: int = 0) -> Tensor:
         hint = (
             hint if low < 0 else f"{hint}divide by 255" if high <= 255 else f"divide by their largest value, {high:g}"
         )
-        of = "they are" if len(images) == 1 else f"image {start + int(outside[0])} and others have"
+        of = "they are" if len(images) == 1 else f"image {start + int(outside[0])} is not, and the images together have"
         raise InputError(f"{what}: float pixels must be in [0, 1]; {of} {low:g} to {high:g}; {hint}")
     levels = images.to(torch.float32) * 255
     whole = levels.round()

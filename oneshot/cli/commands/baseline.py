@@ -31,7 +31,7 @@ from ...runs.folder import Run
 from ...statistics import pareto
 from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
-from ..objects import make, prepare, score_name, shown_score, space_and_data, trainer_for
+from ..objects import check_usual, make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import Recorder, open_run, recording
 from ..screen import answered, architecture_table, held_out_next, next_command, say, summary, written
 from ..supernets import take_settings
@@ -51,7 +51,9 @@ def main(config: DictConfig) -> None:
     budget = Budget(config.budget.queries, config.budget.seconds)
     strategy = make(config.strategy, space=space, seed=config.seed, metric=score_name(config, data))
     cost = make(config.cost, space=space) if config.cost else None
-    check_needs(strategy, known_scores(config, config.estimator, data))
+    known = known_scores(config, config.estimator, data)
+    check_usual(config, data, known)
+    check_needs(strategy, known)
     executor = make(config.executor) if config.executor else Inline()
     trainer_for(config, console)
     path = run_folder(config, "baseline")

@@ -27,7 +27,7 @@ from ...spaces import SearchSpace
 from ...statistics import rank_agreement
 from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
-from ..objects import make, prepare, score_name, shown_score, space_and_data, trainer_for
+from ..objects import check_usual, make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import open_run
 from ..screen import say, written
 from ..supernets import take_settings
@@ -51,6 +51,7 @@ def main(config: DictConfig) -> None:
     score = score_name(config, data)
     for node in nodes.values():
         known = known_scores(config, node, data)
+        check_usual(config, data, known)
         if score not in known:
             raise unknown("metric", config.metric or score, known)
     shown = shown_score(score, data)
