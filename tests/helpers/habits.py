@@ -153,7 +153,8 @@ def stops_within_an_epoch(folder: Path) -> None:
     keep = lightning.ModelCheckpoint(folder)
     fitted(module, callbacks=[StopAt(6), keep], **{**SAVING})
     row = {"epoch": 2, "step": 6, **{f"valid_{n}": v for n, v in module.valid.items()}}
-    assert module.rows[-1] == {**row, "entropy": module.rows[-1]["entropy"]}
+    said = {name: value for name, value in module.rows[-1].items() if not name.startswith("table_")}
+    assert said == {**row, "entropy": said["entropy"]}
     assert (module.done, module.ended, len(module.scores)) == (6, 1, 2)
     assert module.found_valid == module.measure(module.found)
     assert module.rows[:-1] == [row for row in plain()[0] if row["step"] <= 6]

@@ -122,7 +122,8 @@ def configured(
     """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
     config, space = composed(settings), space or small_space(data, nodes=1)
     if config.schedule.weight_steps > 1:  # whole phases of each kind would not fit into a test
-        config.schedule.update(warmup_epochs=0, weight_steps=1, architecture_steps=1)
+        config.schedule.update(weight_steps=1, architecture_steps=1)
+    config.schedule.warmup_epochs = 0
     if "samples" in config.selection:
         config.selection.samples = 3
     architect = build(settings, space, seed=start)
