@@ -59,19 +59,19 @@ class Composed(Architect):
 
     def weight_gates(self, supernet: nn.Module, train: Examples, step: Step) -> tuple[Gates, ...]:
         """Return the gates of the architect's weight step, after the transforms and the perturbations."""
-        several = self.architect.weight_gates(_Behind(self, supernet, step), train, step)
+        several = self.architect.weight_gates(_Transformed(self, supernet, step), train, step)
         return tuple(self._perturbed(self._transformed(gates, step), supernet, train, step) for gates in several)
 
     def weight_terms(self, supernet: nn.Module, train: Examples, step: Step) -> Iterator[Tensor]:
         """Yield the terms of the architect's weight step, under the gates after the transforms."""
-        seen = _Behind(self, supernet, step, fixed=True) if self.transforms else supernet
+        seen = _Transformed(self, supernet, step, fixed=True) if self.transforms else supernet
         return self.architect.weight_terms(seen, train, step)
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
     ) -> Tensor:
-        """Return the loss of the architect behind the transforms, with the penalties."""
-        seen = _Behind(self, supernet, step) if self.transforms else supernet
+        """Return the loss of the architect, under the gates after the transforms, with the penalties."""
+        seen = _Transformed(self, supernet, step) if self.transforms else supernet
         loss = self.architect.loss(seen, train, valid, weight_optimizer, step)
         for regularizer in self.regularizers:
             loss = loss + regularizer(self.architect, step)
@@ -156,8 +156,8 @@ def taken_apart(architect: Architect) -> tuple[Architect, list[Part]]:
     return architect, parts
 
 
-class _Behind(nn.Module):
-    """A supernet behind the transforms, as the architect sees it. One a call, so that parameters stay disjoint."""
+class _Transformed(nn.Module):
+    """A supernet that transforms its gates, as the architect sees it. One a call, so that parameters stay disjoint."""
 
     def __init__(self, composed: Composed, supernet: nn.Module, step: Step, fixed: bool = False) -> None:
         super().__init__()
@@ -182,4 +182,4 @@ def untouched(supernet: nn.Module) -> Iterator[None]:
     with torch.random.fork_rng(devices), frozen(supernet):
         yield
     for buffer, value in before:
-        buffer.copy_(value)
+        buffer.data.copy_(value)  # a plain copy_ would make a later backward pass through a batch norm fail

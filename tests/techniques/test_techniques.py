@@ -226,6 +226,31 @@ def test_the_adversary_finds_the_worst_corner_of_a_linear_loss_and_climbs_on_a_s
     assert losses[0] < losses[1] < losses[2] and losses[2] > float(loss(random_one))
 
 
+class Running(torch.nn.Module):
+    """A supernet with running statistics, as a space of a user's own may have."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 10))
+
+    def forward(self, x, gates):
+        first, others = x[:, :1], x[:, 1:]  # a batch norm would divide a factor of all away
+        return self.layers(torch.cat([first * gates.weight.square().sum(), others], dim=1))
+
+
+def test_an_attack_leaves_running_statistics_as_they_are():
+    torch.manual_seed(0)
+    space, supernet = small_space(), Running()
+    whole = Composed(DARTS(space), perturbations=[AdversarialPerturbation()])
+    before = [buffer.clone() for buffer in supernet.buffers()]
+    x, y = torch.randn(8, 4), torch.randint(10, (8,))
+    with torch.no_grad():
+        (gates,) = whole.weight_gates(supernet, (x, y), Step(0, 3, 8))
+    assert not torch.equal(gates.weight, whole.scores())
+    assert all(torch.equal(a, b) for a, b in zip(before, supernet.buffers(), strict=True))
+    functional.cross_entropy(supernet(x, gates), y).backward()
+
+
 def test_what_has_no_meaning_is_refused_by_name():
     space = small_space()
     for make, message in (
