@@ -25,7 +25,7 @@ COLUMNS = {"multilabel": ["bright", "odd"], "regression": ["amount"]}  # of tabl
 
 
 def tasks_of(name):
-    """The tasks that a data set may have: all if it is told the task."""
+    """The tasks that a data set may have: all of them if `task` is one of its settings."""
     target = instantiate({"_target_": settings("data", name)["_target_"], "_partial_": True}).func
     return EXAMPLES if "task" in inspect.signature(target).parameters else ["classification"]
 
