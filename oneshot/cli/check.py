@@ -124,7 +124,7 @@ def _nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConf
                 yield f"{prefix}{key}", node
 
 
-def _check_node(path: str, node: DictConfig, optional: Sequence[str]) -> None:
+def _check_node(path: str, node: DictConfig, optional: Sequence[str] = ()) -> None:
     target = node._target_
     found = signature(target)
     if found is None:
