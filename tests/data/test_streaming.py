@@ -43,10 +43,19 @@ def folder(tmp_path_factory):
     return root
 
 
+EARLIER = set()  # processes of tests before, in this and in other files
+
+
+@pytest.fixture(autouse=True)
+def earlier():
+    EARLIER.clear()
+    EARLIER.update(children())
+
+
 def children():
-    """The processes of this one that run."""
+    """The processes that the test has started and that run."""
     found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return {pid for pid in found if "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]}
+    return {pid for pid in found if alive(pid)} - EARLIER
 
 
 def alive(pid):
