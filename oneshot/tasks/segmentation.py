@@ -31,8 +31,8 @@ class Segmentation(Task):
     dense = True
 
     def criterion(self) -> Criterion:
-        """Return the mean cross-entropy of the pixels, in nats."""
-        return functional.cross_entropy
+        """Return the mean cross-entropy of the pixels that count, in nats."""
+        return pixel_cross_entropy
 
     def metrics(self, outputs: int) -> Mapping[str, Metric]:
         """Return the metrics by name, `mean_iou` first."""
@@ -66,3 +66,19 @@ class Segmentation(Task):
                 f"{split} image {i} has pixels of class {values[0]}: must be from 0 to {len(outputs) - 1}, "
                 f"or {LEFT_OUT} for a pixel that is left out"
             )
+
+
+def pixel_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Compute the mean cross-entropy of the pixels that count.
+
+    torch's own is NaN for a batch in which no pixel counts; this one is 0 there.
+
+    Args:
+        logits: (batch, classes, height, width).
+        y: Classes, (batch, height, width); -100 leaves a pixel out.
+
+    Returns:
+        A scalar, in nats.
+    """
+    total = functional.cross_entropy(logits, y, ignore_index=LEFT_OUT, reduction="sum")
+    return total / (y != LEFT_OUT).sum().clamp(min=1)

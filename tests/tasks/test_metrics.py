@@ -205,3 +205,20 @@ def test_the_losses_are_the_usual_ones():
     p, y = torch.randn(4, 3), torch.rand(4, 3).round()
     assert torch.equal(MultiLabel().criterion()(p, y), nn.BCEWithLogitsLoss()(p, y))
     assert torch.equal(Regression().criterion()(p, y), (p - y).square().mean())
+
+
+def test_a_batch_in_which_no_pixel_counts_has_a_loss_of_zero():
+    """torch's mean over no pixel is NaN, which would end a training that meets one such batch."""
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    y = torch.randint(0, 4, (3, 5, 6))
+    y[torch.rand(3, 5, 6) < 0.4] = -100
+    loss = Segmentation().criterion()
+    pairs = [
+        (logits[n, :, i, k], int(y[n, i, k])) for n in range(3) for i in range(5) for k in range(6) if y[n, i, k] >= 0
+    ]
+    expected = sum(v.logsumexp(0) - v[c] for v, c in pairs) / len(pairs)
+    assert torch.allclose(loss(logits, y), expected, rtol=1e-12)
+    nothing = loss(logits, torch.full((3, 5, 6), -100))
+    (gradient,) = torch.autograd.grad(nothing, logits)
+    assert float(nothing) == 0 and not gradient.any()
