@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
@@ -25,6 +26,7 @@ from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
+from .techniques.base import named
 
 __all__ = ["Schedule", "Search", "Update", "by_scores"]
 
@@ -100,8 +102,10 @@ class Search(Fit):
         self.warmup_epochs, self.decay_norms = warmup_epochs, decay_norms
         self.space, self.architect, self.schedule = space, architect, schedule or architect.schedule
         if self.schedule.joint and architect.own_weight_gates:
+            names = [named(part) for part in getattr(architect, "perturbations", ())] or [type(architect).__name__]
             raise InputError(
-                "schedule.joint=true: has no weight steps of their own, which this architect or a perturbation needs"
+                "schedule.joint=true: one step moves weights and architecture together, but "
+                f"{', '.join(names)} changes weight steps alone; use schedule.joint=false"
             )
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
@@ -222,9 +226,9 @@ class Search(Fit):
         train = self.weight_part.batch(self.seed, update.weight)
         if update.kind == "architecture":
             valid = self.architecture_part.batch(self.seed, update.architecture)
-            self.means.add("architecture_loss", architecture_step(self.components, train, valid, step))
+            self._note("architecture_loss", architecture_step(self.components, train, valid, step))
         elif update.kind == "joint":
-            self.means.add("weight_loss", joint_step(self.components, train, step))
+            self._note("weight_loss", joint_step(self.components, train, step))
         else:
             loss, logits = weight_step(self.components, train, step)
             self.means.add("weight_loss", loss)
@@ -233,6 +237,13 @@ class Search(Fit):
         self.count(update.index + 1)
         if self.done % self.log_every == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
+
+    def _note(self, name: str, loss: Tensor) -> None:
+        """Add a loss to the means; what penalties added to it comes apart."""
+        penalty = self.architect.penalty
+        self.means.add(name, loss if penalty is None else loss.detach() - penalty)
+        if penalty is not None:
+            self.means.add("penalty", penalty)
 
     def end_epoch(self) -> None:
         """Measure the supernet on the architecture part and write a row."""

@@ -46,6 +46,7 @@ class Architect(nn.Module, ABC):
     beside: tuple[nn.Parameter, ...] = ()  # parameters between gates and supernet, which `loss` moves too
 
     differentiates_gates = True  # whether a gradient of the loss flows through the gates; not where it rewards paths
+    penalty: Tensor | None = None  # what penalties added to the last loss, a scalar without gradient; None without any
     own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
 

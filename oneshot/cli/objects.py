@@ -151,7 +151,7 @@ def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: 
     """
     architect: Architect = make(config.architect, space=space, criterion=criterion, cost=cost)
     parts = []
-    for name, node in (config.get("technique") or {}).items():
+    for name, node in sorted((config.get("technique") or {}).items()):  # their order in a list is no setting
         part = make(node, **({"space": space} if _takes(node, "space") else {}))
         if not isinstance(part, Transform | Regularizer | Perturbation):
             raise InputError(f"technique.{name}: {type(part).__name__} is no transform, regularizer or perturbation")

@@ -45,7 +45,10 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     return norm
 
 
-FIRST = "no weight has moved yet: look at the data (a batch without any target) and at the loss (its weights)"
+FIRST = (
+    "no weight has moved yet: look at the data (a batch without any target) and at the weights of the loss and of "
+    "techniques"
+)
 
 
 class FiniteCheck:

@@ -66,7 +66,8 @@ class MixedCell(nn.Module):
 
     With partial channels (PC-DARTS) the candidates of an edge see the first 1/k of the channels. The others are passed,
     through a 2x2 max pool where the edge has stride 2, and multiplied by the sum of the edge's gates. That is 1 for a
-    softmax, and beta with edge normalization, as in the authors' code. Where `none` alone is active, nothing is passed.
+    softmax, and beta with edge normalization, as in the authors' code. Where paths are drawn, the gate of `none` is no
+    part of the sum, so that an edge that drew `none` passes nothing.
     At a node the channels are shuffled: those of the k parts alternate.
 
     Args:
@@ -196,9 +197,12 @@ class MixedCell(nn.Module):
         """Add the channels that no candidate sees to the sums of the targets."""
         x = functional.max_pool2d(x, 2) if stride == 2 else x
         for i in edges:
-            if gates.active is None or any(self.candidates[k] != NONE for k in gates.active[i]):
-                weight = gates.weight[i].sum().expand(x.shape[1]).contiguous()
-                passed.add_product((self.graph[i].target,), x, weight)
+            weight = gates.weight[i]
+            if gates.active is not None:
+                if not (kept := [k for k in gates.active[i] if self.candidates[k] != NONE]):
+                    continue
+                weight = weight[kept]
+            passed.add_product((self.graph[i].target,), x, weight.sum().expand(x.shape[1]).contiguous())
 
     def _finish(self, number: int, states: list[Tensor], sums: Sums, passed: Sums) -> None:
         """Append states to the first `number`; all edges into them have been added."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from ..architects.base import Step
 from ..architecture import Gates
 from ..errors import InputError, check_range
-from ..spaces.base import SearchSpace
+from ..spaces.base import NONE, SearchSpace
 from .base import Transform, ramp
 
 
@@ -24,7 +24,7 @@ class AuxiliarySkip(Transform):
         skip: Name of the candidate that is the skip connection.
 
     Raises:
-        InputError: If beta is out of range, or no choice of the space has the candidate.
+        InputError: If beta is out of range, the candidate is `none`, or no choice of the space has it.
 
     Reference:
         Chu, Wang, Zhang, Lu, Wei and Yan, DARTS-: Robustly Stepping out of Performance Collapse Without Indicators,
@@ -34,6 +34,8 @@ class AuxiliarySkip(Transform):
     def __init__(self, space: SearchSpace, beta: float = 1.0, skip: str = "skip_connect") -> None:
         super().__init__(space)
         check_range("technique.auxiliary_skip.beta", beta, 0.0)
+        if skip == NONE:
+            raise InputError(f"technique.auxiliary_skip.skip={skip}: {skip} gives nothing; name a skip connection")
         self.start = beta
         self.places = tuple(
             choice.candidates.index(skip) if skip in choice.candidates else None for choice in space.choices

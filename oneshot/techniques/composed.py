@@ -1,7 +1,8 @@
 """An architect with techniques: itself an architect."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 from ..architects.base import Architect, Criterion, Examples, Step, frozen, shares
 from ..architecture import Gates
 from ..errors import InputError
+from ..spaces.base import SearchSpace
 from ..tasks import Metric
 from .base import Perturbation, Regularizer, Transform, named
 
@@ -31,7 +33,8 @@ class Composed(Architect):
         perturbations: Applied in this order to the gates of weight steps, after the transforms.
 
     Raises:
-        InputError: If a part has no meaning for the architect.
+        InputError: If a part is not of its kind, is of another space, gives what cannot be gates, scores or a penalty,
+            or has no meaning for the architect.
     """
 
     def __init__(
@@ -41,9 +44,12 @@ class Composed(Architect):
         regularizers: Sequence[Regularizer] = (),
         perturbations: Sequence[Perturbation] = (),
     ) -> None:
+        if not isinstance(architect, Architect):
+            raise InputError(f"Composed: needs an architect, not {type(architect).__name__}")
         super().__init__(architect.space, architect.optimizer, architect.criterion, architect.cost)
-        self.architect, self.transforms = architect, nn.ModuleList(transforms)
-        self.regularizers, self.perturbations = tuple(regularizers), tuple(perturbations)
+        self.architect, self.transforms = architect, nn.ModuleList(_of("transforms", Transform, transforms))
+        self.regularizers = _of("regularizers", Regularizer, regularizers)
+        self.perturbations = _of("perturbations", Perturbation, perturbations)
         self.takes_criterion = False  # it is the architect's
         self.mask = architect.mask  # without the candidates that it leaves out
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
@@ -73,8 +79,11 @@ class Composed(Architect):
         """Return the loss of the architect, under the gates after the transforms, with the penalties."""
         seen = _Transformed(self, supernet, step) if self.transforms else supernet
         loss = self.architect.loss(seen, train, valid, weight_optimizer, step)
+        self.penalty = self.architect.penalty
         for regularizer in self.regularizers:
-            loss = loss + regularizer(self.architect, step)
+            term = regularizer(self._inner, step)
+            added = term.detach() if isinstance(term, Tensor) else loss.new_tensor(term)
+            loss, self.penalty = loss + term, added if self.penalty is None else self.penalty + added
         return loss
 
     def scores(self) -> Tensor:
@@ -98,8 +107,15 @@ class Composed(Architect):
         """Return the mean normalized entropy of the scores, as shares of their rows where transforms change them."""
         return self.architect.entropy_of(shares(self.scores())) if self.transforms else self.architect.entropy()
 
+    @property
+    def _inner(self) -> Architect:
+        """The architect without techniques."""
+        return taken_apart(self.architect)[0]
+
     def _check(self) -> None:
-        kind = type(self.architect).__name__
+        for transform in self._each():
+            _check_transform(transform, self.space)
+        kind = type(self._inner).__name__
         learns = next(self.architect.parameters(), None) is not None
         for part in (*self.transforms, *self.regularizers):
             moves = not isinstance(part, Transform) or next(part.parameters(), None) is not None
@@ -112,7 +128,10 @@ class Composed(Architect):
                 )
         for regularizer in self.regularizers:
             with torch.enable_grad():
-                penalty = regularizer.penalty(self.architect)
+                penalty = regularizer.penalty(self._inner)
+            if not isinstance(penalty, Tensor) or penalty.dim() or not penalty.isfinite():
+                found = penalty.tolist() if isinstance(penalty, Tensor) else penalty
+                raise InputError(f"{named(regularizer)}: its penalty is {found!r:.60}; must be a finite scalar tensor")
             if not penalty.requires_grad:
                 raise InputError(f"{named(regularizer)}: its penalty has no gradient for {kind}")
         if self.perturbations and self.architect.own_weight_gates:
@@ -139,7 +158,7 @@ class Composed(Architect):
                 return self.criterion(supernet(x, gates), y)
 
         for perturbation in self.perturbations:
-            gates = perturbation(gates, self.mask, loss, step)
+            gates = _checked(perturbation, perturbation(gates, self.mask, loss, step), self.mask)
         return gates
 
 
@@ -154,6 +173,41 @@ def taken_apart(architect: Architect) -> tuple[Architect, list[Part]]:
         parts = [*architect._each(), *architect.regularizers, *architect.perturbations, *parts]
         architect = architect.architect
     return architect, parts
+
+
+def _of(name: str, kind: type, given: Any) -> tuple[Any, ...]:
+    """The parts as a tuple. Raises InputError unless all are of this kind."""
+    if not isinstance(given, Iterable):
+        raise InputError(f"Composed: {name} must be a list, not {type(given).__name__}")
+    parts = tuple(given)
+    for part in parts:
+        if not isinstance(part, kind):
+            raise InputError(f"Composed: {name} must hold parts of the class {kind.__name__}, not {part!r:.80}")
+    return parts
+
+
+def _checked(part: Part, gates: Gates, like: Tensor) -> Gates:
+    """The gates that a part gave. Raises InputError unless they are gates of this shape."""
+    weight = gates.weight if isinstance(gates, Gates) else None
+    if weight is None or weight.shape != like.shape:
+        found = type(gates).__name__ if weight is None else f"Gates of shape {tuple(weight.shape)}"
+        raise InputError(f"{named(part)}: gives {found}; must be Gates of shape {tuple(like.shape)}")
+    return gates
+
+
+def _check_transform(transform: Transform, space: SearchSpace) -> None:
+    """Raise InputError unless the transform gives gates and scores of the space, and lets a gradient through."""
+    name = named(transform)
+    if transform.space.fingerprint != space.fingerprint:
+        raise InputError(f"{name}: is of space {transform.space.name!r}, the architect of space {space.name!r}")
+    with torch.enable_grad():
+        p = (space.mask / space.mask.sum(1, keepdim=True)).to(torch.get_default_dtype()).requires_grad_()
+        gates = _checked(transform, transform(Gates(p), Step(0, 0, 2)), p)
+    if not gates.weight.requires_grad or not bool(gates.weight.isfinite().all()):
+        raise InputError(f"{name}: its gates are not finite, or have no gradient")
+    scores = transform.scores(p.detach())
+    if not isinstance(scores, Tensor) or scores.shape != p.shape or not bool((scores >= 0).all()):
+        raise InputError(f"{name}: its scores must be at least 0 and of shape {tuple(p.shape)}")
 
 
 class _Transformed(nn.Module):

@@ -34,7 +34,9 @@ class EdgeNormalization(Transform):
 
     def beta(self) -> Tensor:
         """Return the softmax over the edges into each node, (choices,)."""
-        e = (self.edge_logits - self.edge_logits.detach().max()).exp()
+        logits = self.edge_logits.detach()
+        largest = torch.zeros_like(logits).scatter_reduce(0, self.groups, logits, "amax", include_self=False)
+        e = (self.edge_logits - largest[self.groups]).exp()
         sums = torch.zeros_like(e).index_add(0, self.groups, e)
         return e / sums[self.groups]
 

@@ -32,7 +32,8 @@ def loop(cell, inputs, weight, k, active):
                     mixed = mixed + weight[i, j] * cell.edges[str(i)][name](x[:, :c])
             if not set(active[i]) - {0}:
                 continue
-            y = torch.cat([mixed, weight[i].sum() * rest], 1)
+            passed = weight[i].sum() if len(active[i]) == len(CANDIDATES) else sum(weight[i, j] for j in active[i] if j)
+            y = torch.cat([mixed, passed * rest], 1)
             b, channels, h, w = y.shape
             total = total + y.view(b, k, channels // k, h, w).transpose(1, 2).reshape(b, channels, h, w)
         states.append(total)

@@ -1,11 +1,13 @@
 """Each technique against a closed form or a plain loop."""
 
 import math
+import random
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
-from helpers.support import build, small_space
+from helpers.support import QUIET, build, configured, small_space
 from torch.nn import functional
 from torch.optim import SGD
 
@@ -26,6 +28,8 @@ from oneshot.techniques import (
     EntropyPenalty,
     LogitDecay,
     RandomPerturbation,
+    Regularizer,
+    Transform,
     ZeroOne,
 )
 from oneshot.techniques.base import ramp
@@ -318,3 +322,162 @@ def test_what_a_search_from_python_is_composed_of_is_kept(data, tmp_path):
     other = Composed(DARTS(space), [EdgeNormalization(space)], [BetaDecay(weight=4.0)])
     with pytest.raises(InputError, match="weight"):
         fit(Search(space, other, data), 1, tmp_path / "run", accelerator="cpu", show=False)
+
+
+@pytest.mark.parametrize("logits", [[-2000, 3000, -3000, 800, 0, -900], [0, 110, 100, 0, 0, 0]])
+def test_a_node_whose_logits_are_far_below_those_of_another_is_normalized_too(logits):
+    space = nb201()
+    transform = EdgeNormalization(space)
+    transform.edge_logits.data = torch.tensor(logits, dtype=torch.float32)
+    beta = transform.beta().double()
+    for group in {choice.group for choice in space.choices}:
+        rows = [i for i, choice in enumerate(space.choices) if choice.group == group]
+        assert torch.allclose(beta[rows], torch.tensor([logits[i] for i in rows]).double().softmax(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_candidates_that_are_silent_change_nothing_but_the_gradient_of_the_gates(double, parts):
+    """With partial channels an edge that drew `none` passes nothing; with an auxiliary skip beta times its input."""
+    torch.manual_seed(0)
+    space = NASBench201((1, 8, 8), 10, cells=1, channels=8, partial_channels=parts)
+    supernet, x, rng = space.supernet(), torch.randn(4, 1, 8, 8), random.Random(0)
+    everything = tuple(range(5))
+    for transforms in ([], [AuxiliarySkip(space)], [EdgeNormalization(space), AuxiliarySkip(space)]):
+        for _ in range(4):
+            architecture = space.sample(rng)
+            weight, path = space.one_hot(architecture).double(), tuple((k,) for k in architecture.decisions)
+            silent = tuple(tuple(k for k in everything if k != row[0]) for row in path)
+            outputs = []
+            for gates in (Gates(weight, path), Gates(weight, (everything,) * 6, silent)):
+                for transform in transforms:
+                    gates = transform(gates, Step(0, 2, 10))
+                outputs.append(supernet(x, gates))
+            assert torch.allclose(*outputs, rtol=1e-10)
+
+
+def test_with_partial_channels_reinmax_has_the_loss_of_the_path_that_it_draws(double):
+    torch.manual_seed(0)
+    space = NASBench201((1, 8, 8), 10, cells=1, channels=8, partial_channels=4)
+    architect, supernet = build("reinmax", space), space.supernet()
+    x, y = torch.randn(8, 1, 8, 8), torch.arange(8)
+    for index in range(6):
+        step = Step(0, index, 10)
+        with frozen(supernet):
+            loss = architect.loss(supernet, (x, y), (x, y), SGD(supernet.parameters(), lr=0.1), step)
+        assert torch.allclose(loss, functional.cross_entropy(supernet(x, architect.gates(step)), y), rtol=1e-12)
+
+
+class Bad(Transform):
+    """Gives what it is told to."""
+
+    def __init__(self, space, gives, scores=None):
+        super().__init__(space)
+        self.gives, self.other = gives, scores
+
+    def forward(self, gates, step):
+        return self.gives(gates)
+
+    def scores(self, scores):
+        return scores if self.other is None else self.other(scores)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (lambda space: Bad(space, lambda g: None), r"technique.bad: gives NoneType; must be Gates of shape \(6, 5\)"),
+        (lambda space: Bad(space, lambda g: g.weight), "technique.bad: gives Tensor"),
+        (lambda space: Bad(space, lambda g: Gates(g.weight.repeat(2, 1))), r"gives Gates of shape \(12, 5\)"),
+        (lambda space: Bad(space, lambda g: Gates(g.weight.detach())), "its gates are not finite, or have no gradient"),
+        (lambda space: Bad(space, lambda g: Gates(g.weight / 0)), "its gates are not finite, or have no gradient"),
+        (lambda space: Bad(space, lambda g: g, lambda s: -s), r"its scores must be at least 0 and of shape \(6, 5\)"),
+        (lambda space: Bad(space, lambda g: g, lambda s: s[:2]), "its scores must be at least 0"),
+        (lambda space: AuxiliarySkip(small_space()), "technique.auxiliary_skip: is of space 'darts', the architect of"),
+    ],
+)
+def test_a_transform_that_gives_no_gates_of_the_space_is_named(bad, said):
+    space = nb201()
+    with pytest.raises(InputError, match=said):
+        Composed(DARTS(space), [bad(space)])
+
+
+class Given(Regularizer):
+    """Its penalty is what it was given."""
+
+    def __init__(self, gives):
+        super().__init__(1.0)
+        self.gives = gives
+
+    def penalty(self, architect):
+        return self.gives(architect.alpha)
+
+
+@pytest.mark.parametrize(
+    "gives", [lambda a: 1.0, lambda a: None, lambda a: a.sum(1), lambda a: a.sum()[None], lambda a: a.sum() * math.nan]
+)
+def test_a_penalty_that_is_no_finite_scalar_is_named(gives):
+    with pytest.raises(InputError, match="technique.given: its penalty is .*; must be a finite scalar tensor"):
+        Composed(DARTS(nb201()), regularizers=[Given(gives)])
+
+
+def test_parts_of_another_kind_are_named():
+    space = nb201()
+    for arguments, said in (
+        ({"regularizers": BetaDecay()}, "Composed: regularizers must be a list, not BetaDecay"),
+        ({"transforms": [BetaDecay()]}, "Composed: transforms must hold parts of the class Transform, not"),
+        ({"regularizers": [RandomPerturbation()]}, "regularizers must hold parts of the class Regularizer"),
+        ({"perturbations": [EdgeNormalization(space)]}, "perturbations must hold parts of the class Perturbation"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Composed(DARTS(space), **arguments)
+    with pytest.raises(InputError, match="Composed: needs an architect, not NASBench201"):
+        Composed(space)
+
+
+def test_a_perturbation_that_gives_no_gates_is_named():
+    class Lost(RandomPerturbation):
+        def perturb(self, gates, mask, loss, epsilon, step):
+            return gates.weight
+
+    space = nb201()
+    architect = Composed(DARTS(space), perturbations=[Lost()])
+    with pytest.raises(InputError, match="technique.lost: gives Tensor; must be Gates of shape"):
+        architect.weight_gates(space.supernet(), (torch.randn(2, 1, 8, 8), torch.arange(2)), Step(0, 0, 10))
+
+
+def test_composed_twice_is_composed_once(double):
+    space, batch = nb201(), (torch.randn(4, 1, 8, 8), torch.arange(4))
+    torch.manual_seed(0)
+    supernet, found = space.supernet(), []
+    for twice in (False, True):
+        architect = random_logits(DARTS(space, criterion=functional.cross_entropy))
+        parts = [LogitDecay(0.3), BetaDecay(2.0, 2.0)]
+        if twice:
+            composed = Composed(Composed(architect, regularizers=parts[:1]), regularizers=parts[1:])
+        else:
+            composed = Composed(architect, regularizers=parts)
+        with frozen(supernet):
+            loss = composed.loss(supernet, batch, batch, SGD(supernet.parameters(), lr=0.1), Step(0, 0, 10))
+            plain = architect.loss(supernet, batch, batch, SGD(supernet.parameters(), lr=0.1), Step(0, 0, 10))
+        assert torch.allclose(loss - composed.penalty, plain, rtol=1e-12)
+        found.append((loss, *torch.autograd.grad(loss, architect.alpha)))
+    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(*found, strict=True))
+
+
+def test_an_auxiliary_skip_of_none_is_refused():
+    with pytest.raises(InputError, match="technique.auxiliary_skip.skip=none: none gives nothing"):
+        AuxiliarySkip(nb201(), skip="none")
+
+
+def test_rows_give_the_loss_and_the_penalty_apart(data):
+    rows = []
+    search = configured("beta_darts", data, record=rows.append)
+    plain = configured("darts", data)
+    for module in (search, plain):
+        pl.Trainer(**QUIET, max_epochs=2).fit(module)
+    rows = [row for row in search.rows if "architecture_loss" in row]
+    assert rows[-1]["penalty"] > 10 * rows[-1]["architecture_loss"] > 0  # 50 * logsumexp of 8 logits near 0 is 104
+    assert (
+        abs(rows[0]["architecture_loss"] - next(r for r in plain.rows if "architecture_loss" in r)["architecture_loss"])
+        < 0.5
+    )
+    assert not any("penalty" in row for row in plain.rows)
