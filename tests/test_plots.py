@@ -144,6 +144,8 @@ def test_heat_maps_show_the_scores() -> None:
     assert [t.get_text() for t in panels[7].get_yticklabels()] == list(choices[0].candidates)
     assert [t.get_text() for t in panels[7].get_xticklabels()] == ["5", "11", "16"]
     assert bar.get_ylabel() == "probability"
+    *_, bar = plots.heat_maps((scores / 2).tolist(), choices).axes  # of edge normalization, for example
+    assert bar.get_ylabel() == "score"
 
 
 def test_heat_maps_mark_what_was_chosen() -> None:

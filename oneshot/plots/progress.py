@@ -35,7 +35,7 @@ def heat_maps(
     epochs: Sequence[int] | None = None,
     chosen: Sequence[int] | None = None,
 ) -> Figure:
-    """Draw the candidates' probabilities over the epochs: one panel a choice, one block of panels a cell.
+    """Draw the candidates' scores over the epochs: one panel a choice, one block of panels a cell.
 
     A mark at the right shows the candidate that the found architecture has. It need not be the most probable one: DARTS
     keeps two edges a node, whatever the others' probabilities are. An edge whose decision is `none` is left out of the
@@ -43,7 +43,7 @@ def heat_maps(
     last epoch.
 
     Args:
-        scores: Probabilities, (epochs, choices, candidates), rows as long as the longest choice.
+        scores: (epochs, choices, candidates), rows as long as the longest choice; probabilities if all rows sum to 1.
         choices: Of the space, in its order.
         epochs: The epochs' numbers; from 0 where not given.
         chosen: The found architecture's decisions (`Architecture.decisions`): one candidate's index a choice.
@@ -92,7 +92,9 @@ def heat_maps(
     scale = figure.add_axes(place)
     orientation = "horizontal" if paper else "vertical"
     figure.colorbar(ScalarMappable(colours), cax=scale, orientation=orientation).set_label(
-        "probability", size=page().font - 1, labelpad=1 if paper else 4
+        "probability" if np.allclose(table.sum(2), 1, atol=1e-3) else "score",
+        size=page().font - 1,
+        labelpad=1 if paper else 4,
     )
     scale.tick_params(labelsize=page().small, length=2)
     note = f"{MARK} {'in the found architecture' if chosen is not None else 'most probable at the end'}"

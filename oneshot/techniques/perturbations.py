@@ -14,8 +14,9 @@ from .base import Perturbation
 class RandomPerturbation(Perturbation):
     """Random smoothing (SDARTS-RS). Weight steps see gates + delta, delta uniform in [-epsilon, epsilon].
 
-    One draw a step stands for the expectation, as in the authors' code. The sum is not normalized again, so that delta
-    stays in its box. epsilon goes linearly in the steps from 0.03 to 0.3; in the paper it goes by epoch.
+    One draw a step stands for the expectation, as in the authors' code. That code clips the sum and normalizes it
+    again, which leaves the box of delta; here the sum is taken as it is. epsilon goes linearly in the steps from 0.03
+    to 0.3; in the paper it goes by epoch.
 
     Args:
         epsilon: Size at the last step.
@@ -41,8 +42,9 @@ class AdversarialPerturbation(Perturbation):
 
     The attack is projected gradient ascent on the loss of the training batch: delta starts at 0, and each of its steps
     moves every entry by 2 epsilon / steps along the sign of the gradient and clips it to [-epsilon, epsilon]. The
-    supernet is in training mode, as in the weight step. epsilon goes linearly in the steps from 0.03 to 0.3; in the
-    paper it goes by epoch.
+    supernet is in training mode, as in the weight step. The authors' code starts at a random delta, and puts the
+    supernet in evaluation mode for the attack. epsilon goes linearly in the steps from 0.03 to 0.3; in the paper it
+    goes by epoch.
 
     Args:
         epsilon: Size at the last step.
