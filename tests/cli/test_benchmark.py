@@ -42,10 +42,12 @@ def test_a_report_of_every_architect(run, tmp_path):
         if figure["ratio"]:
             assert figure["ratio"] == pytest.approx(figure["reference"] / figure["ours"])
     kinds = {name: {key.partition(": ")[2] for key in figures if key.startswith(f"{name}: ")} for name in ARCHITECTS}
-    both = {"weight step", "architecture step", "both steps", "images"}
+    both = {"weight step", "architecture step", "both steps", "memory", "images"}
     for name in ARCHITECTS:
-        joint = {"joint step", "images"} if name == "snas" else both
-        assert kinds[name] == (joint if learns(build(name, small_space())) else {"weight step", "images"})
+        joint = {"joint step", "memory", "images"} if name == "snas" else both
+        assert kinds[name] == (joint if learns(build(name, small_space())) else {"weight step", "memory", "images"})
+    memory = {name: figures[f"{name}: memory"]["ours"] for name in ARCHITECTS}
+    assert memory["uniform"] < memory["pc_darts"] < memory["darts"] < memory["darts_second"]
     assert figures["memory, architecture step"]["ratio"] > figures["memory, weight step"]["ratio"] > 1.5
     assert figures["operations, grouped"]["ratio"] > figures["operations, edges"]["ratio"] > 1
     assert {"path, against its network", "NAS-Bench-201: both steps"} <= set(figures)

@@ -2,7 +2,7 @@
 
 import torch
 
-from oneshot.cli.benchmark.profiling import Operations, saved_bytes
+from oneshot.cli.benchmark.profiling import Operations, Saved, saved_bytes
 
 
 def test_saved_bytes_counts_each_storage_once_and_no_parameters():
@@ -32,3 +32,18 @@ def test_views_and_allocations_are_free():
         x.detach().view(50).unsqueeze(0).expand(3, 50).permute(1, 0).select(0, 1).unflatten(0, (3, 1))
         torch.empty(3), torch.empty_like(x), x.new_empty(3), torch.empty_strided((2,), (1,))
     assert counter.total == 0
+
+
+def test_the_peak_of_what_is_saved_falls_when_a_backward_pass_frees_it():
+    w = torch.randn(10, 10, requires_grad=True)
+    x, size = torch.randn(5, 10), 5 * 10 * 4
+    with Saved([w]) as saved:
+        (x @ w).exp().sum().backward()  # x and the exponentials
+        assert (saved.peak, saved.bytes) == (2 * size, 0)
+        first = (x @ w).sum()
+        second = (x[:, :] @ w).exp().sin().sum()  # the same x; the exponentials, and once more as the input of the sine
+        assert saved.bytes == 2 * size == saved.peak
+        second.backward()
+        assert saved.bytes == size
+        first.backward()
+    assert (saved.peak, saved.bytes) == (2 * size, 0)

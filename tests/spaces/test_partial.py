@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from oneshot.architecture import Gates
+from oneshot.cli.benchmark.naive import naive
 from oneshot.errors import InputError
 from oneshot.spaces import DARTSCells, NASBench201
 from oneshot.spaces.cell import Edge, MixedCell
@@ -100,3 +101,17 @@ def test_memory_falls():
             saved_bytes(lambda net=net, x=x, y=y, g=gates: functional.cross_entropy(net(x, g), y), net.parameters())
         )
     assert kept[1] <= 0.5 * kept[0]
+
+
+@pytest.mark.parametrize("space", [DARTSCells, NASBench201])
+def test_the_loop_of_the_benchmark_gives_the_same(double, space):
+    torch.manual_seed(0)
+    sizes = {"cells": 3, "channels": 8, "nodes": 2} if space is DARTSCells else {"cells": 1, "channels": 8}
+    space = space((1, 8, 8), 10, partial_channels=4, **sizes)
+    net, x, rng = space.supernet(), torch.randn(4, 1, 8, 8), random.Random(0)
+    path = space.sample(rng)
+    for gates in (
+        Gates(torch.rand(space.shape) * space.mask),
+        Gates(space.one_hot(path).double(), tuple((k,) for k in path.decisions)),
+    ):
+        assert torch.allclose(net(x, gates), naive(net)(x, gates), rtol=1e-9)

@@ -27,7 +27,7 @@ from ..composition import inside
 from ..objects import architect_for, make
 from .bare import milliseconds_a_checkpoint, milliseconds_an_update
 from .naive import naive
-from .profiling import Operations, saved_bytes
+from .profiling import Operations, Saved, saved_bytes
 
 CLASSES = 10
 
@@ -116,10 +116,12 @@ class Benchmark:
             yield from self.around(update_ms)
 
     def steps(self, name: str) -> Iterator[Figure]:
-        """Yield the milliseconds of the steps of an architect, and the images per second."""
+        """Yield the milliseconds of an architect's steps, the memory of the larger one, and the images per second."""
         settings = inside("search", [f"architect={name}"])
         schedule: Schedule = make(settings.schedule)
-        supernet = self.supernet()
+        k = settings.space.get("partial_channels", 1)  # set by a technique
+        torch.manual_seed(self.config.seed)
+        supernet = (self.space if k == 1 else self.space_with(partial_channels=k)).supernet().to(self.device)
         ours, reference = self.parts(settings, self.ours(supernet)), self.parts(settings, naive(supernet))
         kinds = ["weight", "architecture"] if ours.moving else ["weight"]
         kinds = ["joint"] if schedule.joint else kinds
@@ -131,6 +133,11 @@ class Benchmark:
         totals = [sum(pair[side] for pair in times.values()) for side in (0, 1)]
         if len(kinds) > 1:
             yield beside(f"{name}: both steps", "ms", *totals)
+        memory = [
+            max(self.peak(self.update(parts, kind, precision), parts.supernet) for kind in kinds)
+            for parts, precision in ((ours, self.autocast), (reference, nullcontext))
+        ]
+        yield beside(f"{name}: memory", "MB", *(value / 1e6 for value in memory))
         images = 1000 * self.config.batch * len(kinds)
         yield Figure(f"{name}: images", "1/s", images / totals[0], images / totals[1])
 
@@ -248,6 +255,17 @@ class Benchmark:
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
             compute().backward()
+        return torch.cuda.max_memory_allocated() - before
+
+    def peak(self, step: Callable[[int], object], net: nn.Module) -> int:
+        """Return the most bytes of a step: on the CPU those kept for backward passes, on a GPU all of them."""
+        if self.device.type != "cuda":
+            with Saved(net.parameters()) as saved:
+                step(0)
+            return saved.peak
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step(0)
         return torch.cuda.max_memory_allocated() - before
 
     def single_path(self) -> Iterator[Figure]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...architecture import Gates
 from ...spaces.base import NONE
@@ -27,8 +28,14 @@ class NaiveCell(MixedCell):
     def _edge(self, i: int, states: Sequence[Tensor], gates: Gates) -> Tensor:
         source, _, stride = self.graph[i]
         active = range(len(self.candidates)) if gates.active is None else gates.active[i]
-        weights = gates.weight[i]
-        return sum(weights[k] * self._candidate(i, k, states[source], stride) for k in active)  # type: ignore[return-value]
+        weights, x = gates.weight[i], states[source]
+        y: Any = sum(weights[k] * self._candidate(i, k, x[:, : self.channels], stride) for k in active)
+        if self.parts == 1:
+            return y
+        others = x[:, self.channels :] if stride == 1 else functional.max_pool2d(x[:, self.channels :], 2)
+        counted = [weights[k] for k in active if gates.active is None or self.candidates[k] != NONE]
+        y = torch.cat([y, sum(counted, weights.new_zeros(())) * others], 1)
+        return y.unflatten(1, (self.parts, -1)).transpose(1, 2).flatten(1, 2)
 
     def _candidate(self, i: int, k: int, x: Tensor, stride: int) -> Tensor:
         name = self.candidates[k]

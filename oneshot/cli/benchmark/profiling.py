@@ -31,6 +31,49 @@ def saved_bytes(compute: Callable[[], Tensor], parameters: Iterable[Tensor] = ()
     return total
 
 
+class Saved:
+    """Inside, `peak` is the largest number of bytes that autograd keeps at a time. Each storage counts once.
+
+    Args:
+        parameters: Tensors that do not count.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor] = ()) -> None:
+        self.known = {p.untyped_storage().data_ptr() for p in parameters}
+        self.users: Counter[int] = Counter()  # by the address of a storage, which lives as long as it is used
+        self.bytes = self.peak = 0
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor
+        )
+
+    def __enter__(self) -> "Saved":
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.hooks.__exit__(*error)
+
+
+class _Kept:
+    """A tensor that is saved, until it is freed."""
+
+    def __init__(self, saved: Saved, tensor: Tensor) -> None:
+        self.saved, self.tensor = saved, tensor
+        storage = tensor.untyped_storage()
+        self.place, self.size = storage.data_ptr(), storage.nbytes()
+        if self.place in saved.known:
+            self.size = 0
+        saved.users[self.place] += 1
+        if saved.users[self.place] == 1:
+            saved.bytes += self.size
+            saved.peak = max(saved.peak, saved.bytes)
+
+    def __del__(self) -> None:
+        self.saved.users[self.place] -= 1
+        if not self.saved.users[self.place]:
+            self.saved.bytes -= self.size
+
+
 class Operations(TorchDispatchMode):
     """Counts ATen operations, also those of a backward pass. Views and allocations do not count.
 
