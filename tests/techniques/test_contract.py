@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.groups import names, settings
 from helpers.support import build, moving, small_space
+from helpers.tasks import EXAMPLES, each_task
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -41,7 +42,7 @@ def with_parts(architect, *parts):
     return Composed(architect, *([p for p in parts if isinstance(p, kind)] for kind in kinds))
 
 
-def trajectory(architect, space, updates=2, seed=0):
+def trajectory(architect, space, updates=2, seed=0, example=EXAMPLES["classification"]):
     """State of supernet and architect after some updates of each kind."""
     torch.manual_seed(seed)
     supernet = space.supernet()
@@ -51,7 +52,7 @@ def trajectory(architect, space, updates=2, seed=0):
     total = 2 * updates
     for index in range(0, total, 2):
         torch.manual_seed(index)
-        batches = [(torch.randn(8, 1, 8, 8), torch.randint(10, (8,))) for _ in range(2)]
+        batches = [(torch.randn(8, 1, 8, 8), example.y(8)) for _ in range(2)]
         architecture_step(components, *batches, Step(seed, index, total))
         weight_step(components, batches[0], Step(seed, index + 1, total))
     state = {name.rpartition("architect.")[2]: value for name, value in architect.state_dict().items()}
@@ -81,9 +82,11 @@ def test_neutral_parts_leave_the_trajectory_of_every_architect_as_it_is(name):
     assert state.keys() == bare_state.keys() and all(torch.equal(state[key], bare_state[key]) for key in state)
 
 
+@each_task
 @pytest.mark.parametrize("pair", list(itertools.combinations(NODES, 2)), ids="+".join)
-def test_pairs_run_or_are_refused_by_name(pair):
-    space = NASBench201((1, 8, 8), 10, cells=1, channels=4)
+def test_pairs_run_or_are_refused_by_name(pair, task):
+    example = EXAMPLES[task]
+    space = NASBench201((1, 8, 8), example.outputs, cells=1, channels=4)
     parts = []
     try:
         parts = [part(name, space) for name in pair]
@@ -91,7 +94,8 @@ def test_pairs_run_or_are_refused_by_name(pair):
     except InputError as error:
         assert any(f"technique.{name}" in str(error) for name in pair)
         return
-    trajectory(architect, space, updates=1)
+    architect.measure_by(example.task.criterion(), example.metric)
+    trajectory(architect, space, updates=1, example=example)
     scores = architect.scores()
     assert bool(scores.isfinite().all()) and scores.min() >= 0 and 0 <= float(architect.entropy()) <= 1 + 1e-6
     space.discretize(scores)
