@@ -7,7 +7,7 @@ from typing import Any
 
 from .summaries import RunSummary, exact
 
-RANDOM = "random"
+CONTROLS = ("random", "largest")  # architectures that no search found
 RECORDING = ("out", "debug", "logger", "resume", "checkpoint", "log_every", "runs")  # change no number but the clock's
 TRAINING = ("architect", "schedule", "selection", "weights", "epochs", "trainer")  # of a supernet, to a baseline
 
@@ -50,7 +50,7 @@ class Lineage:
         if self.head:
             return self.head.method
         origin = str(self.first.settings.get("architecture"))
-        return RANDOM if origin == RANDOM else f"architecture {origin[-60:]}"
+        return origin if origin in CONTROLS else f"architecture {origin[-60:]}"
 
     @property
     def identity(self) -> str:
@@ -197,7 +197,7 @@ def parent(training: RunSummary, heads: Mapping[Path, RunSummary]) -> RunSummary
         The run, None where none of these can be told.
     """
     name, decided = training.settings.get("architecture"), training.result.get("architecture")
-    if not isinstance(name, str) or name in ("", RANDOM) or "\0" in name:
+    if not isinstance(name, str) or name in ("", *CONTROLS) or "\0" in name:
         return None
     for base in (Path(), *training.path.resolve().parents):
         path = (base / name).resolve()

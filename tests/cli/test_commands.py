@@ -66,6 +66,17 @@ def test_default_folders_and_latest(run, tmp_path):
     assert run("retrain", *TINY, "architecture=random", "seed=1")[0] == 0
 
 
+def test_the_largest_architecture_is_a_control_of_its_own(run, tmp_path):
+    """It has at least as many parameters as any architecture of the space."""
+    sizes = ["epochs=1", "space=nasbench201", "space.cells=1", "space.channels=4", "data.train_size=64"]
+    code, out, _ = run("retrain", *sizes, "architecture=largest", "out=largest")
+    assert code == 0 and "architecture: largest" in out
+    decided = json.loads((tmp_path / "largest" / "result.json").read_text())["architecture"]
+    assert set(decided.values()) == {"nor_conv_3x3"}
+    code, out, err = run("report", "largest", "out=page")
+    assert (code, err) == (0, "") and "| largest |" in (tmp_path / "page" / "report.md").read_text()
+
+
 def test_same_seed_same_files(run, tmp_path):
     for name in ("a", "b"):
         assert run("search", *TINY, f"out={name}", "seed=3")[0] == 0

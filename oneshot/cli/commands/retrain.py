@@ -3,6 +3,7 @@
 Examples:
     oneshot retrain architecture=latest seed=1
     oneshot retrain architecture=random
+    oneshot retrain architecture=largest
     oneshot retrain experiment=darts_cifar10 trainer=gpu architecture=RUN
 """
 
@@ -12,10 +13,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ...architects.largest import largest
 from ...architecture import Architecture
 from ...data import ImageData
 from ...errors import InputError
 from ...fitting.start import start_from
+from ...report.lineage import CONTROLS
 from ...retrain import Retrain
 from ...runs.files import is_file
 from ...spaces import SearchSpace
@@ -37,7 +40,7 @@ def main(config: DictConfig) -> None:
         return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
     space, data = space_and_data(config, console)
     said = data.about
-    if config.architecture != "random":
+    if config.architecture not in CONTROLS:
         say(console, check_architecture(Path(str(config.architecture)), config, data))
     retrain, architecture, origin = retrain_for(config, space, data)  # reads the test images too
     say_about(data, console, said)
@@ -95,7 +98,10 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
 
 
 def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architecture, str]:
-    """Return the architecture of architecture=latest, random (drawn with the seed), a run or a file, and its origin.
+    """Return the architecture that `architecture` means, and where it is from.
+
+    It means the newest finished search (latest), one that is drawn with the seed (random), the one with the most
+    parameters (largest), or that of a run or a file.
 
     `latest` has been replaced by a path before (folders.py).
 
@@ -104,11 +110,15 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     """
     if config.architecture == "random":
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
+    if config.architecture == "largest":
+        return largest(space), "largest"
     if not isinstance(config.architecture, str) or not config.architecture:
-        raise InputError(f"architecture={config.architecture!r}: must be latest, random or the path of a run or a file")
+        raise InputError(
+            f"architecture={config.architecture!r}: must be latest, random, largest or the path of a run or a file"
+        )
     path = Path(config.architecture)
     if not path.exists():
-        raise InputError(f"architecture={path}: there is no such run or file (or: latest, random)")
+        raise InputError(f"architecture={path}: there is no such run or file (or: latest, random, largest)")
     if path.is_dir():
         path = path / ARCHITECTURE
         is_file(path)  # a link in a folder that may be a stranger's is refused
