@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..errors import InputError, check_boolean, check_integer, is_number, unknown
 from ..runs.files import read_given
 from . import job
-from .composition import SEVERAL, settings_of
+from .composition import SEVERAL, settings_of, techniques
 from .conf import CONF, choices, load, spoken
 from .meanings import included
 from .signatures import signature
@@ -48,6 +48,7 @@ def check(config: DictConfig, command: str) -> None:
     for key in OmegaConf.missing_keys(config):
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)
+    _check_techniques(config)
     files = _defaults(command, config.get(SEVERAL) or {})
     for name in job.given():
         default = OmegaConf.select(files, name)
@@ -86,6 +87,19 @@ def _check_common(config: DictConfig) -> None:
     precision = OmegaConf.select(config, "trainer.precision")
     if isinstance(config.get("trainer"), DictConfig) and precision not in PRECISIONS:
         raise unknown("trainer.precision", precision, PRECISIONS)
+
+
+def _check_techniques(config: DictConfig) -> None:
+    """Check that each technique says what it makes. A file that lacks its first line lands at another place."""
+    for name, node in (config.get(SEVERAL) or {}).items():
+        if isinstance(node, DictConfig) and "_target_" in node:
+            continue
+        known = choices(SEVERAL, job.folders())
+        wrong = [path for path in known.values() if name in load(path) and "@package" not in read_given(path)[:200]]
+        hint = f"{SEVERAL}=[{name}] adds it" if name in known else f"its file has {SEVERAL}: NAME: _target_: CLASS"
+        if wrong:
+            hint = f"the first line of {wrong[0]} must be `# @package _global_`"
+        raise InputError(f"{SEVERAL}.{name}={_text(node)}: must be a mapping with _target_; {hint}")
 
 
 def _defaults(command: str, several: Iterable[Any]) -> DictConfig:
@@ -184,7 +198,7 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
         parts.append(f"run {config.run}")
     for group in ("strategy", "estimator", "architect", "space", "data"):
         if chosen.get(group):
-            parts.append(f"{group} {chosen[group]}")
+            parts.append(f"{group} {chosen[group]}{_beside(config, chosen) if group == 'architect' else ''}")
     for key in ("architects", "strategies", "file", "runs"):
         if key in config and config[key]:
             value = config[key]
@@ -196,3 +210,10 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
     if folder is not None:
         parts.append(f"folder {folder}")
     return f"{spoken(command)}: {', '.join(parts)}" if parts else ""
+
+
+def _beside(config: DictConfig, chosen: Mapping[str, str | None]) -> str:
+    """The techniques that are not those of the architect's file, as ` + beta_decay`, and its own that are not used."""
+    path = choices("architect", job.folders()).get(chosen["architect"] or "")
+    own, used = techniques(settings_of(path)) if path else set(), techniques(config)
+    return "".join([*(f" + {name}" for name in sorted(used - own)), *(f" - {name}" for name in sorted(own - used))])

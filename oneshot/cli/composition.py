@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ for group in OPTIONAL:  # on a command line Hydra does not accept null for a gro
 
 
 SEVERAL = "technique"  # the group of which several choices may be taken, and the setting that holds them by name
+PARTIAL = "space.partial_channels"  # a technique that is an option of the space
 
 
 OmegaConf.register_new_resolver(
@@ -34,7 +35,7 @@ class Composed(NamedTuple):
     """The configuration of a command.
 
     Args:
-        choices: Group -> the choice that is taken.
+        choices: Group -> the choice that is taken; of the techniques those that are, with commas.
         folders: The user's folders of settings.
         settings: All settings, by their keys.
         own: Keys of the settings in the command's file and in the files that it includes.
@@ -76,10 +77,13 @@ def compose(command: str, overrides: Sequence[str]) -> Composed:
     folders = tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
     files = list(included(command))
     choices = {group: runtime.choices.get(group) for name in files for group in groups(name)}
-    taken = [*choices.items(), *((SEVERAL, name) for name in config.get(SEVERAL) or {})]
+    several = sorted(techniques(config))
+    taken = [*choices.items(), *((SEVERAL, name) for name in several)]
+    if SEVERAL in choices:
+        choices[SEVERAL] = ", ".join(several) or None
     own = [setting for name in files for setting in meanings.read(CONF / f"{name}.yaml").settings]
     known: dict[str, str] = {}
-    for setting in (*own, *_of_choices(taken, folders)):
+    for setting in (*own, *of_choices(taken, folders)):
         known.setdefault(setting.key, setting.meaning)
     values = dict(_flat(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
     ordered = [*(key for key in known if key in values), *(key for key in values if key not in known)]
@@ -93,7 +97,24 @@ def groups(name: str) -> list[str]:
     return [key for entry in entries for key in entry if not key.startswith(("override ", "optional "))]
 
 
-def _of_choices(choices: Sequence[tuple[str, str | None]], folders: tuple[Path, ...]) -> Iterator[Setting]:
+def techniques(config: DictConfig) -> set[str]:
+    """Return the names of the techniques of a search, those of its architect among them.
+
+    Args:
+        config: The settings of the command, or those of an architect's file.
+    """
+    partial = OmegaConf.select(config, PARTIAL)
+    several = {str(name) for name in config.get(SEVERAL) or {}}
+    return several | ({"partial_channels"} if isinstance(partial, int) and partial > 1 else set())
+
+
+def of_choices(choices: Iterable[tuple[str, str | None]], folders: tuple[Path, ...]) -> Iterator[Setting]:
+    """Yield the settings in the files of choices, and in the files that they build on.
+
+    Args:
+        choices: Groups with their choices.
+        folders: The user's folders of settings.
+    """
     for group, choice in choices:
         folder, _, package = group.partition("@")
         for path in meanings.group(folder, folders):

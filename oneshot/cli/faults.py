@@ -5,8 +5,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -22,8 +23,8 @@ from yaml import YAMLError
 from ..errors import Diverged, InputError, Lost, one_line, unknown, visible
 from ..runs import signals
 from ..runs.files import is_full_disk, is_lost_disk
-from .arguments import no_setting, quoted
-from .composition import SEVERAL, groups
+from .arguments import no_setting, quoted, with_values
+from .composition import SEVERAL, groups, of_choices
 from .conf import CONF, choices, spoken
 from .meanings import defaults, included, own_settings, read
 
@@ -112,8 +113,6 @@ def explain(error: BaseException, config_name: str) -> str | None:
         return one_line(error)
     if isinstance(error, YAMLError):
         return f"a YAML file cannot be read: {one_line(error)}"
-    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
-        return _no_choice()
     return None
 
 
@@ -133,24 +132,6 @@ def _misconfigured(error: BaseException) -> str:
     if "No supported gpu backend found" in str(error) or "CUDAAccelerator" in str(error):
         return "trainer.accelerator=gpu: torch finds no GPU here; trainer=auto takes one where there is one"
     return f"trainer: {one_line(error)}"
-
-
-def _no_choice() -> str | None:
-    """The line for a group that is set to nothing or to a number, such as architect=null."""
-    for override in sys.argv[1:]:
-        group, _, choice = override.partition("=")
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        if known and (choice in ("", "null") or _is_number(choice)):
-            return f"{override}: must name a choice for {group}; known: {', '.join(known)}"
-    return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _unreadable(override: str, command: str) -> str:
@@ -187,6 +168,8 @@ def _hint(key: str, override: str, command: str) -> str:
         return f"`oneshot {spoken(command)}` passes settings on: \"settings=['{override}']\""
     if key in known or (key == key.partition(".")[0] and (CONF / key).is_dir()):
         return f"this command, or the chosen {key.partition('.')[0]}, does not have it; {see}"
+    if key.startswith(f"{SEVERAL}.") and (absent := _not_chosen(key, known)):
+        return absent
     alike = [name for name in known if name.rpartition(".")[2] == last and name != key]
     alike = [name for name in alike if first and name.startswith(f"{first.partition('.')[0]}.")] or alike
     near = alike or difflib.get_close_matches(key, [*known, *_groups()], n=1, cutoff=0.5)
@@ -201,23 +184,39 @@ def _of_a_search() -> set[str]:
     return {*own_settings("search"), *groups("search")}
 
 
+def _not_chosen(key: str, known: Sequence[str]) -> str | None:
+    """What to say of a setting of a technique that the command line does not choose; None if it does."""
+    names = _techniques(_given().get(SEVERAL, ""))
+    near = difflib.get_close_matches(key.split(".")[1], choices(SEVERAL, _folders()), n=1)
+    if not near or near[0] in names or any(name.startswith(f"{SEVERAL}.{near[0]}.") for name in known):
+        return None
+    return f"technique {near[0]} is not chosen; {SEVERAL}=[{','.join([*names, near[0]])}] adds it"
+
+
 def _known(command: str) -> list[str]:
     """The names of the settings that a command has with the choices of the command line."""
     names = [s.key for name in included(command) for s in read(CONF / f"{name}.yaml").settings]
-    for group, choice in _chosen(command).items():
-        folder, _, package = group.partition("@")
-        paths = [CONF / folder / f"{choice}.yaml"]
-        for path in paths:  # grows: a file may build on others of its group
-            if path.is_file():
-                names += [setting.key for setting in read(path, package or folder).settings]
-                bases = [entry for entry in defaults(path) if isinstance(entry, str) and entry != "_self_"]
-                paths += [path.with_name(f"{base}.yaml") for base in bases]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys([*names, *(setting.key for setting in of_choices(_chosen(command), _folders()))]))
 
 
-def _chosen(command: str) -> dict[str, str]:
-    """The choice of each group, from the command line or else the default."""
+def _chosen(command: str) -> list[tuple[str, str]]:
+    """Each group with its choice, from the command line or else the default."""
     entries = [entry for name in included(command) for entry in defaults(CONF / f"{name}.yaml")]
     chosen = {group: str(choice) for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
-    given = dict(word.lstrip("+~").split("=", 1) for word in sys.argv[1:] if "=" in word)
-    return {group: given.get(group, choice) for group, choice in chosen.items()}
+    chosen = {group: _given().get(group, choice) for group, choice in chosen.items()}
+    several = _techniques(chosen.pop(SEVERAL, ""))
+    return [*chosen.items(), *((SEVERAL, name) for name in several)]
+
+
+def _given() -> dict[str, str]:
+    """The values of the command line, by the names of the settings."""
+    return dict(word.lstrip("+~").split("=", 1) for word in sys.argv[1:] if "=" in word)
+
+
+def _techniques(written: str) -> list[str]:
+    return re.findall(r"\w+", written)
+
+
+def _folders() -> tuple[Path, ...]:
+    """The user's folders of settings."""
+    return tuple(map(Path, with_values(sys.argv, ("--config-dir", "-cd"))[1::2]))

@@ -3,7 +3,8 @@
 import ast
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -15,8 +16,8 @@ from ..runs.files import read_given
 from . import meanings
 from .arguments import HELP as FLAGS
 from .arguments import MULTIRUN, WITH_VALUE, searched, with_values
-from .composition import Composed, compose, fits
-from .conf import OPTIONAL, PACKAGE, spoken
+from .composition import SEVERAL, Composed, compose, fits
+from .conf import OPTIONAL, PACKAGE, choices, spoken
 from .meanings import Setting
 
 SELDOM = ("weights", "criterion", "schedule")  # settings of a command that only --help all shows
@@ -44,7 +45,7 @@ class Command(NamedTuple):
 
 
 def show(command: str) -> None:
-    """Print what the command line asks for: --help, --help all, --help GROUP or --help SETTING.
+    """Print what the command line asks for: --help, --help all, --help GROUP, --help GROUP.CHOICE or --help SETTING.
 
     Args:
         command: The command.
@@ -67,6 +68,8 @@ def show(command: str) -> None:
         _group(console, command, group, composed)
     elif below:
         console.print(_settings(below))
+    elif path := _one_choice(topic, composed):
+        _choice(console, path)
     else:
         parts = {key.partition(".")[0] for key in (*composed.choices, *composed.settings)}
         raise unknown("topic of --help", topic, {"all", *parts})
@@ -107,7 +110,8 @@ def _screen(console: Console, command: str, composed: Composed) -> None:
         console.print()
         console.print(_choices(command, composed))
     own = [key for key in composed.own if key.partition(".")[0] not in SELDOM and key not in composed.choices]
-    shown = [composed.settings[key] for key in dict.fromkeys((*own, *OFTEN)) if key in composed.settings]
+    often = (*own, *OFTEN, *_of_techniques(composed))
+    shown = [composed.settings[key] for key in dict.fromkeys(often) if key in composed.settings]
     console.print()
     console.print(_settings(s for s in shown if not s.meaning.endswith("not used")))
     if said.examples:
@@ -122,8 +126,9 @@ def _choices(command: str, composed: Composed) -> Table:
     table = _columns("group", "default", "other choices")
     for group, taken in composed.choices.items():
         paths = meanings.group(group.partition("@")[0], composed.folders)
-        others = [path.stem for path in paths if path.stem != taken and fits(path, command)]
-        others += ["none"] if group in OPTIONAL and taken not in (None, "none") else []
+        several = str(taken).split(", ")
+        others = [path.stem for path in paths if path.stem not in several and fits(path, command)]
+        others += ["none"] if group in (*OPTIONAL, SEVERAL) and taken not in (None, "none") else []
         table.add_row(f"  {group}=", Text(str(taken or "none")), Text(", ".join(others)))
     return table
 
@@ -159,11 +164,30 @@ def _group(console: Console, command: str, group: str, composed: Composed) -> No
     """Print each choice of a group with its description and its settings."""
     for path in meanings.group(group, composed.folders):
         if fits(path, command):
-            file = meanings.read(path)
-            console.print(Text.assemble((f"{group}={path.stem}", "bold"), "  ", file.about))
-            if file.settings:
-                console.print(_settings(file.settings))
-            console.print()
+            _choice(console, path)
+
+
+def _choice(console: Console, path: Path) -> None:
+    file = meanings.read(path)
+    console.print(Text.assemble((f"{path.parent.name}={path.stem}", "bold"), "  ", file.about))
+    if file.settings:
+        console.print(_settings(file.settings))
+    console.print()
+
+
+def _one_choice(topic: str, composed: Composed) -> Path | None:
+    """The file of GROUP.CHOICE, also with further names after it, as in technique.beta_decay.weight."""
+    group, _, name = topic.partition(".")
+    return choices(group, composed.folders).get(name.partition(".")[0]) if group in composed.choices else None
+
+
+def _of_techniques(composed: Composed) -> Iterator[str]:
+    """The settings of the techniques that are chosen."""
+    yield from (key for key in composed.settings if key.startswith(f"{SEVERAL}."))
+    taken = str(composed.choices.get(SEVERAL)).split(", ")
+    for path in meanings.group(SEVERAL, composed.folders):
+        if path.stem in taken:
+            yield from (setting.key for setting in meanings.read(path).settings)
 
 
 def _more(composed: Composed) -> Table:

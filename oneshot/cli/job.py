@@ -46,8 +46,8 @@ def names(override: str) -> str:
 
 
 def choices() -> Mapping[str, str | None]:
-    """Return the choice of each group."""
-    return HydraConfig.get().runtime.choices
+    """Return the choice of each group; none outside of a command."""
+    return HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
 
 
 def program() -> Sequence[str]:

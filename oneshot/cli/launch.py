@@ -23,6 +23,7 @@ from .conf import CONF
 from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
 from .folders import announced_folder, check_inputs, resolve_latest
 from .meanings import own_settings
+from .overrides import checked
 
 SCREEN = "screen"
 
@@ -49,7 +50,7 @@ def launch(command: str, words: Sequence[str]) -> None:
             codes.append(end.code)
 
     with faults_end(command), hydra_raises(), stoppable():
-        found = arguments(command, words, own_settings(command))
+        found = checked(arguments(command, words, own_settings(command)))
         sys.argv = [f"oneshot {command}", *found]
         job.flags[:] = with_values(found, ("--config-dir", "-cd"))
         if any(word in HELP for word in found):

@@ -25,6 +25,7 @@ from ..spaces import SearchSpace
 from ..tasks import Task
 from ..techniques import Composed, Perturbation, Regularizer, Transform
 from . import job
+from .composition import PARTIAL
 from .processes import check_processes, follows
 from .screen import say
 
@@ -132,8 +133,15 @@ def criterion_for(config: DictConfig, data: ImageData) -> Any:
 
 
 def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
-    """Return the configured space, with the sizes of the data."""
+    """Return the configured space, with the sizes of the data.
+
+    Raises:
+        InputError: If a setting is out of range, or the space does not have it.
+    """
     dense = {"dense": True} if data.task.dense else {}
+    partial = OmegaConf.select(config, PARTIAL)
+    if partial is not None and "_target_" in config.space and not _takes(config.space, PARTIAL.partition(".")[2]):
+        raise InputError(f"{PARTIAL}={partial}: {config.space._target_} is a space without partial channels")
     return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
 
 
@@ -158,12 +166,16 @@ def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: 
         parts.append(part)
     if not parts:
         return architect
-    return Composed(
-        architect,
-        [part for part in parts if isinstance(part, Transform)],
-        [part for part in parts if isinstance(part, Regularizer)],
-        [part for part in parts if isinstance(part, Perturbation)],
-    )
+    try:
+        return Composed(
+            architect,
+            [part for part in parts if isinstance(part, Transform)],
+            [part for part in parts if isinstance(part, Regularizer)],
+            [part for part in parts if isinstance(part, Perturbation)],
+        )
+    except InputError as error:
+        chosen = job.choices().get("architect")
+        raise InputError(f"architect={chosen}: {error}" if chosen else str(error)) from None
 
 
 def _takes(node: Any, name: str) -> bool:

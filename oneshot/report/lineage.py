@@ -8,7 +8,10 @@ from typing import Any
 from .summaries import RunSummary, exact
 
 CONTROLS = ("random", "largest")  # architectures that no search found
-RECORDING = ("out", "debug", "logger", "resume", "checkpoint", "log_every", "runs")  # change no number but the clock's
+RECORDING = (  # change no number but the clock's
+    *("out", "debug", "pictures", "logger", "resume", "checkpoint", "log_every", "runs"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.enable_checkpointing"),
+)
 TRAINING = ("architect", "schedule", "selection", "weights", "epochs", "trainer")  # of a supernet, to a baseline
 
 
@@ -71,7 +74,9 @@ def matters(summary: RunSummary) -> dict[str, Any]:
     own_supernet = (summary.path / "supernet").is_dir()
     for name, value in summary.settings.items():
         first, last = name.partition(".")[0], name.rpartition(".")[2]
-        if first in RECORDING or last in ("seed", "threads") or (summary.kind == "retrain" and first == "architecture"):
+        if first in RECORDING or name in RECORDING or last in ("seed", "threads"):
+            continue
+        if summary.kind == "retrain" and first == "architecture":
             continue
         of_training = first in TRAINING or name == "data.batch_size" or name.startswith("data.augmentation")
         if summary.kind == "baseline" and of_training and not own_supernet and not trains(summary):

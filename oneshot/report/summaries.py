@@ -24,6 +24,7 @@ from ..runs.settings import CONFIG, read_settings
 
 MOST_FOLDERS = 100_000
 PARTIAL = "space.partial_channels"  # a technique that is an option of the space
+SIZES = ("weight", "epsilon", "beta", "start")  # of a technique, which does nothing where all that it has are 0
 NOT_ENTERED = ("checkpoints", "weights", "wandb")
 UNFINISHED = ("running", "diverged", "failed", "interrupted")
 DAMAGED = "damaged"
@@ -155,7 +156,8 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
 def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mapping[str, Any]]) -> str:
     """Name a run's method: the known one of the same class whose settings are most alike, else the class.
 
-    Techniques count more than all settings. Those that the known method lacks are added, as in "snas + beta_decay".
+    Techniques count more than all settings. Those that the known method lacks are added, as in "snas + beta_decay";
+    those that the run lacks are taken away, as in "fair_darts - zero_one".
 
     Args:
         settings: Of the run, by dotted name.
@@ -178,16 +180,19 @@ def method_of(settings: Mapping[str, Any], group: str, known: Mapping[str, Mappi
     if not alike:
         return " + ".join([name, *sorted(used)])
     nearest = max(alike, key=likeness)
-    return " + ".join([nearest, *sorted(used - techniques(known[nearest]))])
+    own = techniques(known[nearest])
+    return " - ".join([" + ".join([nearest, *sorted(used - own)]), *sorted(own - used)])
 
 
 def techniques(settings: Mapping[str, Any]) -> set[str]:
-    """Return the names of the techniques of a search.
+    """Return the names of the techniques of a search, without those whose weight is 0 in all of it.
 
     Args:
         settings: Its settings, by dotted name.
     """
-    found = {one_line(key.split(".")[1], 40) for key in settings if key.startswith("technique.")}
+    named = {key.split(".")[1] for key in settings if key.startswith("technique.")}
+    sizes = {name: [settings.get(f"technique.{name}.{size}") for size in SIZES] for name in named}
+    found = {one_line(name, 40) for name, own in sizes.items() if any(own) or all(size is None for size in own)}
     partial = settings.get(PARTIAL, 1)
     return found | ({"partial_channels"} if isinstance(partial, int) and partial > 1 else set())
 

@@ -15,6 +15,8 @@ from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
 from ..search import Search
 from ..spaces.base import ImageShape, SearchSpace
 from ..tables.published import TABLE
+from ..techniques.base import named
+from ..techniques.composed import taken_apart
 
 ARCHITECTURE, SCORES = "architecture.json", "scores.json"
 SUPERNET, ARCHITECT, NETWORK = "supernet.safetensors", "architect.safetensors", "network.safetensors"
@@ -50,6 +52,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             f"found_valid_{metric}": search.found_valid[metric],
             "metric": search.metric.quantity._asdict(),
             "classes": list(search.classes),
+            **techniques(search),
             **looked_up(search),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
@@ -130,6 +133,21 @@ def looked_up(search: Search) -> dict[str, Any]:
         `table`, which table it is, with accuracies (shares) and ranks by name; empty where the package has no table.
     """
     return {TABLE: search.lookup.title, **search.lookup(search.found)} if search.lookup else {}
+
+
+def techniques(search: Search) -> dict[str, Any]:
+    """Return the names of the techniques of a search, in the order in which they are applied.
+
+    Args:
+        search: The search.
+
+    Returns:
+        `techniques`; empty if there are none.
+    """
+    names = [named(part).partition(".")[2] for part in taken_apart(search.architect)[1]]
+    if getattr(search.space, "partial_channels", 1) > 1:
+        names = ["partial_channels", *names]
+    return {"techniques": names} if names else {}
 
 
 def candidates_cost(search: Search) -> dict[str, float]:

@@ -132,6 +132,17 @@ def test_topics(run):
     assert keys == {key for key in flat(OmegaConf.to_container(composed("search", []))) if "augmentation" in key}
 
 
+def test_settings_of_techniques(run):
+    """Of those that are chosen among the others, and of any one by its name."""
+    out = run("search", "--help", "architect=pc_darts", "technique=[beta_decay]")[1]
+    keys = set(re.findall(r"^  ([\w.]+)= ", out, re.M))
+    assert {"technique.beta_decay.weight", "technique.beta_decay.start", "space.partial_channels"} <= keys
+    assert "technique.zero_one.weight" not in keys and "none" in choices(out, "technique")
+    out = run("search", "--help", "technique.beta_decay")[1]
+    assert out.startswith("technique=beta_decay  Beta decay") and "technique.beta_decay.weight=" in out
+    assert run("search", "--help", "technique.beta_deacy")[0] == 2
+
+
 def test_choices_of_another_folder(run, tmp_path):
     (tmp_path / "space").mkdir()
     (tmp_path / "space" / "chain.yaml").write_text("# A chain\n_target_: my.Chain\nlayers: 3   # in a row\n")

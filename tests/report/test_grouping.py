@@ -21,7 +21,8 @@ def grouped(root, group_by=()):
 
 def test_seeds_of_one_setting_are_a_group_and_settings_that_differ_are_named(tmp_path):
     for seed in (0, 1, 2):
-        search(tmp_path / f"a{seed}", seed=seed, out=f"a{seed}", log_every=seed + 1)
+        shown = {"pictures": ["screen", "none", "paper"][seed], "trainer": {"enable_progress_bar": seed == 1}}
+        search(tmp_path / f"a{seed}", seed=seed, out=f"a{seed}", log_every=seed + 1, **shown)
     search(tmp_path / "b", architect={"optimizer": {"lr": 0.3}}, seed=0)
     found, left = grouped(tmp_path)
     assert found == {

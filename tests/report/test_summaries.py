@@ -56,6 +56,18 @@ def test_techniques_are_part_of_a_methods_name():
     assert method_of(snas, "architect", known) == "snas + beta_decay"
 
 
+def test_techniques_that_are_removed_are_part_of_a_methods_name():
+    known = known_methods()
+    whole = known["fair_darts"]
+    bare = {key: value for key, value in whole.items() if not key.startswith("technique.")}
+    off = {**whole, "technique.zero_one.weight": 0, "technique.zero_one.start": None}
+    ramp = {**off, "technique.zero_one.start": 10.0}
+    other = {**bare, "technique.beta_decay.weight": 3.0}
+    found = [method_of(settings, "architect", known) for settings in (whole, bare, off, ramp, other)]
+    less = "fair_darts - zero_one"
+    assert found == ["fair_darts", less, less, "fair_darts", "fair_darts + beta_decay - zero_one"]
+
+
 def test_the_name_is_of_the_most_alike():
     settings = {"architect._target_": "oneshot.architects.DARTS", "architect.optimizer.lr": 0.7}
     assert method_of(settings, "architect", KNOWN) == "darts"
