@@ -76,15 +76,15 @@ def memory(method: str) -> int:
     weights = SGD(supernet.parameters(), lr=0.01, momentum=0.9)
     parts = Components(supernet, architect, torch.nn.functional.cross_entropy, weights, moving)
     n = config.data.batch_size
-    batches = [(torch.randn(n, 3, side, side), torch.randint(10, (n,))) for _ in range(2)]
+    train, valid = ((torch.randn(n, 3, side, side), torch.randint(10, (n,))) for _ in range(2))
     joint = instantiate(config.schedule).joint
     most = 0
     for kind in ("joint",) if joint else ("weight", "architecture") if moving else ("weight",):
         with Saved(supernet.parameters()) as saved:
             if kind == "architecture":
-                architecture_step(parts, *batches, Step(0, 1, 4))
+                architecture_step(parts, train, valid, Step(0, 1, 4))
             else:
-                (joint_step if joint else weight_step)(parts, batches[0], Step(0, 1, 4))
+                (joint_step if joint else weight_step)(parts, train, Step(0, 1, 4))
         most = max(most, saved.peak)
     return most
 
@@ -147,7 +147,9 @@ def main() -> None:
     if "source" in given:
         os.environ.setdefault("ONESHOT_PICTURES", "none")
         with ThreadPoolExecutor(int(given.get("jobs", 1))) as pool:
-            list(pool.map(lambda job: search(*job, given["source"], out), [(m, s) for s in seeds for m in methods]))
+            for seed in seeds:
+                for method in methods:
+                    pool.submit(search, method, seed, given["source"], out)
     heads = ["method", "CPU s", "memory, MB", "rank at quarters", f"rank, {SHORT} epochs", "validation, %"]
     heads += [f"test, {LONG} epochs, %", f"rank, {LONG} epochs", "skips", "gap, points", "published, %"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
