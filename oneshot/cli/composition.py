@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from ..errors import is_number
 from . import experiments, job, meanings
 from .arguments import searched
 from .conf import CONF, OPTIONAL, load, spoken
@@ -26,9 +27,17 @@ SEVERAL = "technique"  # the group of which several choices may be taken, and th
 PARTIAL = "space.partial_channels"  # a technique that is an option of the space
 
 
-OmegaConf.register_new_resolver(
-    "part", lambda share, whole: round(share * whole), replace=True
-)  # ${part:0.3,${epochs}}
+def part(share: Any, whole: Any) -> int:
+    """Return ${part:0.3,${epochs}}: that share of a whole number; 0 of what is none, as the check of the whole says so.
+
+    Args:
+        share: From 0 to 1.
+        whole: The number.
+    """
+    return round(share * whole) if isinstance(whole, int) and is_number(share) else 0
+
+
+OmegaConf.register_new_resolver("part", part, replace=True)
 
 
 class Composed(NamedTuple):

@@ -148,3 +148,9 @@ def test_techniques_are_on_the_screen_and_in_the_result(run, tmp_path):
     code, out, err = run("search", *TINY, *words)
     assert (code, err) == (0, "") and "architect fair_darts - zero_one, " in out
     assert "techniques" not in json.loads((tmp_path / "without" / "result.json").read_text())
+
+
+@pytest.mark.parametrize("epochs", ["abc", "null", "nan", "inf", "[2]", "2.5"])
+def test_a_share_of_wrong_epochs_leaves_the_message_to_the_epochs(run, epochs):
+    """The warm-up of pc_darts is a share of the epochs."""
+    refused(run("search", "architect=pc_darts", f"epochs={epochs}"), "must be a whole number, from 1 to 100000")

@@ -14,12 +14,23 @@ PAGE = (ROOT / "docs" / "extending.md").read_text()
 EXAMPLES = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```", PAGE, re.M | re.S))
 SETTINGS = re.findall(r"^```yaml\n((?:# @package _global_\n)?# (conf/[\w/]+\.yaml).*?)^```", PAGE, re.M | re.S)
 LINES = re.findall(r"^oneshot .*$", PAGE, re.M)
-KINDS = ["my_operations", "my_space", "my_architect", "my_technique", "my_strategy", "my_estimator", "my_data"]
+KINDS = [
+    *(
+        "my_operations",
+        "my_space",
+        "my_architect",
+        "my_technique",
+        "my_parts",
+        "my_strategy",
+        "my_estimator",
+        "my_data",
+    ),
+]
 SMALL = ["epochs=1", "data.train_size=128", "data.batch_size=32", "logger=null", "out=own"]
 
 
 def test_examples_are_seen():
-    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 6
+    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 7
     assert len(re.findall("^```python", PAGE, re.M)) == len(EXAMPLES)
 
 
@@ -70,6 +81,7 @@ QUERIES = ["budget.queries=4", "space.cells=1", "space.channels=4"]
         ("space=chain", [], "conv_"),
         ("architect=sigmoid", CELLS, "normal/"),
         ("technique=[diversity]", CELLS, "normal/"),
+        ("architect=diverse_darts", CELLS, "normal/"),
         ("strategy=greedy", ["space=nasbench201", *QUERIES], "cell/"),
         ("estimator=convolutions", QUERIES, "nor_conv"),
         ("data=stripes", CELLS, "normal/"),
