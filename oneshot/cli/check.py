@@ -91,7 +91,10 @@ def _check_common(config: DictConfig) -> None:
 
 def _check_techniques(config: DictConfig) -> None:
     """Check that each technique says what it makes. A file that lacks its first line lands at another place."""
-    for name, node in (config.get(SEVERAL) or {}).items():
+    several: Any = config.get(SEVERAL) or {}
+    if not isinstance(several, DictConfig | dict):
+        raise InputError(f"{SEVERAL}={_text(several)}: must be a mapping from names to techniques, as in conf")
+    for name, node in ((str(key), several[key]) for key in several):
         if isinstance(node, DictConfig) and "_target_" in node:
             continue
         known = choices(SEVERAL, job.folders())

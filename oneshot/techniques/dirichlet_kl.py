@@ -31,7 +31,7 @@ class DirichletKL(Regularizer):
         concentration = getattr(architect, "concentration", None)
         if concentration is None:
             kind = type(architect).__name__
-            raise InputError(f"{named(self)}: needs an architect with a Dirichlet distribution; {kind} has none")
+            raise InputError(f"{named(self)}: needs an architect with Dirichlet distributions (drnas); {kind} has none")
         c = torch.where(architect.mask, concentration(), 1)  # at 1 a candidate adds nothing below
         total, n = (c * architect.mask).sum(1), architect.mask.sum(1)
         slopes = (c - 1) * (c.digamma() - total.digamma()[:, None])

@@ -120,6 +120,8 @@ def test_a_file_without_its_first_line(run, tmp_path):
     own(tmp_path, "technique/keep.yaml", f"# Keep\n{text}")
     words = ["search", "--config-dir", "conf", "technique=[keep]"]
     refused(run(*words), f"the first line of {tmp_path}/conf/technique/keep.yaml must be `# @package _global_`")
+    own(tmp_path, "technique/odd.yaml", "# @package _global_\n# Odd\ntechnique: 3\n")
+    refused(run(*words[:-1], "technique=[odd]"), "technique=3: must be a mapping from names to techniques")
     own(tmp_path, "technique/keep.yaml", f"# @package _global_\n# Keep\n{text}")
     assert run(*words, "--cfg", "job")[0] == 0
     out = run("search", "--config-dir", "conf", "--help", "technique.keep")[1]
