@@ -55,7 +55,7 @@ class Composed(Architect):
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
         self.differentiates_twice = architect.differentiates_twice
         self.differentiates_gates = architect.differentiates_gates
-        self.own_weight_gates = architect.own_weight_gates or bool(perturbations)
+        self.own_weight_gates = architect.own_weight_gates or bool(self.perturbations)
         architect.beside = (*architect.beside, *self.transforms.parameters())
         self._check()
 
