@@ -130,13 +130,13 @@ def test_a_file_without_its_first_line(run, tmp_path):
 
 @pytest.mark.parametrize("words", [["technique=[partial_channels]"], ["architect=pc_darts"]])
 def test_a_space_without_partial_channels(run, tmp_path, monkeypatch, words):
-    (tmp_path / "own_chain.py").write_text(CHAIN)
+    (tmp_path / "unpartial_chain.py").write_text(CHAIN)
     monkeypatch.syspath_prepend(tmp_path)
-    own(tmp_path, "space/chain.yaml", "# A chain\n_target_: own_chain.Chain\n")
+    own(tmp_path, "space/chain.yaml", "# A chain\n_target_: unpartial_chain.Chain\n")
     small = ["epochs=1", "data.train_size=64", "data.batch_size=32", "logger=null"]
     refused(
         run("search", "--config-dir", "conf", "space=chain", *small, *words),
-        "space.partial_channels=4: own_chain.Chain is a space without partial channels",
+        "space.partial_channels=4: unpartial_chain.Chain is a space without partial channels",
     )
 
 
