@@ -28,7 +28,7 @@ PARTIAL = "space.partial_channels"  # a technique that is an option of the space
 
 
 def part(share: Any, whole: Any) -> int:
-    """Return ${part:0.3,${epochs}}: that share of a whole number; 0 of what is none, as the check of the whole says so.
+    """Return a share of a whole number, for ${part:0.3,${epochs}}. Of anything else 0, and a later check refuses it.
 
     Args:
         share: From 0 to 1.

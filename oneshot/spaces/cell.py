@@ -197,12 +197,13 @@ class MixedCell(nn.Module):
         """Add the channels that no candidate sees to the sums of the targets."""
         x = functional.max_pool2d(x, 2) if stride == 2 else x
         for i in edges:
-            weight = gates.weight[i]
-            if gates.active is not None:
-                if not (kept := [k for k in gates.active[i] if self.candidates[k] != NONE]):
-                    continue
-                weight = weight[kept]
-            passed.add_product((self.graph[i].target,), x, weight.sum().expand(x.shape[1]).contiguous())
+            if gates.active is None:
+                weight = gates.weight[i].sum()
+            elif kept := [gates.weight[i, k] for k in gates.active[i] if self.candidates[k] != NONE]:
+                weight = torch.stack(kept).sum()  # an index tensor would make the host wait for the device
+            else:
+                continue
+            passed.add_product((self.graph[i].target,), x, weight.expand(x.shape[1]).contiguous())
 
     def _finish(self, number: int, states: list[Tensor], sums: Sums, passed: Sums) -> None:
         """Append states to the first `number`; all edges into them have been added."""

@@ -82,7 +82,7 @@ class Composed(Architect):
         self.penalty = self.architect.penalty
         for regularizer in self.regularizers:
             term = regularizer(self._inner, step)
-            added = term.detach() if isinstance(term, Tensor) else loss.new_tensor(term)
+            added = term.detach() if isinstance(term, Tensor) else loss.new_full((), term)
             loss, self.penalty = loss + term, added if self.penalty is None else self.penalty + added
         return loss
 

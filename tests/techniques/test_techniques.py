@@ -368,7 +368,7 @@ def test_with_partial_channels_reinmax_has_the_loss_of_the_path_that_it_draws(do
 
 
 class Bad(Transform):
-    """Gives what it is told to."""
+    """Its gates and its scores are what two functions make of those that it gets."""
 
     def __init__(self, space, gives, scores=None):
         super().__init__(space)
@@ -469,8 +469,7 @@ def test_an_auxiliary_skip_of_none_is_refused():
 
 
 def test_rows_give_the_loss_and_the_penalty_apart(data):
-    rows = []
-    search = configured("beta_darts", data, record=rows.append)
+    search = configured("beta_darts", data)
     plain = configured("darts", data)
     for module in (search, plain):
         pl.Trainer(**QUIET, max_epochs=2).fit(module)
