@@ -62,7 +62,8 @@ class Search(Fit):
         seed: Seed of batches and draws.
         record: Called with each row, a dict of numbers.
         compile: Whether `torch.compile` compiles the cells.
-        cuda_graph: Whether the supernet's steps are replayed as CUDA graphs.
+        cuda_graph: Whether the supernet's steps are replayed as CUDA graphs. `"auto"`: on a GPU, where that is
+            possible.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -91,7 +92,7 @@ class Search(Fit):
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
         compile: bool = False,
-        cuda_graph: bool = False,
+        cuda_graph: bool | str = "auto",
     ) -> None:
         super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)

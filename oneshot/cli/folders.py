@@ -30,6 +30,7 @@ FREE = (
     "executor",
     "data.residence",  # where images are held changes no batch
     "data.workers",
+    "trainer.cuda_graph",  # the numbers are the same
     *PROCESSES,
 )  # a continued run may have other values of these
 

@@ -47,7 +47,7 @@ def check_processes(trainer: pl.Trainer, config: DictConfig, shared: bool) -> No
     if not shared:
         raise InputError("trainer=ddp: is for `oneshot search` and `oneshot retrain`; this command runs in one process")
     for name in ("compile", "cuda_graph"):
-        if config.trainer[name]:
+        if config.trainer[name] is True:
             raise InputError(f"trainer.{name}=true: cannot be had with trainer=ddp")
     check_integer("data.batch_size", config.data.batch_size, 2)
     check_batch(config.data.batch_size, number * trainer.num_nodes)

@@ -210,7 +210,8 @@ class Part:
             device: The device.
         """
         self.close()
-        self.device, self._order = device, None
+        self.device = torch.empty(0, device=device).device  # `cuda` is `cuda:0`, as tensors say it
+        self._order = None
         if not isinstance(self.data, LabelledImages) or self.residence == "host":
             return
         size = self.data.images.nbytes

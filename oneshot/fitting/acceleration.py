@@ -1,46 +1,48 @@
-"""torch.compile and CUDA graphs for a network, applied in place, and memory that the CPU keeps.
+"""The settings trainer.compile and trainer.cuda_graph, applied to a network in place, and memory that the CPU keeps.
 
 Parameters, state and calls of the network stay as they are.
 """
 
 import ctypes
-import logging
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..architecture import Gates
 from ..errors import InputError, check_boolean
+from .graphs import capture_graphs
 
 VARIANTS = 64  # compiled variants of a region: by size, and by the gradients that a step takes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGEST = 2**31 - 1  # bytes; an int in C
-say = logging.getLogger(__name__).warning  # shown on the screen
+AUTO = "auto"
 
 
-def accelerate(net: nn.Module, compile: bool, cuda_graph: bool, twice: bool = False) -> None:
+def accelerate(net: nn.Module, compile: bool, cuda_graph: bool | str, twice: bool = False) -> None:
     """Apply the settings trainer.compile and trainer.cuda_graph to a network.
 
     Args:
         net: The network, changed in place.
         compile: Whether to compile its regions.
-        cuda_graph: Whether to replay its steps as CUDA graphs.
+        cuda_graph: Whether to replay its steps as CUDA graphs; `"auto"`: where that is possible, without a word.
         twice: Whether second derivatives will be taken.
 
     Raises:
-        InputError: If a setting is not a boolean, or if the network cannot be compiled.
+        InputError: If a setting is not one of these, or if the network cannot be compiled or captured.
     """
     check_boolean("trainer.compile", compile)
-    check_boolean("trainer.cuda_graph", cuda_graph)
-    if compile and twice:
-        raise InputError("trainer.compile=true: compiled code has no second derivatives; this architect needs them")
+    if not (isinstance(cuda_graph, bool) or cuda_graph == AUTO):
+        raise InputError(f"trainer.cuda_graph={cuda_graph!r}: must be auto, true or false")
+    for name, value, code in (("compile", compile, "compiled code"), ("cuda_graph", cuda_graph is True, "a graph")):
+        if value and twice:
+            raise InputError(f"trainer.{name}=true: {code} has no second derivatives; this architect needs them")
     if compile:
         compile_regions(net)
-    if cuda_graph:
-        capture_graphs(net)
+    if cuda_graph is True or cuda_graph == AUTO and torch.cuda.is_available() and not (twice or compile):
+        capture_graphs(net, silent=cuda_graph == AUTO)
 
 
 def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
@@ -80,80 +82,6 @@ class _Compiled:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "compiled": None}
-
-
-def capture_graphs(supernet: nn.Module) -> None:
-    """Replay the forward and backward passes of a supernet in training as CUDA graphs, one for each kind of step.
-
-    Some calls cannot be captured: those on another device, with active candidates, or with weights of their own as in
-    second-order DARTS. They run as before, and a warning says this once.
-
-    Args:
-        supernet: The supernet, changed in place.
-    """
-    supernet.forward = _Graphed(supernet)
-
-
-class _Graphed:
-    """The forward of a supernet, replayed from graphs where that is possible."""
-
-    said: ClassVar[set[str]] = set()  # reasons that were printed
-
-    def __init__(self, supernet: nn.Module) -> None:
-        self.supernet, self.eager = supernet, supernet.forward
-        self.first = next(supernet.parameters())
-        self.graphs: dict[tuple[Any, ...], Callable[[Tensor, Tensor], Tensor]] = {}
-
-    def __call__(self, x: Tensor, gates: Gates) -> Tensor:
-        if not (torch.is_grad_enabled() and self.supernet.training):
-            return self.eager(x, gates)
-        reason = self.reason(x, gates)
-        if reason:
-            if reason not in self.said:
-                say(f"trainer.cuda_graph=true: {reason}; runs without a graph")
-            self.said.add(reason)
-            return self.eager(x, gates)
-        key = self.key(x, gates)
-        if key not in self.graphs:
-            self.graphs[key] = self._capture(x, gates.weight)
-        return self.graphs[key](x, gates.weight)
-
-    def key(self, x: Tensor, gates: Gates) -> tuple[Any, ...]:
-        """What distinguishes one graph from another: sizes, precision, and which gradients are taken."""
-        return x.shape, x.dtype, gates.weight.requires_grad, self.first.requires_grad, _autocast()
-
-    def reason(self, x: Tensor, gates: Gates) -> str:
-        """Why this call cannot be captured; empty if it can."""
-        if x.device.type != "cuda":
-            return f"the device is {x.device.type}, not CUDA"
-        if gates.active is not None:
-            return "the architect draws candidates, so steps differ"
-        if gates.cells is not None:
-            return "the architect measures each cell by gates of its own"
-        if next(self.supernet.parameters()) is not self.first:
-            return "the weights are not the supernet's own, as in second-order DARTS"
-        return ""
-
-    def _capture(self, x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        low = _autocast()
-        sample = (x.clone(), weight.detach().clone().requires_grad_(weight.requires_grad))
-        with torch.autocast("cuda", low, enabled=low is not None, cache_enabled=False):
-            return cast(Any, torch.cuda.make_graphed_callables(_Positional(self.supernet, self.eager), sample))
-
-
-def _autocast() -> torch.dtype | None:
-    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-
-
-class _Positional(nn.Module):
-    """The supernet with its gates as a tensor. Its parameters are the supernet's."""
-
-    def __init__(self, supernet: nn.Module, forward: Callable[[Tensor, Gates], Tensor]) -> None:
-        super().__init__()
-        self.supernet, self.compute = supernet, forward
-
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        return self.compute(x, Gates(weight))
 
 
 def keep_freed_memory() -> bool:

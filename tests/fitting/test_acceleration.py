@@ -5,6 +5,7 @@ import platform
 import random
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from oneshot.architects.base import frozen
 from oneshot.architecture import Gates
 from oneshot.data import digits
 from oneshot.errors import InputError
-from oneshot.fitting.acceleration import accelerate, capture_graphs, compile_regions
+from oneshot.fitting.acceleration import accelerate, compile_regions
+from oneshot.fitting.graphs import _Graphed, capture_graphs
 from oneshot.search import Search
 from oneshot.spaces import DARTSCells
 from oneshot.spaces.base import set_drop_path
@@ -131,7 +133,7 @@ def test_what_a_cuda_graph_can_replay():
 
 
 def test_cuda_graphs_say_why_not_once_and_carry_on(caplog, monkeypatch):
-    monkeypatch.setattr("oneshot.fitting.acceleration._Graphed.said", set())
+    monkeypatch.setattr("oneshot.fitting.graphs._Graphed.said", set())
     torch.manual_seed(0)
     space = small_space()
     plain = space.supernet()
@@ -160,3 +162,153 @@ def test_freed_memory_is_kept():
         for keep in ("no", "yes")
     ]
     assert faults[1] < faults[0] / 10  # the first blocks are new in both
+
+
+def one_memory(compute, sample):
+    """As torch.cuda.make_graphed_callables, on the CPU: every replay writes its results where the last one did."""
+    kept = {}
+
+    def into(name, tensors):
+        for place, tensor in zip(kept.setdefault(name, [t.clone() for t in tensors]), tensors, strict=True):
+            place.copy_(tensor)
+        return [place.detach() for place in kept[name]]
+
+    class Replay(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            leaves = [t.detach().requires_grad_(s.requires_grad) for t, s in zip(inputs, sample, strict=True)]
+            with torch.enable_grad():
+                kept["step"] = compute(*leaves), leaves
+            return into("logits", [kept["step"][0].detach()])[0]
+
+        @staticmethod
+        def backward(ctx, gradient):
+            logits, leaves = kept["step"]
+            moving = [leaf for leaf in leaves if leaf.requires_grad]
+            found = iter(into("gradients", torch.autograd.grad(logits, moving, gradient, retain_graph=True)))
+            return tuple(next(found) if leaf.requires_grad else None for leaf in leaves)
+
+    return lambda *inputs: Replay.apply(*inputs)
+
+
+@pytest.fixture
+def graphed(monkeypatch):
+    """A supernet that is replayed, the same one without, and the gates and images of a step."""
+    monkeypatch.setattr("torch.cuda.make_graphed_callables", one_memory)
+    monkeypatch.setattr(_Graphed, "reason", lambda self, x, gates: "" if self._unchanged() else "hooks")
+    torch.manual_seed(0)
+    space = small_space()
+    plain = space.supernet().double()
+    net = copy.deepcopy(plain)
+    capture_graphs(net)
+    gates = torch.softmax(torch.randn(space.shape).double(), 1)
+    return net, plain, gates.requires_grad_(), torch.randn(3, 4, 1, 8, 8, dtype=torch.float64)
+
+
+def forked(monkeypatch):
+    monkeypatch.setattr("torch.random.fork_rng", lambda devices: nullcontext())
+
+
+def twin_results(graphed, compute):
+    net, plain, gates, x = graphed
+    for ours, expected in zip(compute(net, gates, x), compute(plain, gates, x), strict=True):
+        assert torch.equal(ours, expected)
+    return net
+
+
+def test_results_of_a_graph_stay_as_they_are_when_it_is_replayed(graphed, monkeypatch):
+    forked(monkeypatch)
+
+    def compute(net, gates, x):
+        logits = [net(part, Gates(gates)) for part in x[:1]]
+        first = torch.autograd.grad(logits[0].square().sum(), [gates, *net.parameters()])
+        second = torch.autograd.grad(net(x[1], Gates(gates)).square().sum(), [gates, *net.parameters()])
+        return [*logits, *first, *second, *(a - b for a, b in zip(first, second, strict=True))]
+
+    net = twin_results(graphed, compute)
+    assert len(net.forward.graphs) == 1
+
+
+def test_gradients_of_two_replays_are_added_up(graphed, monkeypatch):
+    forked(monkeypatch)
+
+    def compute(net, gates, x):
+        for part in x:
+            net(part, Gates(gates.detach())).square().sum().backward()
+        return [p.grad for p in net.parameters()]
+
+    twin_results(graphed, compute)
+
+
+def test_two_forward_passes_before_a_backward_pass(graphed, monkeypatch):
+    forked(monkeypatch)
+
+    def compute(net, gates, x):
+        loss = sum(net(part, Gates(gates)).square().sum() for part in x)
+        return torch.autograd.grad(loss, [gates, *net.parameters()])
+
+    twin_results(graphed, compute)
+
+
+def test_a_backward_pass_after_the_next_replay_is_refused(graphed, monkeypatch):
+    forked(monkeypatch)
+    net, _, gates, x = graphed
+    loss = net(x[0], Gates(gates)).sum()
+    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)
+    net(x[1], Gates(gates)).sum().backward()
+    with pytest.raises(RuntimeError, match="trainer.cuda_graph=false"):
+        loss.backward()
+
+
+def test_a_graph_knows_modules_that_changed(graphed, monkeypatch):
+    forked(monkeypatch)
+    net, plain, gates, x = graphed
+    net(x[0], Gates(gates)).sum().backward()
+    old = next(iter(net.forward.graphs.values()))
+    calls = []
+    conv = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
+    handle = conv.register_forward_hook(lambda *_: calls.append(1))
+    net(x[0], Gates(gates)).sum().backward()
+    assert calls == [1]  # a replay would not have called it
+    handle.remove()
+    for each in (net, plain):
+        torch.manual_seed(1)
+        inside, name = next((m, n) for m in each.modules() for n, c in m.named_children() if isinstance(c, nn.Conv2d))
+        setattr(inside, name, copy.deepcopy(getattr(inside, name)))
+        nn.init.normal_(getattr(inside, name).weight)
+    assert torch.equal(net(x[0], Gates(gates)), plain(x[0], Gates(gates)))
+    assert old not in net.forward.graphs.values()
+    assert net.forward.graphs and not copy.deepcopy(net).forward.graphs
+
+
+def test_which_gradients_a_step_takes_may_change(graphed, monkeypatch):
+    forked(monkeypatch)
+    net, plain, gates, x = graphed
+    for each in (net, plain):
+        with frozen(each):
+            each(x[0], Gates(gates)).sum().backward()
+        each(x[0], Gates(gates.detach())).sum().backward()
+        next(each.parameters()).requires_grad_(False)
+        each(x[1], Gates(gates)).sum().backward()
+        next(each.parameters()).requires_grad_(True)
+        each(x[2], Gates(gates)).sum().backward()
+    for ours, expected in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, expected.grad)
+    assert len(net.forward.graphs) == 4
+
+
+def test_a_graph_with_other_numbers_is_not_used(graphed, monkeypatch, caplog):
+    forked(monkeypatch)
+    net, plain, gates, x = graphed
+    wrong = lambda compute, sample: one_memory(lambda *inputs: 1.01 * compute(*inputs), sample)  # noqa: E731
+    monkeypatch.setattr("torch.cuda.make_graphed_callables", wrong)
+    monkeypatch.setattr(_Graphed, "reason", lambda self, x, gates: self.failure)
+    monkeypatch.setattr(_Graphed, "said", set())
+    for _ in range(2):
+        assert torch.equal(net(x[0], Gates(gates)), plain(x[0], Gates(gates)))
+    assert not net.forward.graphs
+    assert caplog.messages == [
+        "trainer.cuda_graph=true: a step cannot be captured (its numbers are not those of a step without a graph); "
+        "runs without a graph"
+    ]

@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
         say(console, check_architecture(Path(str(config.architecture)), config, data))
     retrain, architecture, origin = retrain_for(config, space, data)  # reads the test images too
     say_about(data, console, said)
-    if config.trainer.cuda_graph:
+    if config.trainer.cuda_graph is True:
         say(console, ["trainer.cuda_graph=true: is for searches; this training runs without a graph"])
     with open_run(config, run_folder(config, "retrain")) as run:
         if answered(run, console):
