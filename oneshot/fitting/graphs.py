@@ -44,11 +44,12 @@ class _Graphed:
         self.supernet, self.eager, self.silent = supernet, supernet.forward, silent
         self.first = next(supernet.parameters())
         self.failure = ""  # why a graph could not be captured
-        self.modules: list[tuple[dict[str, Any], str, nn.Module]] = []  # as they were when the graphs were captured
+        self.modules = list(supernet.modules())
+        self.parts: list[tuple[dict[str, Any], str, Any]] = []  # modules and weights when the graphs were captured
         self.graphs: dict[tuple[Any, ...], _Graph] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "graphs": {}, "modules": []}  # a copy of the supernet captures its own
+        return {**vars(self), "graphs": {}, "parts": []}  # a copy of the supernet captures its own
 
     def __call__(self, x: Tensor, gates: Gates) -> Tensor:
         if not (torch.is_grad_enabled() and self.supernet.training):
@@ -71,7 +72,7 @@ class _Graphed:
 
     def key(self, x: Tensor, gates: Gates) -> tuple[Any, ...]:
         """What distinguishes one graph from another: sizes, precision, and which gradients are taken."""
-        taken = tuple(p.requires_grad for p in self.supernet.parameters())
+        taken = tuple(part.requires_grad for _, _, part in self.parts if isinstance(part, nn.Parameter))
         return x.shape, x.dtype, gates.weight.requires_grad, taken, _autocast()
 
     def reason(self, x: Tensor, gates: Gates) -> str:
@@ -91,12 +92,12 @@ class _Graphed:
         return self.failure
 
     def _unchanged(self) -> bool:
-        """Whether no module has hooks. If one was replaced since the graphs were captured, they are dropped."""
-        if not all(inside.get(name) is module for inside, name, module in self.modules):
-            self.modules, self.graphs = [], {}
-        if not self.modules:
-            self.modules = [(m._modules, n, c) for m in self.supernet.modules() for n, c in m.named_children()]
-        return not any(getattr(module, hooks) for _, _, module in self.modules for hooks in HOOKS)
+        """Whether no module has hooks. If a module or a weight was replaced since the capture, graphs are dropped."""
+        if not self.parts or not all(inside.get(name) is part for inside, name, part in self.parts):
+            self.graphs, self.modules = {}, list(self.supernet.modules())
+            inside = [held for module in self.modules for held in (module._modules, module._parameters)]
+            self.parts = [(held, name, part) for held in inside for name, part in held.items()]
+        return not any(getattr(module, hooks) for module in self.modules[1:] for hooks in HOOKS)
 
 
 class _Graph:

@@ -282,6 +282,19 @@ def test_a_graph_knows_modules_that_changed(graphed, monkeypatch):
     assert net.forward.graphs and not copy.deepcopy(net).forward.graphs
 
 
+def test_a_graph_knows_weights_that_were_replaced(graphed, monkeypatch):
+    forked(monkeypatch)
+    net, plain, gates, x = graphed
+    for each in (net, plain):
+        each(x[0], Gates(gates)).sum().backward()
+        torch.manual_seed(1)
+        conv = next(m for m in each.modules() if isinstance(m, nn.Conv2d))
+        conv.weight = nn.Parameter(torch.randn_like(conv.weight))
+        each(x[0], Gates(gates)).sum().backward()
+    for ours, expected in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, expected.grad)
+
+
 def test_which_gradients_a_step_takes_may_change(graphed, monkeypatch):
     forked(monkeypatch)
     net, plain, gates, x = graphed
