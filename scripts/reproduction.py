@@ -110,6 +110,7 @@ def row(method: str, found: list[dict[str, Any]]) -> str:
     tests = ", ".join(f"{100 * one[TEST_ACCURACY]:.2f}" for one in found)
     cells = [
         method,
+        ", ".join(found[0].get("techniques", ())),
         mean("process_seconds"),
         f"{memory(method) / 1e6:,.0f}",
         ", ".join(marks),
@@ -133,7 +134,7 @@ def random_row() -> str:
     short, long = (table.percent[f"cifar10-{kind}"].mean() for kind in (f"val-{SHORT}", f"test-{LONG}"))
     middle = (len(table.ranks[f"cifar10-val-{SHORT}"]) + 1) / 2
     skips = len(table.shape) / table.shape[0]
-    cells = ["random cell, mean of all", "", "", "", f"{middle:,.0f}", f"{short:.2f}", f"{long:.2f}", f"{middle:,.0f}"]
+    cells = ["random cell, mean of all", "", "", "", "", f"{middle:,.0f}", f"{short:.2f}", f"{long:.2f}", f"{middle:,.0f}"]
     return f"| {' | '.join([*cells, f'{skips:.1f}', '', ''])} |"
 
 
@@ -149,7 +150,7 @@ def main() -> None:
             for seed in seeds:
                 for method in methods:
                     pool.submit(search, method, seed, given["source"], out)
-    heads = ["method", "CPU s", "memory, MB", "rank at quarters", f"rank, {SHORT} epochs", "validation, %"]
+    heads = ["method", "parts", "CPU s", "memory, MB", "rank at quarters", f"rank, {SHORT} epochs", "validation, %"]
     heads += [f"test, {LONG} epochs, %", f"rank, {LONG} epochs", "skips", "gap, points", "published, %"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for method in methods:
