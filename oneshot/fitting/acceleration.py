@@ -27,11 +27,11 @@ def accelerate(net: nn.Module, compile: bool, cuda_graph: bool | str, twice: boo
     Args:
         net: The network, changed in place.
         compile: Whether to compile its regions.
-        cuda_graph: Whether to replay its steps as CUDA graphs; `"auto"`: where that is possible, without a word.
+        cuda_graph: Whether to replay its steps as CUDA graphs; `"auto"`: on a GPU, where that is possible.
         twice: Whether second derivatives will be taken.
 
     Raises:
-        InputError: If a setting is not one of these, or if the network cannot be compiled or captured.
+        InputError: If a setting is not one of these, the network cannot be compiled, or second derivatives are needed.
     """
     check_boolean("trainer.compile", compile)
     if not (isinstance(cuda_graph, bool) or cuda_graph == AUTO):

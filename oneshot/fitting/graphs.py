@@ -30,7 +30,7 @@ def capture_graphs(supernet: nn.Module, silent: bool = False) -> None:
 
     Args:
         supernet: The supernet, changed in place.
-        silent: If false, a warning says once why calls run as before.
+        silent: If false, a warning says once why calls run as before. A capture that fails is always said.
     """
     supernet.forward = _Graphed(supernet, silent)
 
@@ -42,6 +42,7 @@ class _Graphed:
 
     def __init__(self, supernet: nn.Module, silent: bool) -> None:
         self.supernet, self.eager, self.silent = supernet, supernet.forward, silent
+        self.setting = "auto" if silent else "true"
         self.first = next(supernet.parameters())
         self.failure = ""  # why a graph could not be captured
         self.modules = list(supernet.modules())
@@ -56,7 +57,7 @@ class _Graphed:
             return self.eager(x, gates)
         if reason := self.reason(x, gates):
             if not self.silent and reason not in self.said:
-                say(f"trainer.cuda_graph=true: {reason}; runs without a graph")
+                say(f"trainer.cuda_graph={self.setting}: {reason}; runs without a graph")
                 self.said.add(reason)
             return self.eager(x, gates)
         key = self.key(x, gates)

@@ -195,6 +195,7 @@ def one_memory(compute, sample):
 def graphed(monkeypatch):
     """A supernet that is replayed, the same one without, and the gates and images of a step."""
     monkeypatch.setattr("torch.cuda.make_graphed_callables", one_memory)
+    monkeypatch.setattr("torch.random.fork_rng", lambda devices: nullcontext())  # it takes CUDA devices alone
     monkeypatch.setattr(_Graphed, "reason", lambda self, x, gates: "" if self._unchanged() else "hooks")
     torch.manual_seed(0)
     space = small_space()
@@ -205,10 +206,6 @@ def graphed(monkeypatch):
     return net, plain, gates.requires_grad_(), torch.randn(3, 4, 1, 8, 8, dtype=torch.float64)
 
 
-def forked(monkeypatch):
-    monkeypatch.setattr("torch.random.fork_rng", lambda devices: nullcontext())
-
-
 def twin_results(graphed, compute):
     net, plain, gates, x = graphed
     for ours, expected in zip(compute(net, gates, x), compute(plain, gates, x), strict=True):
@@ -216,22 +213,18 @@ def twin_results(graphed, compute):
     return net
 
 
-def test_results_of_a_graph_stay_as_they_are_when_it_is_replayed(graphed, monkeypatch):
-    forked(monkeypatch)
-
+def test_results_of_a_graph_stay_as_they_are_when_it_is_replayed(graphed):
     def compute(net, gates, x):
-        logits = [net(part, Gates(gates)) for part in x[:1]]
-        first = torch.autograd.grad(logits[0].square().sum(), [gates, *net.parameters()])
+        logits = net(x[0], Gates(gates))
+        first = torch.autograd.grad(logits.square().sum(), [gates, *net.parameters()])
         second = torch.autograd.grad(net(x[1], Gates(gates)).square().sum(), [gates, *net.parameters()])
-        return [*logits, *first, *second, *(a - b for a, b in zip(first, second, strict=True))]
+        return [logits, *first, *second, *(a - b for a, b in zip(first, second, strict=True))]
 
     net = twin_results(graphed, compute)
     assert len(net.forward.graphs) == 1
 
 
-def test_gradients_of_two_replays_are_added_up(graphed, monkeypatch):
-    forked(monkeypatch)
-
+def test_gradients_of_two_replays_are_added_up(graphed):
     def compute(net, gates, x):
         for part in x:
             net(part, Gates(gates.detach())).square().sum().backward()
@@ -240,9 +233,7 @@ def test_gradients_of_two_replays_are_added_up(graphed, monkeypatch):
     twin_results(graphed, compute)
 
 
-def test_two_forward_passes_before_a_backward_pass(graphed, monkeypatch):
-    forked(monkeypatch)
-
+def test_two_forward_passes_before_a_backward_pass(graphed):
     def compute(net, gates, x):
         loss = sum(net(part, Gates(gates)).square().sum() for part in x)
         return torch.autograd.grad(loss, [gates, *net.parameters()])
@@ -250,8 +241,7 @@ def test_two_forward_passes_before_a_backward_pass(graphed, monkeypatch):
     twin_results(graphed, compute)
 
 
-def test_a_backward_pass_after_the_next_replay_is_refused(graphed, monkeypatch):
-    forked(monkeypatch)
+def test_a_backward_pass_after_the_next_replay_is_refused(graphed):
     net, _, gates, x = graphed
     loss = net(x[0], Gates(gates)).sum()
     loss.backward(retain_graph=True)
@@ -261,8 +251,7 @@ def test_a_backward_pass_after_the_next_replay_is_refused(graphed, monkeypatch):
         loss.backward()
 
 
-def test_a_graph_knows_modules_that_changed(graphed, monkeypatch):
-    forked(monkeypatch)
+def test_a_graph_knows_modules_that_changed(graphed):
     net, plain, gates, x = graphed
     net(x[0], Gates(gates)).sum().backward()
     old = next(iter(net.forward.graphs.values()))
@@ -282,8 +271,7 @@ def test_a_graph_knows_modules_that_changed(graphed, monkeypatch):
     assert net.forward.graphs and not copy.deepcopy(net).forward.graphs
 
 
-def test_a_graph_knows_weights_that_were_replaced(graphed, monkeypatch):
-    forked(monkeypatch)
+def test_a_graph_knows_weights_that_were_replaced(graphed):
     net, plain, gates, x = graphed
     for each in (net, plain):
         each(x[0], Gates(gates)).sum().backward()
@@ -295,8 +283,7 @@ def test_a_graph_knows_weights_that_were_replaced(graphed, monkeypatch):
         assert torch.equal(ours.grad, expected.grad)
 
 
-def test_which_gradients_a_step_takes_may_change(graphed, monkeypatch):
-    forked(monkeypatch)
+def test_which_gradients_a_step_takes_may_change(graphed):
     net, plain, gates, x = graphed
     for each in (net, plain):
         with frozen(each):
@@ -312,8 +299,8 @@ def test_which_gradients_a_step_takes_may_change(graphed, monkeypatch):
 
 
 def test_a_graph_with_other_numbers_is_not_used(graphed, monkeypatch, caplog):
-    forked(monkeypatch)
     net, plain, gates, x = graphed
+    net.forward.silent, net.forward.setting = True, "auto"
     wrong = lambda compute, sample: one_memory(lambda *inputs: 1.01 * compute(*inputs), sample)  # noqa: E731
     monkeypatch.setattr("torch.cuda.make_graphed_callables", wrong)
     monkeypatch.setattr(_Graphed, "reason", lambda self, x, gates: self.failure)
@@ -322,6 +309,6 @@ def test_a_graph_with_other_numbers_is_not_used(graphed, monkeypatch, caplog):
         assert torch.equal(net(x[0], Gates(gates)), plain(x[0], Gates(gates)))
     assert not net.forward.graphs
     assert caplog.messages == [
-        "trainer.cuda_graph=true: a step cannot be captured (its numbers are not those of a step without a graph); "
+        "trainer.cuda_graph=auto: a step cannot be captured (its numbers are not those of a step without a graph); "
         "runs without a graph"
     ]
