@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .schedule import Schedule
     from .search import Search
     from .selection import BestOf, by_scores
+    from .stages import Stage
     from .training.fit import fit
 
 __version__ = "0.2.0.dev0"
@@ -45,6 +46,7 @@ __all__ = [
     "Retrain",
     "Schedule",
     "Search",
+    "Stage",
     "__version__",
     "architects",
     "by_scores",
@@ -74,6 +76,7 @@ _HOME = {  # of each name that is not a module
     "Retrain": "retrain",
     "Schedule": "schedule",
     "Search": "search",
+    "Stage": "stages",
     "by_scores": "selection",
     "fit": "training.fit",
 }

@@ -1,8 +1,8 @@
 """When a search takes which step: the schedule, the updates that it yields, and the step as an architect sees it."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -116,3 +116,46 @@ class Schedule:
             for done in range(first, last):
                 yield Update("architecture", weight + done, weight, done)
             yield Update("joint" if self.joint and not warm else "weight", weight + last, weight, last)
+
+
+class Plan:
+    """The updates of a whole search: a schedule, in one stage or in several with a warm-up each.
+
+    Args:
+        schedule: How steps alternate in each stage.
+        stages: (epochs, epochs of the warm-up) of each stage.
+    """
+
+    def __init__(self, schedule: Schedule, stages: Sequence[tuple[int, int]]) -> None:
+        self.stages = [(epochs, replace(schedule, warmup_epochs=warmup)) for epochs, warmup in stages]
+
+    def total(self, epochs: int, batches: int) -> int:
+        """Return the number of updates of the first epochs.
+
+        Args:
+            epochs: Their number.
+            batches: Weight steps of an epoch.
+        """
+        total = 0
+        for of_stage, schedule in self.stages:
+            total += schedule.total(min(epochs, of_stage), batches)
+            epochs -= min(epochs, of_stage)
+        return total
+
+    def epoch(self, epoch: int, batches: int) -> Iterator[Update]:
+        """Yield the updates of one epoch, a function of its number alone.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            batches: Weight steps of an epoch.
+        """
+        first, stages = 0, iter(self.stages)
+        of_stage, schedule = next(stages)
+        while epoch >= first + of_stage:
+            first += of_stage
+            of_stage, schedule = next(stages)
+        weight, index = first * batches, self.total(first, batches)
+        for update in schedule.epoch(epoch - first, batches):
+            yield Update(
+                update.kind, update.index + index, update.weight + weight, update.architecture + index - weight
+            )

@@ -1,34 +1,38 @@
 """The search: one LightningModule that alternates weight steps and architecture steps, for every architect."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
 from .data import ImageData, Text
 from .distributed.sharing import share
-from .draws import seed_of
+from .draws import generator, seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
+from .fitting.dropping import CandidateDropPath, SkipDropout
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
-from .schedule import Schedule, Step, Update
+from .fitting.widening import widen_state, widen_weights, widening
+from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
+from .stages import Stage, Stages, best
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
 from .techniques.base import named
 
-__all__ = ["Schedule", "Search", "Update", "by_scores"]
+__all__ = ["Schedule", "Search", "Stage", "Update", "by_scores"]
 
 MANY = 1_000_000  # epochs, above all warm-ups
 WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
@@ -61,6 +65,9 @@ class Search(Fit):
         log_every: Updates between two rows.
         seed: Seed of batches and draws.
         record: Called with each row, a dict of numbers.
+        stages: Stages of the search, one after the other. None: one, the whole search.
+        drop_path: Probability at the last epoch that a candidate of the supernet is dropped for an example in a weight
+            or an architecture step; it rises from 0 in a line over the epochs. Identities are not dropped.
         compile: Whether `torch.compile` compiles the cells.
         cuda_graph: Whether the supernet's steps are replayed as CUDA graphs. `"auto"`: on a GPU, where that is
             possible.
@@ -91,6 +98,8 @@ class Search(Fit):
         log_every: int = 10,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
+        stages: Sequence[Stage] | None = None,
+        drop_path: float = 0.0,
         compile: bool = False,
         cuda_graph: bool | str = "auto",
     ) -> None:
@@ -110,7 +119,14 @@ class Search(Fit):
             )
         if not _learns(architect):
             self.schedule = replace(self.schedule, architecture_steps=0)
-        self.supernet = space.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        check_range("weights.drop_path", drop_path, 0.0, 0.99)
+        self.drop_path = drop_path
+        self.stages = Stages(stages, self.schedule)
+        self.stages.check(space, architect)
+        self.start = copy.deepcopy(architect.state_dict())  # what a stage that starts anew needs
+        self.accelerated = partial(
+            accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice
+        )
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.task, self.metric, self.classes = data.task, data.metric, data.splits.classes
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
@@ -118,29 +134,30 @@ class Search(Fit):
         self.selection = selection or _published_selection(architect, seed)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
+        self.supernet = self._new_supernet()
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
         known = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
         self.lookup = known if self.task.name == "classification" else None  # its accuracies mean nothing for others
-        accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}
         self.found: Architecture
 
     def updates_of(self, epochs: int) -> int:
         """Return the number of updates of so many epochs."""
-        return self.plan.total(epochs, self.at_most(self.weight_part.batches))
+        whole = epochs if self._trainer is None else self.epochs
+        return self._plan(whole).total(epochs, self.at_most(self.weight_part.batches))
 
-    @property
-    def plan(self) -> Schedule:
-        """The schedule; for a trial without warm-up and with the shortest cycle, so that each kind of step is taken."""
+    def _plan(self, epochs: int) -> Plan:
+        """The updates; for a trial without warm-up and with the shortest cycle, so that each kind of step is taken."""
         if not self.trial:
-            return self.schedule
-        return Schedule(0, 1, min(1, self.schedule.architecture_steps), self.schedule.joint)
+            return self.stages.plan(epochs)
+        shortest = Schedule(0, 1, min(1, self.schedule.architecture_steps), self.schedule.joint)
+        return Plan(shortest, [(epochs, 0)])
 
     def remaining(self) -> Iterator[Update]:
         """Yield the updates that are left of the current epoch."""
-        updates = self.plan.epoch(self.ended, self.at_most(self.weight_part.batches))
+        updates = self._plan(self.epochs).epoch(self.ended, self.at_most(self.weight_part.batches))
         return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
@@ -149,12 +166,15 @@ class Search(Fit):
         Raises:
             InputError: If the architect learns, but would never take a step, or if the warm-up is too long.
         """
-        check_warmup(self.warmup_epochs, epochs)
+        for number in range(len(self.stages.all)):
+            check_warmup(self.warmup_epochs, self.stages.of_learning_rate(epochs, number))
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
             raise InputError("architect.optimizer=null: this architect learns, so it must have an optimizer")
         moves = self.schedule.joint or self.schedule.architecture_steps > 0
+        if moves and self.stages.given:
+            return
         if moves and self.schedule.warmup_epochs < epochs:
             return
         if moves:
@@ -170,7 +190,8 @@ class Search(Fit):
         if self.architect.optimizer is not None and _learns(self.architect):
             optimizers.append(self.architect.optimizer(self.architect.parameters()))
         warmup = 0 if self.trial else self.warmup_epochs
-        return optimizers, [cosine(weights, self.epochs, self.minimum_learning_rate, warmup)]
+        epochs = self.epochs if self.trial else self.stages.of_learning_rate(self.epochs)
+        return optimizers, [cosine(weights, epochs, self.minimum_learning_rate, warmup)]
 
     def setup(self, stage: str) -> None:
         """Check the search and move its images to the training device."""
@@ -181,7 +202,7 @@ class Search(Fit):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides weights and rows: the scores of each epoch's end."""
-        return {"scores": self.scores}
+        return {"scores": self.scores, **self.stages.state(self.architect, self.start)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -189,8 +210,21 @@ class Search(Fit):
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
+        self._load_stage(state)
         measured = [row for row in state["rows"] if "valid_loss" in row]
         self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
+
+    def _load_stage(self, state: Mapping[str, Any]) -> None:
+        if not self.stages.given:
+            return
+        number, kept, start = state["stage"], torch.tensor(state["kept"]), state["start"]
+        if number != self.stages.number_after(state["ended"], self.epochs):
+            raise ValueError(f"stage is {number!r:.40}")
+        shapes = [{name: tensor.shape for name, tensor in part.items()} for part in (start, self.start)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("start")
+        self.start = start
+        self.take_up(number, kept)
 
     def forget(self) -> None:
         """Forget all progress. Weights are not touched."""
@@ -200,6 +234,15 @@ class Search(Fit):
     def on_train_start(self) -> None:
         """Prepare the updates; a search that starts writes its first row."""
         super().on_train_start()
+        self._connect()
+        if not self.fresh:
+            return
+        self.valid = {}
+        self._keep_scores()
+        self.write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
+
+    def _connect(self) -> None:
+        """Prepare what the updates work on."""
         optimizers: Any = self.optimizers()
         counting = {o.optimizer: o for o in (optimizers if isinstance(optimizers, list) else [optimizers])}
         weights, *moving = counting
@@ -214,11 +257,13 @@ class Search(Fit):
             lambda optimizer: counting[optimizer].step(),
             self.watch,
         )
-        if not self.fresh:
-            return
-        self.valid = {}
-        self._keep_scores()
-        self.write({"epoch": 0, "step": 0, "entropy": float(self.architect.entropy())})
+
+    def on_train_epoch_start(self) -> None:
+        """Set the rates of drop path and dropout in this epoch."""
+        if self.candidate_drop_path:
+            self.candidate_drop_path.set(self.drop_path * self.ended / max(1, self.epochs - 1))
+        if self.skips:
+            self.skips.rate = self.stages.skip_dropout(self.ended, self.epochs)
 
     def training_step(self, update: Update, _: int) -> None:
         """Take one update."""
@@ -253,6 +298,8 @@ class Search(Fit):
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
+        if not self.trial and self.stages.ends(self.ended + 1, self.epochs):
+            self._next_stage()
 
     def cut_epoch(self) -> None:
         """Measure the supernet and write a row. The means of the epoch go on, in case the search is continued."""
@@ -306,6 +353,62 @@ class Search(Fit):
             return evaluate(
                 self.supernet, self.criterion, self.few(self.architecture_part.passes()), gates, self.metric
             )
+
+    def take_up(self, stage: int, kept: Tensor) -> None:
+        """Take up a later stage, as after a resume: with its candidates, and with a new supernet of its sizes.
+
+        Args:
+            stage: Number of the stage, from 0.
+            kept: The candidates that are left, (choices, candidates) of bool.
+
+        Raises:
+            ValueError: If there is no such stage, or these are no candidates.
+        """
+        if stage not in range(len(self.stages.all)):
+            raise ValueError(f"stage is {stage!r:.40}")
+        if kept.dtype != torch.bool or kept.shape != self.space.shape or not bool(kept.any(1).all()):
+            raise ValueError("kept")
+        self.stages.number = stage
+        if self.stages.all[0] != self.stages.now:
+            self.supernet = self._new_supernet()
+        if not torch.equal(kept, self.architect.mask.cpu()):
+            self.architect.restrict(kept)
+
+    def _new_supernet(self) -> nn.Module:
+        """A new supernet of this stage."""
+        stage = self.stages.now
+        supernet: nn.Module = self.space.resized(*stage.sizes).supernet()
+        supernet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.candidate_drop_path = CandidateDropPath(supernet) if self.drop_path else None
+        self.skips = SkipDropout(supernet) if stage.skip_dropout else None
+        self.accelerated(supernet)
+        share(supernet, self.weight_part.batch_size)
+        return supernet
+
+    def _next_stage(self) -> None:
+        """Leave out candidates and go on to the next stage."""
+        trainer, before, optimizers = self.trainer, self.supernet, self.trainer.strategy.optimizers
+        old, self.stages.number = self.stages.now, self.stages.number + 1
+        stage = self.stages.now
+        if stage.keep is not None:
+            self.architect.restrict(best(self.architect.scores(), self.architect.mask, stage.keep))
+        if not stage.restart and stage.sizes == old.sizes and bool(stage.skip_dropout) == bool(old.skip_dropout):
+            return
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
+            self.supernet = self._new_supernet().to(self.device)
+        schedules = [config.scheduler.state_dict() for config in trainer.strategy.lr_scheduler_configs]
+        trainer.strategy.setup_optimizers(trainer)
+        if stage.restart:
+            self.architect.load_state_dict(self.start)
+        else:
+            widened = widening(generator(self.seed, "widening", self.stages.number))
+            widen_weights(before, self.supernet, widened)
+            for narrow, wide in zip(optimizers, trainer.strategy.optimizers, strict=True):
+                widen_state(narrow, wide, widened)
+            for config, schedule in zip(trainer.strategy.lr_scheduler_configs, schedules, strict=True):
+                config.scheduler.load_state_dict(schedule)
+        self._connect()
 
     def _measure(self) -> None:
         """Measure the supernet under the architect's gates."""

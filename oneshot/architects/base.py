@@ -49,6 +49,8 @@ class Architect(nn.Module, ABC):
     penalty: Tensor | None = None  # what penalties added to the last loss, a scalar without gradient; None without any
     own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
+    uses_cells = False  # whether it depends on the number of cells of the supernet
+    narrows = False  # whether it can go on with some of the candidates alone, as a search in stages needs
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Architect(nn.Module, ABC):
         self.metric = ACCURACY
         self.register_buffer("mask", space.mask, persistent=False)
         self.mask: Tensor
+        self.rows = _rows(space.mask)  # the same on the host: indices of the candidates of each choice
+        self.restricted = False  # whether candidates were left out
 
     @abstractmethod
     def gates(self, step: Step) -> Gates:
@@ -127,6 +131,30 @@ class Architect(nn.Module, ABC):
         They are probabilities in most methods. Rows need not sum to 1.
         """
 
+    def restrict(self, kept: Tensor) -> None:
+        """Go on with some of the candidates. The others get no gate and no score from here on.
+
+        Args:
+            kept: (choices, candidates) of bool, at least one true in each row, all of them among those left so far.
+
+        Raises:
+            InputError: If the method cannot do that.
+        """
+        if not self.narrows:
+            raise InputError(
+                f"stages: {type(self).__name__} cannot leave out candidates, because it draws architectures"
+            )
+        self.mask, self.restricted = self.mask & kept.to(self.mask.device), True
+        self.rows = _rows(self.mask)
+
+    def mixed(self, weight: Tensor) -> Gates:
+        """Return gates that mix all candidates that are left.
+
+        Args:
+            weight: (choices, candidates), 0 outside the mask.
+        """
+        return Gates(weight, self.rows if self.restricted else None)
+
     def after_step(self) -> None:
         """Called after each step of the architecture optimizer. Does nothing unless a method needs it."""
 
@@ -165,6 +193,10 @@ class Architect(nn.Module, ABC):
         entropy = -(p * torch.where(p > 0, p, 1).log()).sum(1)
         several = sizes > 1
         return (entropy[several] / sizes[several].to(p.dtype).log()).sum() / several.sum().clamp(min=1)
+
+
+def _rows(mask: Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(k for k, there in enumerate(row) if there) for row in mask.tolist())
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:

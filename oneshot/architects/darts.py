@@ -57,6 +57,8 @@ class DARTS(Architect):
         Liu, Simonyan and Yang, DARTS: Differentiable Architecture Search, arXiv:1806.09055.
     """
 
+    narrows = True
+
     def __init__(
         self,
         space: SearchSpace,
@@ -78,7 +80,7 @@ class DARTS(Architect):
 
     def gates(self, step: Step) -> Gates:
         """Return softmax(alpha), with all candidates."""
-        return Gates(self.scores())
+        return self.mixed(self.scores())
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -104,7 +106,7 @@ class DARTS(Architect):
         def loss(w: Sequence[Tensor], gates: Tensor, examples: Examples) -> Tensor:
             x, y = examples
             state = dict(zip(parameters, w, strict=True)) | {n: b.clone() for n, b in supernet.named_buffers()}
-            return self.criterion(functional_call(supernet, state, (x, Gates(gates))), y)
+            return self.criterion(functional_call(supernet, state, (x, self.mixed(gates))), y)
 
         exact = self.hessian == "exact"
         w = [p.detach().requires_grad_() for p in parameters.values()]

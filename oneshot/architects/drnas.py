@@ -48,6 +48,8 @@ class DrNAS(Architect):
         Chen, Wang, Cheng, Tang and Hsieh, DrNAS: Dirichlet Neural Architecture Search, arXiv:2006.10355.
     """
 
+    narrows = True
+
     def __init__(
         self,
         space: SearchSpace,
@@ -66,8 +68,7 @@ class DrNAS(Architect):
 
     def gates(self, step: Step) -> Gates:
         """Return gates that are drawn for this step."""
-        sizes = [len(choice.candidates) for choice in self.space.choices]
-        return Gates(dirichlet(self.concentration(), sizes, step.generator("drnas")))
+        return self.mixed(dirichlet(self.concentration(), self.rows, step.generator("drnas")))
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -83,7 +84,7 @@ class DrNAS(Architect):
         return c / c.sum(1, keepdim=True)
 
 
-def dirichlet(c: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
+def dirichlet(c: Tensor, rows: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
     """Return a draw from the Dirichlet of each choice, with its gradient for the concentration.
 
     Where all concentrations of a choice are below 1e-3, most of the smaller gates are 0 in floating point. The gradient
@@ -91,7 +92,7 @@ def dirichlet(c: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Te
 
     Args:
         c: Concentrations, (choices, candidates), above 0 for the candidates that exist.
-        sizes: Number of candidates of each choice.
+        rows: Indices of the candidates of each choice.
         generator: On the host, so that every device sees the same draw.
 
     Returns:
@@ -99,12 +100,13 @@ def dirichlet(c: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Te
     """
     host = c.detach().cpu().double()  # a draw's one transfer
     x, d = torch.zeros_like(host), torch.zeros_like(host)
-    for n in sorted(set(sizes)):
-        rows = [i for i, size in enumerate(sizes) if size == n]
-        c_n = host[rows, :n]
+    for n in sorted({len(row) for row in rows}):
+        choices, candidates = zip(*((i, row) for i, row in enumerate(rows) if len(row) == n), strict=True)
+        at = torch.tensor(choices)[:, None], torch.tensor(candidates)
+        c_n = host[at]
         x_n = torch._sample_dirichlet(c_n, generator)
-        x[rows, :n] = x_n
-        d[rows, :n] = torch._dirichlet_grad(x_n, c_n, c_n.sum(1, keepdim=True).expand_as(c_n))
+        x[at] = x_n
+        d[at] = torch._dirichlet_grad(x_n, c_n, c_n.sum(1, keepdim=True).expand_as(c_n))
     x, d = x.to(c), d.to(c)
     h = d * (c - c.detach())  # is 0, and gives dx_j/dc_k = d_k (delta_jk - x_j), which torch.distributions has too
     return x + (h - x * h.sum(1, keepdim=True))

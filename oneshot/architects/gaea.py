@@ -49,6 +49,8 @@ class GAEA(Architect):
         arXiv:2004.07802.
     """
 
+    narrows = True
+
     def __init__(
         self,
         space: SearchSpace,
@@ -65,7 +67,7 @@ class GAEA(Architect):
 
     def gates(self, step: Step) -> Gates:
         """Return p, with all candidates."""
-        return Gates(self.scores())
+        return self.mixed(self.scores())
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from ..architecture import Gates
 from ..errors import InputError, check_range
 from ..spaces.base import SearchSpace
 from .base import Cost, Criterion, Examples, OptimizerFactory, Step, frozen
@@ -52,6 +51,7 @@ class LambdaDARTS(DARTS):
     """
 
     own_weight_gates = True
+    uses_cells = True
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class LambdaDARTS(DARTS):
         def loss(cells: Tensor) -> Tensor:
             with torch.random.fork_rng(devices):
                 torch.manual_seed(seed)  # the passes differ in the gates alone
-                return self.criterion(supernet(x, Gates(p, cells=cells)), y)
+                return self.criterion(supernet(x, self.mixed(p)._replace(cells=cells)), y)
 
         with full_precision(p.device.type):
             cells = p.new_zeros(len(self.space.kinds), *p.shape).requires_grad_()

@@ -38,6 +38,7 @@ class SETN(DARTS):
     selection = BestOf(100, from_scores=True)
 
     own_weight_gates = True
+    narrows = False
 
     def __init__(
         self,

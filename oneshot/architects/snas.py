@@ -52,6 +52,7 @@ class SNAS(Architect):
     """
 
     schedule = Schedule(joint=True)
+    narrows = True
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class SNAS(Architect):
         G = gumbel(self.alpha, step.generator("snas"))
         Z = masked_softmax((self.alpha + G) / lambda_, self.mask)
         if not self.straight_through:
-            return Gates(Z)
+            return self.mixed(Z)
         drawn = Z.argmax(dim=1)
         one_hot = functional.one_hot(drawn, Z.shape[1])
         return Gates(one_hot + (Z - Z.detach()), tuple((k,) for k in drawn.tolist()))

@@ -1,5 +1,6 @@
 """Make the objects that a configuration names: data, spaces, trainers, devices."""
 
+import dataclasses
 import inspect
 import logging
 import os
@@ -16,12 +17,13 @@ from rich.console import Console
 
 from ..architects import Architect
 from ..data import ImageData, Text, own
-from ..errors import InputError, is_number
+from ..errors import InputError, is_number, unknown
 from ..fitting.acceleration import keep_freed_memory
 from ..fitting.checkpoints import interval
 from ..fitting.progress import ProgressBar
 from ..quantity import Quantity
 from ..spaces import SearchSpace
+from ..stages import Stage
 from ..tasks import Task
 from ..techniques import Composed, Perturbation, Regularizer, Transform
 from . import job
@@ -183,6 +185,24 @@ def _takes(node: Any, name: str) -> bool:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return False
     return name in inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
+
+
+def stages_for(config: DictConfig) -> list[Stage] | None:
+    """Return the configured stages of a search, or None.
+
+    Raises:
+        InputError: If a stage is no mapping of settings of `Stage`, or one is out of range.
+    """
+    if config.stages is None:
+        return None
+    given = OmegaConf.to_container(config.stages, resolve=True) if OmegaConf.is_config(config.stages) else config.stages
+    if not isinstance(given, list) or not given or not all(isinstance(stage, dict) for stage in given):
+        raise InputError(f"stages={given!s:.80}: must be a list of mappings, as in conf/architect/p_darts.yaml")
+    known = [field.name for field in dataclasses.fields(Stage)]
+    for name in (name for stage in given for name in stage):
+        if name not in known:
+            raise unknown("setting of a stage", str(name), known)
+    return [Stage(**stage) for stage in given]
 
 
 def space_and_data(config: DictConfig, console: Console | None = None) -> tuple[SearchSpace, ImageData]:

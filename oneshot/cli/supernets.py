@@ -90,6 +90,8 @@ def train(
     result = read_result(folder)
     if result is None:
         search = search_for(config, space, data)
+        if search.stages.given:
+            raise InputError("stages: a supernet for an estimator is trained in one stage; use stages=null")
         search.selection = by_scores
         say(console, [f"training a supernet: {folder}"])
         with open_run(config, folder) as inner:  # it has a config.yaml, so that supernet=RUN/supernet can name it

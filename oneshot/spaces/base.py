@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import groupby
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import networkx as nx
 import torch
@@ -120,6 +120,24 @@ class SearchSpace(ABC):
             InputError: If the space does not give the places, so that a search cannot have a cost.
         """
         raise InputError(f"space {self.name!r} does not say where its candidates are, so they have no cost")
+
+    def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> Self:
+        """Return the same choices with other sizes of the supernet, as the stages of a search need them.
+
+        A space with such sizes overrides this.
+
+        Args:
+            depth: Cells, as a multiple of those of this space.
+            partial_channels: k of partial channels. None: that of this space.
+
+        Raises:
+            InputError: If the space does not have these sizes.
+        """
+        if (depth, partial_channels) == (1.0, None):
+            return self
+        raise InputError(
+            f"stages: space {self.name!r} has no other sizes; depth must be 1 and partial_channels left out"
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -384,6 +402,23 @@ def check_partial(partial_channels: int, channels: int) -> None:
             f"space.partial_channels={partial_channels}: must divide the channels of the first cell, "
             f"space.channels={channels}"
         )
+
+
+def deeper(cells: int, depth: float, least: int) -> int:
+    """Return a multiple of a number of cells.
+
+    Args:
+        cells: The number.
+        depth: The factor.
+        least: The smallest number that the space allows.
+
+    Raises:
+        InputError: If the multiple is below it.
+    """
+    found = round(cells * depth)
+    if found < least:
+        raise InputError(f"stages: depth={depth} of space.cells={cells} is {found} cells; must be at least {least}")
+    return found
 
 
 def check_whole(partial_channels: int) -> None:

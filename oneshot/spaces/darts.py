@@ -5,6 +5,7 @@ node sums one candidate operation an edge over all earlier nodes; the cell's out
 `none` on an edge means that the edge is absent; an architecture keeps exactly two edges a node.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from .base import (
     check_halves,
     check_partial,
     check_whole,
+    deeper,
     head,
     images_of,
     is_dense,
@@ -41,6 +43,7 @@ CANDIDATES = (
 )
 INPUTS = ("c_{k-2}", "c_{k-1}")
 KEPT = 2
+LEAST = 3  # cells: two of them reduce
 STEM = 3  # the stem has this many times the channels of the first cell
 
 
@@ -106,7 +109,7 @@ class DARTSCells(SearchSpace):
         dense: bool | None = None,
         partial_channels: int = 1,
     ) -> None:
-        check_integer("space.cells", cells, 3, 1000)
+        check_integer("space.cells", cells, LEAST, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_boolean("space.auxiliary", auxiliary)
@@ -134,8 +137,7 @@ class DARTSCells(SearchSpace):
         none, every = self.candidates.index(NONE), tuple(range(len(self.candidates)))
         self._allowed = (none,), tuple(k for k in every if k != none), every  # what an edge may be
         self.concatenated = tuple(_node(target) for target in range(2, nodes + 2))
-        self.kinds = tuple("reduce" if plan.reduces else "normal" for plan in self.plans())
-        self.settings = {"cells": cells, "channels": channels, "nodes": nodes, "candidates": self.candidates}
+        self._set_sizes()
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return the candidates of the next edge. Exactly two edges of a node are not none."""
@@ -145,6 +147,21 @@ class DARTSCells(SearchSpace):
         if kept == KEPT:
             return absent
         return present if target - source == KEPT - kept else every
+
+    def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> "DARTSCells":
+        """Return the same choices with other sizes of the supernet; see `SearchSpace.resized`."""
+        other = copy.copy(self)
+        other.cells = deeper(self.cells, depth, LEAST)
+        other.partial_channels = self.partial_channels if partial_channels is None else partial_channels
+        check_partial(other.partial_channels, other.channels)
+        other._set_sizes()
+        return other
+
+    def _set_sizes(self) -> None:
+        """Set what follows from the sizes."""
+        self.kinds = tuple("reduce" if plan.reduces else "normal" for plan in self.plans())
+        sizes = {"cells": self.cells, "channels": self.channels, "nodes": self.nodes}
+        self.settings = {**sizes, "candidates": self.candidates}
 
     def head(self, channels: int) -> nn.Module:
         """Return the last layers of a network, from features with so many channels to logits."""

@@ -4,6 +4,7 @@ A cell has one input, node 0; every later node sums one candidate an edge over a
 the cell's output. `none` is a candidate like the others: all 5^6 = 15,625 decisions are architectures.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,7 @@ from .base import (
     check_halves,
     check_partial,
     check_whole,
+    deeper,
     head,
     images_of,
     is_dense,
@@ -113,8 +115,21 @@ class NASBench201(SearchSpace):
         self.cells, self.channels, self.execution = cells, channels, execution
         check_partial(partial_channels, channels)
         self.affine_skeleton, self.partial_channels = affine_skeleton, partial_channels
-        self.settings = {"cells": cells, "channels": channels}
-        self.kinds = ("cell",) * STAGES * cells
+        self._set_sizes()
+
+    def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> "NASBench201":
+        """Return the same choices with other sizes of the supernet; see `SearchSpace.resized`."""
+        other = copy.copy(self)
+        other.cells = deeper(self.cells, depth, 1)
+        other.partial_channels = self.partial_channels if partial_channels is None else partial_channels
+        check_partial(other.partial_channels, other.channels)
+        other._set_sizes()
+        return other
+
+    def _set_sizes(self) -> None:
+        """Set what follows from the sizes."""
+        self.settings = {"cells": self.cells, "channels": self.channels}
+        self.kinds = ("cell",) * STAGES * self.cells
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return all candidates: every combination is an architecture."""

@@ -55,6 +55,7 @@ class Composed(Architect):
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
         self.differentiates_twice = architect.differentiates_twice
         self.differentiates_gates = architect.differentiates_gates
+        self.narrows, self.uses_cells = architect.narrows, architect.uses_cells
         self.own_weight_gates = architect.own_weight_gates or bool(self.perturbations)
         architect.beside = (*architect.beside, *self.transforms.parameters())
         self._check()
@@ -92,6 +93,11 @@ class Composed(Architect):
         for transform in self._each():
             scores = transform.scores(scores)
         return scores
+
+    def restrict(self, kept: Tensor) -> None:
+        """Let the architect go on with some of the candidates; see `Architect.restrict`."""
+        self.architect.restrict(kept)
+        self.mask, self.rows, self.restricted = self.architect.mask, self.architect.rows, True
 
     def after_step(self) -> None:
         """Let the architect do what it does after a step."""

@@ -34,7 +34,7 @@ class RandomPerturbation(Perturbation):
         """Return gates + delta."""
         u = torch.rand(gates.weight.shape, generator=step.generator("random_perturbation"), dtype=torch.float64)
         delta = (epsilon * (2 * u - 1)).to(gates.weight)
-        return Gates(gates.weight + delta * mask)
+        return gates._replace(weight=gates.weight + delta * mask)
 
 
 class AdversarialPerturbation(Perturbation):
@@ -71,6 +71,6 @@ class AdversarialPerturbation(Perturbation):
         for _ in range(self.steps):
             with torch.enable_grad():
                 moved = (p + delta).requires_grad_()
-                (d,) = torch.autograd.grad(loss(Gates(moved)), moved)
+                (d,) = torch.autograd.grad(loss(gates._replace(weight=moved)), moved)
             delta = (delta + 2 * epsilon / self.steps * d.sign()).clamp(-epsilon, epsilon) * mask
-        return Gates(p + delta)
+        return gates._replace(weight=p + delta)

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from .. import plots
 from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
@@ -56,6 +59,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             **looked_up(search),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
+            **stages(search),
             **stopped(search),
         }
     )
@@ -103,6 +107,25 @@ def stopped(module: Search | Retrain) -> dict[str, Any]:
         `stopped`, with the epochs that ended and the updates; empty if the fit was not stopped.
     """
     return {"stopped": {"epochs": module.ended, "updates": module.done}} if module.done < module.total else {}
+
+
+def stages(search: Search) -> dict[str, Any]:
+    """Return the stages of a search, and the candidates that were left in its last one.
+
+    Args:
+        search: A search whose fit has ended.
+
+    Returns:
+        `stages`, with their number and the candidates by the name of the choice; empty if it has one stage alone.
+    """
+    if not search.stages.given:
+        return {}
+    rows = zip(search.space.choices, search.architect.mask.tolist(), strict=True)
+    kept = {
+        choice.name: [name for name, there in zip(choice.candidates, row, strict=False) if there]
+        for choice, row in rows
+    }
+    return {"stages": {"number": search.stages.number + 1, "kept": kept}}
 
 
 def score_rows(search: Search) -> list[dict[str, object]]:
@@ -185,6 +208,8 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
         ended, updates = (count_of(end, key) for key in ("epochs", "updates"))
         if isinstance(module, Search):
             module.found = module.space.load(run.path / ARCHITECTURE)
+            if module.stages.given:
+                module.take_up(*_stage_of(result, module.space))
             module.scores = parse_json(read_text(run.path / SCORES))
             module.valid = {name: number_of(result, f"valid_{name}")}
             module.found_valid = {name: number_of(result, f"found_valid_{name}")}
@@ -193,13 +218,21 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
         else:
             module.tested = {name: number_of(result, f"test_{name}")}
             module.network.load_state_dict(read_weights(run.path / NETWORK))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{run.path}: is finished, but cannot be read ({one_line(error, 200)})") from None
     module.rows = read_rows(run.path / METRICS)
     if isinstance(module, Search):  # the last loss is in the rows alone
         losses = [row["valid_loss"] for row in module.rows if is_number(row.get("valid_loss"))]
         module.valid |= {"loss": losses[-1]} if losses else {}
     module.done, module.ended = updates, ended
+
+
+def _stage_of(result: Mapping[str, Any], space: SearchSpace) -> tuple[int, Tensor]:
+    """The stage in which a search ended, and its candidates. Raises ValueError if the result does not have them."""
+    kept = result["stages"]["kept"]
+    rows = [[name in kept[choice.name] for name in choice.candidates] for choice in space.choices]
+    width = space.shape[1]
+    return count_of(result["stages"], "number") - 1, torch.tensor([row + [False] * (width - len(row)) for row in rows])
 
 
 def count_of(numbers: Any, name: str) -> int:

@@ -50,6 +50,8 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["technique"] = {named(part).partition(".")[2]: _described(part) for part in parts}
         settings["schedule"] = _described(module.schedule)
         settings["selection"] = _described(module.selection)
+        if module.stages.given:
+            settings["stages"] = [_described(stage) for stage in module.stages.all]
     else:
         settings["data"] = {part.name: _part(part) for part in (module.part, module.test)}
         settings["drop_path"], settings["auxiliary_weight"] = module.drop_path, module.auxiliary_weight
@@ -63,6 +65,8 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         "warmup_epochs": module.warmup_epochs,
         "decay_norms": module.decay_norms,
     }
+    if isinstance(module, Search) and module.drop_path:
+        settings["weights"]["drop_path"] = module.drop_path
     if isinstance(module, Retrain):
         settings["weights"]["average"] = None if module.average is None else module.average.decay
         settings |= {"mixup": module.mixing.mixup, "cutmix": module.mixing.cutmix}

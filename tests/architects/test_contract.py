@@ -12,6 +12,7 @@ from oneshot.architects import Step
 from oneshot.architects.base import frozen, shares
 from oneshot.architecture import Gates
 from oneshot.cost import ExpectedCost
+from oneshot.errors import InputError
 
 STEPS = {"enas": 1000, REINFORCE: 600}  # to decide the toy; 300 for the others
 UNDECIDED = {"beta_darts"}  # a penalty of weight 50 holds the scores near uniform, by design; the order is right
@@ -109,6 +110,32 @@ def test_parameters_are_disjoint_and_saved(name):
         parameter.data.add_(1)
     other.load_state_dict(saved)
     assert torch.equal(other.scores(), architect.scores())
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_candidates_that_were_left_out_get_nothing(name, size):
+    space = small_space()
+    architect, toy = build(name, space), Toy(space)
+    if not architect.narrows:
+        with pytest.raises(InputError, match="cannot leave out candidates"):
+            architect.restrict(space.mask)
+        return
+    order = (torch.rand(space.shape) * architect.mask).argsort(1, descending=True)
+    kept = torch.zeros_like(space.mask).scatter(1, order[:, :size], True)
+    architect.restrict(kept)
+    descend(architect, toy, adam(name, architect), range(3), 20)
+    auxiliary = getattr(architect, "transforms", ())
+    for index in range(4):
+        gates = architect.gates(Step(0, index, 20))
+        inner = architect.architect.gates(Step(0, index, 20)) if auxiliary else gates
+        assert gates.weight.isfinite().all() and not inner.weight[~kept].any()
+        assert all(kept[i, k] for i, row in enumerate(inner.active) for k in row)
+    scores = architect.scores()
+    assert not scores[~kept].any() and bool(scores.sum(1).gt(0).all()) and 0 <= float(architect.entropy()) <= 1 + 1e-6
+    assert torch.equal(space.mask, small_space().mask)
+    if size == 1:
+        assert torch.allclose(shares(scores), kept.to(scores))
 
 
 class Toy(torch.nn.Module):

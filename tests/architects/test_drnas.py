@@ -92,8 +92,8 @@ def test_draws_have_the_mean_and_its_gradient(double):
     space, draws = Ragged(), 20000
     architect, G = drnas(space), torch.randn(space.shape)
     c = architect.concentration().detach().repeat(draws, 1).requires_grad_()  # one draw a copy of the choices
-    sizes = [len(choice.candidates) for choice in space.choices] * draws
-    x = dirichlet(c, sizes, torch.Generator().manual_seed(0))
+    rows = [range(len(choice.candidates)) for choice in space.choices] * draws
+    x = dirichlet(c, rows, torch.Generator().manual_seed(0))
     (gradients,) = torch.autograd.grad((x * G.repeat(draws, 1)).sum(), c)
     one = architect.concentration().detach().requires_grad_()
     mean = one / one.sum(1, keepdim=True)

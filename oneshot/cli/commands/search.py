@@ -18,7 +18,7 @@ from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
 from ..earlier import started_with_others
 from ..folders import run_folder
-from ..objects import architect_for, criterion_for, make, prepare, space_and_data, trainer_for
+from ..objects import architect_for, criterion_for, make, prepare, space_and_data, stages_for, trainer_for
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, held_out_next, next_command, say, started, summary, written
@@ -71,6 +71,8 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         decay_norms=config.weights.decay_norms,
         criterion=criterion,
         selection=make(config.selection),
+        stages=stages_for(config),
+        drop_path=config.weights.drop_path,
         log_every=config.log_every,
         seed=config.seed,
         compile=config.trainer.compile,
