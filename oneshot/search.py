@@ -23,11 +23,11 @@ from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
-from .fitting.widening import widen_state, widen_weights, widening
+from .fitting.widening import Widened, widen_state, widen_weights, widening
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
-from .stages import Stage, Stages, best
+from .stages import Narrowing, Stage, Stages, best
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
 from .techniques.base import named
@@ -123,6 +123,9 @@ class Search(Fit):
         self.drop_path = drop_path
         self.stages = Stages(stages, self.schedule)
         self.stages.check(space, architect)
+        for stage in self.stages.all:
+            if callable(stage.keep):
+                stage.keep.check(self)
         self.start = copy.deepcopy(architect.state_dict())  # what a stage that starts anew needs
         self.accelerated = partial(
             accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice
@@ -186,6 +189,8 @@ class Search(Fit):
     def configure_optimizers(self) -> Any:
         """Make the optimizer of the weights with its cosine, and that of the architect if it learns."""
         weights = self.optimizer(weights_of(self.supernet, self.decay_norms))
+        for group in weights.param_groups:
+            group["lr"] *= self.stages.factor
         optimizers = [weights]
         if self.architect.optimizer is not None and _learns(self.architect):
             optimizers.append(self.architect.optimizer(self.architect.parameters()))
@@ -340,6 +345,15 @@ class Search(Fit):
         gates = one_path(self.space, architecture, self.device)
         return self.evaluate(lambda _: gates)
 
+    def gates_of(self, batch: int) -> Gates:
+        """Return the architect's gates under which the supernet is measured on a batch of the architecture part.
+
+        Args:
+            batch: Number of the batch, from 0.
+        """
+        total = self.total if self._trainer is not None else 1
+        return self.architect.gates(Step(self.seed, max(0, self.done - 1), total, draw=batch + 1))
+
     def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
         """Measure the supernet on the architecture part, without augmentation.
 
@@ -387,33 +401,44 @@ class Search(Fit):
 
     def _next_stage(self) -> None:
         """Leave out candidates and go on to the next stage."""
-        trainer, before, optimizers = self.trainer, self.supernet, self.trainer.strategy.optimizers
-        old, self.stages.number = self.stages.now, self.stages.number + 1
+        before, old, self.stages.number = self.supernet, self.stages.now, self.stages.number + 1
         stage = self.stages.now
         if stage.keep is not None:
-            self.architect.restrict(best(self.architect.scores(), self.architect.mask, stage.keep))
-        if not stage.restart and stage.sizes == old.sizes and bool(stage.skip_dropout) == bool(old.skip_dropout):
-            return
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
-            self.supernet = self._new_supernet().to(self.device)
-        schedules = [config.scheduler.state_dict() for config in trainer.strategy.lr_scheduler_configs]
-        trainer.strategy.setup_optimizers(trainer)
+            self.architect.restrict(self._kept(stage.keep))
+        new = stage.restart or stage.sizes != old.sizes or bool(stage.skip_dropout) != bool(old.skip_dropout)
+        if new:
+            with torch.random.fork_rng([]):
+                torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
+                self.supernet = self._new_supernet().to(self.device)
         if stage.restart:
             self.architect.load_state_dict(self.start)
-        else:
-            widened = widening(generator(self.seed, "widening", self.stages.number))
+        widened = widening(generator(self.seed, "widening", self.stages.number))
+        if new and not stage.restart:
             widen_weights(before, self.supernet, widened)
-            for narrow, wide in zip(optimizers, trainer.strategy.optimizers, strict=True):
+        if new or stage.new_rate:
+            self._new_optimizers(widened)
+
+    def _kept(self, keep: int | Narrowing) -> Tensor:
+        if callable(keep):
+            return keep(self)
+        return best(self.architect.scores(), self.architect.mask, keep)
+
+    def _new_optimizers(self, widened: Widened) -> None:
+        """Make the optimizers of this stage. Those that go on get the state of the ones before."""
+        strategy = self.trainer.strategy
+        before, schedule = strategy.optimizers, strategy.lr_scheduler_configs[0].scheduler.state_dict()
+        strategy.setup_optimizers(self.trainer)
+        ongoing = [not self.stages.now.new_rate, *[not self.stages.now.restart] * (len(before) - 1)]
+        for narrow, wide, goes_on in zip(before, strategy.optimizers, ongoing, strict=True):
+            if goes_on:
                 widen_state(narrow, wide, widened)
-            for config, schedule in zip(trainer.strategy.lr_scheduler_configs, schedules, strict=True):
-                config.scheduler.load_state_dict(schedule)
+        if ongoing[0]:
+            strategy.lr_scheduler_configs[0].scheduler.load_state_dict(schedule)
         self._connect()
 
     def _measure(self) -> None:
         """Measure the supernet under the architect's gates."""
-        step = Step(self.seed, max(0, self.done - 1), self.total)
-        self.valid = self.evaluate(lambda n: self.architect.gates(step._replace(draw=n + 1)))
+        self.valid = self.evaluate(self.gates_of)
 
     def _looked_up(self) -> dict[str, float]:
         """What the published table says of the architecture that the scores give now; empty where there is none.

@@ -16,7 +16,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("spaces",),
     ("selection",),
     ("architects", "strategies", "cost", "report"),
-    ("techniques",),
+    ("techniques", "stages"),
     ("fitting",),
     ("search", "retrain"),
     ("estimators",),
@@ -28,6 +28,7 @@ INTERFACES = ("spaces", "architects", "techniques", "strategies", "estimators", 
 KNOWS_THEM = {  # who may import more of these folders than their base
     "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows
+    "fitting": {"spaces"},  # drops the paths of single candidates in cells
     "training": {"techniques"},  # what they are is a part of the settings of a search
     "baseline": {"estimators"},  # its log of answers
     "estimators": {"executors"},  # the one that needs no workers

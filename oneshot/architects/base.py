@@ -135,7 +135,8 @@ class Architect(nn.Module, ABC):
         """Go on with some of the candidates. The others get no gate and no score from here on.
 
         Args:
-            kept: (choices, candidates) of bool, at least one true in each row, all of them among those left so far.
+            kept: (choices, candidates) of bool, at least one true in each row. They are among those left so far, but
+                a choice may also be left with `none` alone.
 
         Raises:
             InputError: If the method cannot do that.
@@ -144,7 +145,7 @@ class Architect(nn.Module, ABC):
             raise InputError(
                 f"stages: {type(self).__name__} cannot leave out candidates, because it draws architectures"
             )
-        self.mask, self.restricted = self.mask & kept.to(self.mask.device), True
+        self.mask, self.restricted = kept.to(self.mask.device), True
         self.rows = _rows(self.mask)
 
     def mixed(self, weight: Tensor) -> Gates:

@@ -187,7 +187,7 @@ def _takes(node: Any, name: str) -> bool:
     return name in inspect.signature(instantiate({"_target_": node._target_, "_partial_": True}).func).parameters
 
 
-def stages_for(config: DictConfig) -> list[Stage] | None:
+def stages_for(config: DictConfig, space: SearchSpace) -> list[Stage] | None:
     """Return the configured stages of a search, or None.
 
     Raises:
@@ -195,6 +195,9 @@ def stages_for(config: DictConfig) -> list[Stage] | None:
     """
     if config.stages is None:
         return None
+    if isinstance(config.stages, DictConfig) and "_target_" in config.stages:
+        made: list[Stage] = make(config.stages, space=space)
+        return made
     given = OmegaConf.to_container(config.stages, resolve=True) if OmegaConf.is_config(config.stages) else config.stages
     if not isinstance(given, list) or not given or not all(isinstance(stage, dict) for stage in given):
         raise InputError(f"stages={given!s:.80}: must be a list of mappings, as in conf/architect/p_darts.yaml")

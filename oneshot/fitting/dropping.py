@@ -59,7 +59,11 @@ class CandidateDropPath:
             candidate.register_forward_hook(self._drop)
 
     def set(self, rate: float) -> None:
-        """Set the probability that a path is dropped, below 1."""
+        """Set the probability that a path is dropped.
+
+        Args:
+            rate: The probability, below 1.
+        """
         set_drop_path(self.drop_path, rate)
 
     def _drop(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:

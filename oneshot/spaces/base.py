@@ -51,6 +51,7 @@ class SearchSpace(ABC):
     choices: tuple[Choice, ...]
     settings: dict[str, Any]
     concatenated: tuple[str, ...] = ()
+    kept_edges: int | None = None  # edges that an architecture keeps of each group; None: all may be there
     kinds: tuple[str, ...] = ()  # cells of one kind share their gates
 
     @abstractmethod

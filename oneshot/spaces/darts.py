@@ -93,6 +93,7 @@ class DARTSCells(SearchSpace):
     """
 
     name = "darts"
+    kept_edges = KEPT
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from ..data import Part
 from ..retrain import Retrain
 from ..search import Search
 from ..spaces.base import ImageShape
+from ..stages import Stage
 from ..techniques.base import named
 from ..techniques.composed import taken_apart
 
@@ -51,7 +52,7 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["schedule"] = _described(module.schedule)
         settings["selection"] = _described(module.selection)
         if module.stages.given:
-            settings["stages"] = [_described(stage) for stage in module.stages.all]
+            settings["stages"] = [_stage(stage) for stage in module.stages.all]
     else:
         settings["data"] = {part.name: _part(part) for part in (module.part, module.test)}
         settings["drop_path"], settings["auxiliary_weight"] = module.drop_path, module.auxiliary_weight
@@ -84,6 +85,11 @@ class _Tree(yaml.SafeDumper):
 _Tree.add_representer(
     list, lambda tree, items: tree.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
 )
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    """A stage, and what decides at its start if it is an object."""
+    return {**_described(stage), "keep": _described(stage.keep) if callable(stage.keep) else stage.keep}
 
 
 def _part(part: Any) -> dict[str, Any]:

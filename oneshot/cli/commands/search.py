@@ -71,7 +71,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         decay_norms=config.weights.decay_norms,
         criterion=criterion,
         selection=make(config.selection),
-        stages=stages_for(config),
+        stages=stages_for(config, space),
         drop_path=config.weights.drop_path,
         log_every=config.log_every,
         seed=config.seed,

@@ -1,17 +1,45 @@
 """Stages of a search: at the border of two, candidates are left out and the supernet may change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .architects.base import Architect
-from .errors import InputError, check_boolean, check_integer, check_range
-from .schedule import Plan, Schedule
-from .spaces.base import SearchSpace
+from ..architects.base import Architect
+from ..architecture import Gates
+from ..errors import InputError, check_boolean, check_integer, check_range
+from ..schedule import Plan, Schedule
+from ..spaces.base import SearchSpace
+from ..tasks import Metric
+
+
+class Narrowed(Protocol):
+    """A search as its narrowing sees it, at the border of two stages."""
+
+    space: SearchSpace
+    architect: Architect
+    metric: Metric
+    seed: int
+    stages: "Stages"
+
+    def gates_of(self, batch: int) -> Gates:
+        """Return the gates under which the supernet is measured on a batch of the architecture part."""
+
+    def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
+        """Return loss and metric of the supernet on the architecture part, under the gates of each batch."""
+
+
+class Narrowing(Protocol):
+    """Decides at the border of two stages which candidates are left."""
+
+    def check(self, search: Narrowed) -> None:
+        """Raise InputError before the search if it cannot decide for it."""
+
+    def __call__(self, search: Narrowed) -> Tensor:
+        """Return the candidates that are left, (choices, candidates) of bool; at least one in each row."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +49,14 @@ class Stage:
     Args:
         share: Its share of the epochs, in proportion to those of the other stages.
         warmup: Share of its epochs that are weight steps alone, at its start.
-        keep: Candidates of each choice that are left at its start: those with the largest scores. None: all.
+        keep: Which candidates are left at its start: a number for each choice, of those with the largest scores; or a
+            `Narrowing`, which decides. None: all.
         depth: Cells of its supernet, as a multiple of those of the space.
         partial_channels: k of partial channels in its supernet, as in PC-DARTS. None: that of the space.
         restart: Whether weights, architecture parameters, their optimizers and the learning rate start anew.
             Otherwise they go on. Where the candidates then see more channels than in the stage before, their kernels
             are widened.
+        learning_rate: If given, the optimizer of the weights starts anew, with this multiple of its learning rate.
         skip_dropout: Rate of the dropout after skip connections, at its first step. It falls over its epochs.
 
     Raises:
@@ -35,22 +65,30 @@ class Stage:
 
     share: float = 1.0
     warmup: float = 0.0
-    keep: int | None = None
+    keep: int | Narrowing | None = None
     depth: float = 1.0
     partial_channels: int | None = None
     restart: bool = False
+    learning_rate: float | None = None
     skip_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("stages.share", self.share, 0.0, open_low=True)
         check_range("stages.warmup", self.warmup, 0.0, 1.0)
-        if self.keep is not None:
+        if not callable(self.keep) and self.keep is not None:
             check_integer("stages.keep", self.keep, 1)
         check_range("stages.depth", self.depth, 0.0, open_low=True)
         if self.partial_channels is not None:
             check_integer("stages.partial_channels", self.partial_channels, 1)
         check_boolean("stages.restart", self.restart)
+        if self.learning_rate is not None:
+            check_range("stages.learning_rate", self.learning_rate, 0.0, open_low=True)
         check_range("stages.skip_dropout", self.skip_dropout, 0.0, 1.0)
+
+    @property
+    def new_rate(self) -> bool:
+        """Whether the learning rate of the weights starts anew with it."""
+        return self.restart or self.learning_rate is not None
 
     @property
     def sizes(self) -> tuple[float, int | None]:
@@ -98,7 +136,7 @@ class Stages:
             InputError: If they cannot.
         """
         parts = [space.resized(*stage.sizes) for stage in self.all]
-        if self.given and all(stage.warmup == 1 for stage in self.all):
+        if self.given and all(stage.warmup == 1 and not callable(stage.keep) for stage in self.all):
             raise InputError("stages: warmup=1.0 in each; the architecture would never move")
         if architect.uses_cells and any(stage.depth != 1 for stage in self.all):
             raise InputError("stages: this architect depends on the number of cells, so depth must be 1 in each stage")
@@ -121,7 +159,12 @@ class Stages:
         return {"stage": self.number, "kept": architect.mask.tolist(), "start": dict(start)}
 
     def number_after(self, epoch: int, epochs: int) -> int:
-        """Return the number of the stage that a search is in after so many epochs. Arguments as of `ends`."""
+        """Return the number of the stage that a search is in after so many epochs.
+
+        Args:
+            epoch: Epochs that have ended.
+            epochs: Epochs of the whole search.
+        """
         return sum(border <= epoch for border in self.borders(epochs)[:-1])
 
     def ends(self, epoch: int, epochs: int) -> bool:
@@ -154,7 +197,11 @@ class Stages:
         return borders
 
     def plan(self, epochs: int) -> Plan:
-        """Return the updates of a search of so many epochs."""
+        """Return the updates of a search.
+
+        Args:
+            epochs: Epochs of the whole search.
+        """
         if not self.given:
             return Plan(self.schedule, [(epochs, self.schedule.warmup_epochs)])
         lengths = [last - first for first, last in self._ranges(epochs)]
@@ -169,10 +216,16 @@ class Stages:
             number: Number of the stage; None: the present one.
         """
         now, numbers = self.number if number is None else number, range(len(self.all))
-        first = max(n for n in numbers if n <= now and (n == 0 or self.all[n].restart))
-        last = min((n for n in numbers if n > now and self.all[n].restart), default=len(self.all))
+        first = max(n for n in numbers if n <= now and (n == 0 or self.all[n].new_rate))
+        last = min((n for n in numbers if n > now and self.all[n].new_rate), default=len(self.all))
         ranges = self._ranges(epochs)
         return ranges[last - 1][1] - ranges[first][0]
+
+    @property
+    def factor(self) -> float:
+        """What the learning rate of the weights is multiplied with in the present stage."""
+        latest = next((stage for stage in reversed(self.all[: self.number + 1]) if stage.new_rate), Stage())
+        return 1.0 if latest.learning_rate is None else latest.learning_rate
 
     def skip_dropout(self, ended: int, epochs: int) -> float:
         """Return the rate of the dropout after skip connections in an epoch, as published for P-DARTS.
