@@ -111,7 +111,7 @@ def as_published():
     """Of each file in conf/architect: its settings, those that differ from the constructor's defaults, its class."""
     for name in ARCHITECTS:
         config = published(name)
-        if config.technique and name not in OWN:  # a composition; tests/techniques has its defaults
+        if (config.technique or config.stages) and name not in OWN:  # a composition; tests/techniques has its defaults
             continue
         made = get_class(config.architect._target_)
         defaults = {n: p.default for n, p in inspect.signature(made).parameters.items()}
