@@ -136,7 +136,7 @@ class Stages:
             InputError: If they cannot.
         """
         parts = [space.resized(*stage.sizes) for stage in self.all]
-        if self.given and all(stage.warmup == 1 and not callable(stage.keep) for stage in self.all):
+        if self.given and all(stage.warmup == 1 for stage in self.all) and not any(callable(s.keep) for s in self.all):
             raise InputError("stages: warmup=1.0 in each; the architecture would never move")
         if architect.uses_cells and any(stage.depth != 1 for stage in self.all):
             raise InputError("stages: this architect depends on the number of cells, so depth must be 1 in each stage")

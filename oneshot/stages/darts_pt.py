@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..architecture import Gates
 from ..draws import generator
-from ..errors import InputError, unknown
+from ..errors import InputError, check_boolean, unknown
 from ..spaces.base import NONE, SearchSpace
 from .base import Narrowed, Stage
 
@@ -111,7 +111,9 @@ class Projection:
         return -search.metric.quantity.score(measured[search.metric.name])
 
 
-def projection(space: SearchSpace, search: float = 50, tune: float = 5, criterion: str = "metric") -> list[Stage]:
+def projection(
+    space: SearchSpace, search: float = 50, tune: float = 5, criterion: str = "metric", fixed_alpha: bool = False
+) -> list[Stage]:
     """Return the stages of a search with DARTS-PT: the search, then projections with tuning after each.
 
     While weights are tuned, the architecture parameters of undecided choices move on, as in the authors' code. The
@@ -123,6 +125,7 @@ def projection(space: SearchSpace, search: float = 50, tune: float = 5, criterio
         search: Epochs before the first projection; 50 in the paper.
         tune: Epochs from one projection to the next; 5 in the paper.
         criterion: See `Projection`.
+        fixed_alpha: Whether the architecture parameters never move, so that weights are trained alone.
 
     Returns:
         The stages. With other epochs of the search their lengths are in this proportion.
@@ -131,10 +134,13 @@ def projection(space: SearchSpace, search: float = 50, tune: float = 5, criterio
         InputError: If a number is out of range.
     """
     projections = max(len(cell) + len(list(_crowded(space, cell, space.mask))) for cell in _cells(space))
-    stages = [Stage(share=search)]
+    check_boolean("stages.fixed_alpha", fixed_alpha)
+    warmup = 1.0 if fixed_alpha else 0.0
+    stages = [Stage(search, warmup)]
     for n in range(projections):
         rate = 0.1 if n == 0 else None
-        stages.append(Stage(tune if n < projections - 1 else 1.0, keep=Projection(criterion), learning_rate=rate))
+        share = tune if n < projections - 1 else 1.0
+        stages.append(Stage(share, warmup, keep=Projection(criterion), learning_rate=rate))
     return stages
 
 
