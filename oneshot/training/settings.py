@@ -50,6 +50,8 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["technique"] = {named(part).partition(".")[2]: _described(part) for part in parts}
         settings["schedule"] = _described(module.schedule)
         settings["selection"] = _described(module.selection)
+        if module.stop is not None:
+            settings["stop"] = _described(module.stop)
     else:
         settings["data"] = {part.name: _part(part) for part in (module.part, module.test)}
         settings["drop_path"], settings["auxiliary_weight"] = module.drop_path, module.auxiliary_weight
