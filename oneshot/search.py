@@ -140,7 +140,7 @@ class Search(Fit):
     @property
     def row_names(self) -> frozenset[str]:
         """Names of the numbers that a stopping rule may read: those in the row of each epoch's end."""
-        return frozenset({"entropy", "weight_loss", "valid_loss", f"valid_{self.metric.name}"})
+        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}"})
 
     @property
     def stopped(self) -> Stop | None:
