@@ -19,6 +19,7 @@ from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
 from .fitting.dropping import CandidateDropPath, SkipDropout
+from .fitting.ending import Ending
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
@@ -28,6 +29,7 @@ from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .spaces.base import SearchSpace
 from .stages import Narrowing, Stage, Stages, best
+from .stopping.base import Stop, StoppingRule
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
 from .techniques.base import named
@@ -46,7 +48,12 @@ class Search(Fit):
     architect's gates, on the architecture part, by name (`loss`, `accuracy`); `found_valid`, the same of these weights
     under the gates of the found architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's
     probabilities at the start and after each epoch; `lookup`, which looks up an architecture in the published table of
-    the space, or None where the package has no such table or the task is no classification.
+    the space, or None where the package has no such table or the task is no classification; `stopped`, why a stopping
+    rule ended the search and which epoch it kept, or None.
+
+    A stopping rule is asked at the end of each epoch, also of the last one. If it ends the search, the architect is
+    again what it was at the end of the epoch that is kept: for the selection, and in the files. The weights of the
+    supernet are those of the last epoch, and so is `valid`. Learning rates follow all epochs of the trainer.
 
     Args:
         space: What can be found.
@@ -71,6 +78,7 @@ class Search(Fit):
         compile: Whether `torch.compile` compiles the cells.
         cuda_graph: Whether the supernet's steps are replayed as CUDA graphs. `"auto"`: on a GPU, where that is
             possible.
+        stop: Ends the search early, see `oneshot.stopping`. None: it takes all epochs.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -102,6 +110,7 @@ class Search(Fit):
         drop_path: float = 0.0,
         compile: bool = False,
         cuda_graph: bool | str = "auto",
+        stop: StoppingRule | None = None,
     ) -> None:
         super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
@@ -134,6 +143,9 @@ class Search(Fit):
         self.task, self.metric, self.classes = data.task, data.metric, data.splits.classes
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
         architect.measure_by(self.criterion, self.metric)
+        if stop is not None and self.stages.given:
+            raise InputError("stop: a stopping rule ends a search of one stage; use stop=null or stages=null")
+        self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
@@ -145,6 +157,16 @@ class Search(Fit):
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}
         self.found: Architecture
+
+    @property
+    def row_names(self) -> frozenset[str]:
+        """Names of the numbers that a stopping rule may read: those in the row of each epoch's end."""
+        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}"})
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why the stopping rule ended the search and which epoch it kept; None if it did not."""
+        return self.ending.decided
 
     def updates_of(self, epochs: int) -> int:
         """Return the number of updates of so many epochs."""
@@ -206,8 +228,8 @@ class Search(Fit):
         self.architecture_part.to(self.device)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides weights and rows: the scores of each epoch's end."""
-        return {"scores": self.scores, **self.stages.state(self.architect, self.start)}
+        """Return what a checkpoint keeps besides weights and rows: scores, the stage, what the stopping rule needs."""
+        return {"scores": self.scores, **self.stages.state(self.architect, self.start), **self.ending.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -216,6 +238,7 @@ class Search(Fit):
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
         self._load_stage(state)
+        self.ending.load_state(state)
         measured = [row for row in state["rows"] if "valid_loss" in row]
         self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
 
@@ -235,11 +258,14 @@ class Search(Fit):
         """Forget all progress. Weights are not touched."""
         super().forget()
         self.scores = []
+        self.ending.forget()
 
     def on_train_start(self) -> None:
         """Prepare the updates; a search that starts writes its first row."""
         super().on_train_start()
         self._connect()
+        if self.stopped:  # in a checkpoint of after that epoch
+            self.trainer.should_stop = True
         if not self.fresh:
             return
         self.valid = {}
@@ -297,12 +323,15 @@ class Search(Fit):
             self.means.add("penalty", penalty)
 
     def end_epoch(self) -> None:
-        """Measure the supernet on the architecture part and write a row."""
+        """Measure the supernet on the architecture part, write a row and ask the stopping rule."""
         self._keep_scores()
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
+        if self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
+            self.ending.decided = self.trainer.strategy.broadcast(self.ending.ask(self.rows, self.scores))
+            self.trainer.should_stop |= self.stopped is not None
         if not self.trial and self.stages.ends(self.ended + 1, self.epochs):
             self._next_stage()
 
@@ -316,6 +345,7 @@ class Search(Fit):
         """Select the architecture that was found and measure it inside the supernet."""
         if not self.valid:  # stopped before its first update
             self._measure()
+        self.ending.go_back()
         self.found = self.selection(self.space, self.architect, self.estimate)
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
@@ -453,6 +483,7 @@ class Search(Fit):
 
     def _keep_scores(self) -> None:
         self.scores.append(self.architect.scores().detach().cpu().tolist())
+        self.ending.keep(len(self.scores) - 1)
 
 
 def _learns(architect: Architect) -> bool:

@@ -14,7 +14,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("architecture", "draws", "statistics", "executors", "export", "tasks"),
     ("data", "distributed", "schedule", "plots", "tables"),
     ("spaces",),
-    ("selection",),
+    ("selection", "stopping"),
     ("architects", "strategies", "cost", "report"),
     ("techniques", "stages"),
     ("fitting",),
@@ -24,7 +24,9 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("cli",),
 )
 OF_EVERYONE = ("oneshot", "__main__")  # which name what the package holds
-INTERFACES = ("spaces", "architects", "techniques", "strategies", "estimators", "executors")  # folders with a base.py
+INTERFACES = (  # folders with a base.py
+    *("spaces", "architects", "techniques", "strategies", "estimators", "executors", "stopping"),
+)
 KNOWS_THEM = {  # who may import more of these folders than their base
     "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows

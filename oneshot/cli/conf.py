@@ -6,7 +6,7 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 COMMANDS = tuple(sorted(path.stem for path in (PACKAGE / "cli" / "commands").glob("[a-z]*.py")))
-OPTIONAL = ("cost", "logger", "executor")  # groups that may be empty: GROUP=none
+OPTIONAL = ("cost", "stop", "logger", "executor")  # groups that may be empty: GROUP=none
 
 
 def spoken(command: str) -> str:

@@ -16,6 +16,7 @@ from ..architecture import Architecture
 from ..errors import printable, visible
 from ..fitting.progress import clock
 from ..quantity import ACCURACY, Quantity, of_result, others_of
+from ..report.summaries import ended_early
 from ..runs.folder import Run
 from ..spaces import SearchSpace
 from ..tables.published import LONG, SHORT, TABLE, TEST_ACCURACY, TEST_RANK, VALIDATION_ACCURACY, VALIDATION_RANK
@@ -104,6 +105,7 @@ def summary(result: Mapping[str, object]) -> str:
     for name, value in result.items():
         label, quantity = measured.get(name, (LABELS.get(name, name.replace("_", " ")), None))
         rows.append((label, _number(name, value, quantity)))
+    rows.append(("ended early", ended_early(result)))
     shown = [(label, text) for label, text in rows if text]
     width = max((len(label) for label, _ in shown), default=0)
     return "\n".join(f"{label:{width}}  {text}" for label, text in shown)

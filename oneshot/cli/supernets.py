@@ -14,6 +14,7 @@ from ..runs.folder import Run, read_result, read_shapes, read_weights, write_wei
 from ..runs.settings import CONFIG, read_settings
 from ..search import by_scores
 from ..spaces import SearchSpace
+from ..training.outcome import stopped
 from . import job
 from .commands.search import search_for
 from .earlier import TASK, task_name
@@ -100,7 +101,9 @@ def train(
                 write_weights(folder / WEIGHTS, search.supernet)
                 quantity = search.metric.quantity
                 valid = {f"valid_{quantity.name}": search.valid[quantity.name]}
-                result = inner.finish({**valid, "metric": quantity._asdict(), "classes": list(search.classes)})
+                result = inner.finish(
+                    {**valid, "metric": quantity._asdict(), "classes": list(search.classes), **stopped(search)}
+                )
                 record.finish(result)
     load(supernet, folder / WEIGHTS)
     return result

@@ -12,7 +12,7 @@ from . import differences, figures
 from .grouping import Group, LeftOut, Section, images
 from .measures import MEASURES, QUALITIES, Measure, best, estimator_name, measures
 from .page import Block, Heading, Listing, Picture, Table, Text
-from .summaries import RunSummary
+from .summaries import RunSummary, ended_early
 
 RANKED = {"kendall_tau": "Kendall's tau", "spearman_rho": "Spearman's rho", "precision_at_top_5_percent": "top 5 %"}
 MEMORY = (
@@ -195,6 +195,8 @@ def _every(section: Section) -> Table:
     """A row a search and its trainings."""
     rows, known = [], measures(section.metric, section.searched)
     columns = [*(name for name in known if name.startswith("validation")), "test", "search_seconds"]
+    every = [lineage.head for group in section.groups for lineage in group.lineages if lineage.head]
+    some_early = any(ended_early(head.result) for head in every)
     for group in section.groups:
         for lineage in sorted(group.lineages, key=lambda one: one.first.seed.zfill(20)):
             shown = [known[name] for name in columns]
@@ -202,8 +204,10 @@ def _every(section: Section) -> Table:
             texts = ["" if v is None else f"{m.scale * v:{m.format}}" for m, v in zip(shown, values, strict=True)]
             head = str(lineage.head.path) if lineage.head else ""
             trained = ", ".join(str(summary.path) for summary in lineage.trained)
-            rows.append((group.label, lineage.first.seed, *texts, head, trained))
+            early = [ended_early(lineage.head.result if lineage.head else {})] if some_early else []
+            rows.append((group.label, lineage.first.seed, *texts, *early, head, trained))
     heads = [known[name].name.replace("\N{NO-BREAK SPACE}", " ") for name in columns]
+    heads += ["ended early"] if some_early else []
     names = ("group", "seed", *heads, "search or baseline", "training")
     title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} of {section.heading}"
     return Table(title, names, rows, frozenset(range(1, 2 + len(columns))), folded=True)

@@ -83,6 +83,24 @@ class RunSummary:
         return str(self.settings.get("seed"))[:20]
 
 
+def ended_early(result: Mapping[str, Any]) -> str:
+    """Say where and why a search or a training ended before all its epochs were over.
+
+    Args:
+        result: What its result.json holds.
+
+    Returns:
+        One line; empty if it took all epochs.
+    """
+    end = result.get("stopped")
+    if not isinstance(end, dict) or type(end.get("epochs")) is not int:
+        return ""
+    kept = f", epoch {end['kept_epoch']} is kept" if type(end.get("kept_epoch")) is int else ""
+    reason = f": {one_line(end['reason'], 200)}" if isinstance(end.get("reason"), str) else ""
+    where = f"after epoch {end['epochs']}" if end["epochs"] else "within epoch 1"
+    return f"{where}{kept}{reason}"
+
+
 def exact(value: Any) -> str:
     """Write a value so that equal values, and no others, have equal texts. The order of a mapping does not count."""
     return repr(sorted(value.items()) if isinstance(value, dict) else value)

@@ -17,6 +17,7 @@ from ..runs.files import parse_json, read_text
 from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
 from ..search import Search
 from ..spaces.base import ImageShape, SearchSpace
+from ..stopping.base import Stop
 from ..tables.published import TABLE
 from ..techniques.base import named
 from ..techniques.composed import taken_apart
@@ -98,15 +99,19 @@ def write_retraining(
 
 
 def stopped(module: Search | Retrain) -> dict[str, Any]:
-    """Return how far a fit went that was stopped before the end of its last epoch, as by EarlyStopping.
+    """Return how far a fit went that ended early, by a stopping rule or by something else such as EarlyStopping.
 
     Args:
         module: The search or the retraining after its fit.
 
     Returns:
-        `stopped`, with the epochs that ended and the updates; empty if the fit was not stopped.
+        `stopped`, with the `epochs` that ended and the `updates`, and the `reason` and the `kept_epoch` of a stopping
+        rule; empty if nothing ended the fit early.
     """
-    return {"stopped": {"epochs": module.ended, "updates": module.done}} if module.done < module.total else {}
+    far = {"epochs": module.ended, "updates": module.done}
+    if isinstance(module, Search) and module.stopped:
+        return {"stopped": {**far, **module.stopped._asdict()}}
+    return {"stopped": far} if module.done < module.total else {}
 
 
 def stages(search: Search) -> dict[str, Any]:
@@ -207,6 +212,8 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
         end = result.get("stopped", {"epochs": epochs, "updates": module.updates_of(epochs)})
         ended, updates = (count_of(end, key) for key in ("epochs", "updates"))
         if isinstance(module, Search):
+            if "reason" in end:
+                module.ending.decided = Stop(one_line(end["reason"]), count_of(end, "kept_epoch"))
             module.found = module.space.load(run.path / ARCHITECTURE)
             if module.stages.given:
                 module.take_up(*_stage_of(result, module.space))

@@ -53,6 +53,8 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["selection"] = _described(module.selection)
         if module.stages.given:
             settings["stages"] = [_stage(stage) for stage in module.stages.all]
+        if module.stop is not None:
+            settings["stop"] = _described(module.stop)
     else:
         settings["data"] = {part.name: _part(part) for part in (module.part, module.test)}
         settings["drop_path"], settings["auxiliary_weight"] = module.drop_path, module.auxiliary_weight

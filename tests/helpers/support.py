@@ -24,6 +24,7 @@ from oneshot.estimators import LoggedEstimator
 from oneshot.executors import Executor
 from oneshot.search import Search
 from oneshot.spaces import DARTSCells, NASBench201, SearchSpace
+from oneshot.stopping import StoppingRule
 from oneshot.strategies import Evolution
 
 from .groups import folders, names, search_path
@@ -118,6 +119,7 @@ def configured(
     start: int = 0,
     record: Callable[[Any], None] | None = None,
     space: SearchSpace | None = None,
+    stop: StoppingRule | None = None,
 ) -> Search:
     """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
     config, space = composed(settings), space or small_space(data, nodes=1)
@@ -128,7 +130,7 @@ def configured(
         config.selection.samples = 3
     architect = build(settings, space, seed=start)
     schedule, selection = (instantiate(config[name], _convert_="all") for name in ("schedule", "selection"))
-    return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record)
+    return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record, stop=stop)
 
 
 def search(estimator: Any, log: Path, executor: Executor | None) -> bytes:

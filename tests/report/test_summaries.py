@@ -9,7 +9,7 @@ from helpers.run_folders import KNOWN, leave, records, retrain, search
 
 from oneshot.cli.commands.report import known_methods
 from oneshot.errors import InputError
-from oneshot.report.summaries import folders, method_of, read
+from oneshot.report.summaries import ended_early, folders, method_of, read
 
 
 def one(root):
@@ -157,3 +157,19 @@ def test_the_result_is_the_mark(tmp_path):
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     (tmp_path / "run" / "result.json").unlink()
     assert status["status"] == "finished" and not one(tmp_path).finished
+
+
+@pytest.mark.parametrize(
+    ("stopped", "text"),
+    [
+        ({"epochs": 4, "updates": 9, "reason": "why", "kept_epoch": 3}, "after epoch 4, epoch 3 is kept: why"),
+        ({"epochs": 4, "updates": 9}, "after epoch 4"),
+        ({"epochs": 0, "updates": 2}, "within epoch 1"),
+        ({"epochs": 4, "reason": "a\n\x1b[2Jb", "kept_epoch": "3"}, "after epoch 4: a \N{REPLACEMENT CHARACTER}[2Jb"),
+        ({"epochs": 4, "reason": ["why"]}, "after epoch 4"),
+        ({"epochs": "4"}, ""),
+        ([4], ""),
+    ],
+)
+def test_why_a_run_ended_early(stopped, text):
+    assert ended_early({"stopped": stopped}) == text and ended_early({}) == ""

@@ -6,6 +6,7 @@ Examples:
     oneshot search architect=snas seed=1
     oneshot search experiment=darts_cifar10 trainer=gpu out=FOLDER
     oneshot search cost=latency cost.table=FILE
+    oneshot search architect=darts stop=skip_count
 """
 
 from omegaconf import DictConfig
@@ -77,6 +78,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         seed=config.seed,
         compile=config.trainer.compile,
         cuda_graph=config.trainer.cuda_graph,
+        stop=make(config.stop) if config.stop else None,
     )
     search.check(config.epochs)
     if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
