@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,7 @@ from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
 from .schedule import Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
+from .selection.base import check_selection
 from .spaces.base import SearchSpace
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
@@ -116,6 +118,7 @@ class Search(Fit):
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
         architect.measure_by(self.criterion, self.metric)
         self.selection = selection or _published_selection(architect, seed)
+        check_selection(self.selection, space)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
         x, y = self.weight_part.first()
@@ -264,7 +267,7 @@ class Search(Fit):
         """Select the architecture that was found and measure it inside the supernet."""
         if not self.valid:  # stopped before its first update
             self._measure()
-        self.found = self.selection(self.space, self.architect, self.estimate)
+        self.found = self.selection(self.space, self.architect, self)
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
         self.publish({"epoch": self.epoch, "step": self.done, **numbers})
@@ -293,19 +296,19 @@ class Search(Fit):
         gates = one_path(self.space, architecture, self.device)
         return self.evaluate(lambda _: gates)
 
-    def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
+    def evaluate(self, gates: Callable[[int], Gates], batches: int = 0) -> dict[str, float]:
         """Measure the supernet on the architecture part, without augmentation.
 
         Args:
             gates: The gates of each batch, by its number from 0.
+            batches: Number of batches of up to 512 examples, always the same ones; 0: all.
 
         Returns:
             The mean `loss`, and the metric by its name.
         """
+        chosen = islice(self.few(self.architecture_part.passes()), batches or None)
         with self.trainer.precision_plugin.forward_context():
-            return evaluate(
-                self.supernet, self.criterion, self.few(self.architecture_part.passes()), gates, self.metric
-            )
+            return evaluate(self.supernet, self.criterion, chosen, gates, self.metric)
 
     def _measure(self) -> None:
         """Measure the supernet under the architect's gates."""
