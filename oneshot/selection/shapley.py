@@ -176,7 +176,7 @@ def standardized(values: Tensor, choices: Sequence[Choice]) -> Tensor:
         inside = torch.zeros(values.shape, dtype=torch.bool)
         for i, choice in enumerate(choices):
             inside[i, : len(choice.candidates)] = cells[i] == cell
-        mine = values[inside] - values[inside].mean()
-        if len(mine) > 1 and float(mine.abs().max()) > 0:
-            found[inside] = mine / mine.std()
+        mine = values[inside]
+        if mine.max() > mine.min():
+            found[inside] = (mine - mine.mean()) / mine.std()
     return found
