@@ -26,3 +26,4 @@ class ByScores:
 
 
 by_scores = ByScores()
+"""The selection `ByScores()`, which has no settings."""

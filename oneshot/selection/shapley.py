@@ -58,7 +58,7 @@ def shapley_values(
         threshold: As in `contributions`.
 
     Returns:
-        The contributions in each order, (permutations, players), in float64. Their mean over the orders is the estimate.
+        The contributions in each order, (permutations, players), in float64. Their mean over orders is the estimate.
     """
     everyone = frozenset(range(players))
     whole = value(everyone)
@@ -75,19 +75,19 @@ def shapley_values(
 class Shapley:
     """Keep the candidates with the largest Shapley values in the trained supernet.
 
-    The players are the candidates of all choices. The gates of the supernet are the scores of the architect. A player is
-    removed by a gate of 0, and the other gates stay as they are. The value of a set of players is the metric of the
+    The players are the candidates of all choices. The gates of the supernet are the scores of the architect. A player
+    is removed by a gate of 0, and the other gates stay as they are. The value of a set of players is the metric of the
     search on the architecture part. Contributions in random orders are summarized by their mean minus their standard
     deviation, as in the authors' code, and standardized in each cell: mean 0, standard deviation 1. Their softmax over
-    each choice is discretized. `none` is no player, because its removal changes nothing; its value is 0.
+    each choice is discretized. `none` is no player, because its removal changes nothing; its value is 0. Where a space
+    can choose `none` (NAS-Bench-201), it does so if no other candidate has a value above 0.
 
     Where this differs: the authors move alpha by these values once an epoch, in the second half of a search without
     gradients of alpha, and discretize alpha. Here the values are taken once, at the end of a search with any architect.
     They measure every order with a new batch of 1024 images; here all orders see the same images, so that v is one
     game. They remove `none` like any other candidate.
 
-    There are up to `permutations` times the number of players evaluations, in the DARTS space 1960. Truncation leaves
-    out most of them.
+    Each order takes as many evaluations as there are players, 196 in the DARTS space, unless truncation ends it early.
 
     Args:
         permutations: Number of orders.

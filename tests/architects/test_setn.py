@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import product
-
 from types import SimpleNamespace
 
 import pytest

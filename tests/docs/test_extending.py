@@ -21,6 +21,7 @@ KINDS = [
         "my_architect",
         "my_technique",
         "my_parts",
+        "my_selection",
         "my_strategy",
         "my_estimator",
         "my_data",
@@ -30,7 +31,7 @@ SMALL = ["epochs=1", "data.train_size=128", "data.batch_size=32", "logger=null",
 
 
 def test_examples_are_seen():
-    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 7
+    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 8
     assert len(re.findall("^```python", PAGE, re.M)) == len(EXAMPLES)
 
 
@@ -82,6 +83,7 @@ QUERIES = ["budget.queries=4", "space.cells=1", "space.channels=4"]
         ("architect=sigmoid", CELLS, "normal/"),
         ("technique=[diversity]", CELLS, "normal/"),
         ("architect=diverse_darts", CELLS, "normal/"),
+        ("selection=leave_one_out", CELLS, "normal/"),
         ("strategy=greedy", ["space=nasbench201", *QUERIES], "cell/"),
         ("estimator=convolutions", QUERIES, "nor_conv"),
         ("data=stripes", CELLS, "normal/"),
