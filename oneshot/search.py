@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
@@ -27,6 +28,7 @@ from .fitting.updates import Components, architecture_step, joint_step, weight_s
 from .fitting.widening import Widened, widen_state, widen_weights, widening
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
+from .selection.base import check_selection
 from .spaces.base import SearchSpace
 from .stages import Narrowing, Stage, Stages, best
 from .stopping.base import Stop, StoppingRule
@@ -147,6 +149,7 @@ class Search(Fit):
             raise InputError("stop: a stopping rule ends a search of one stage; use stop=null or stages=null")
         self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
+        check_selection(self.selection, space)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
         self.supernet = self._new_supernet()
@@ -346,7 +349,7 @@ class Search(Fit):
         if not self.valid:  # stopped before its first update
             self._measure()
         self.ending.go_back()
-        self.found = self.selection(self.space, self.architect, self.estimate)
+        self.found = self.selection(self.space, self.architect, self)
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
         self.publish({"epoch": self.epoch, "step": self.done, **numbers})
@@ -384,19 +387,19 @@ class Search(Fit):
         total = self.total if self._trainer is not None else 1
         return self.architect.gates(Step(self.seed, max(0, self.done - 1), total, draw=batch + 1))
 
-    def evaluate(self, gates: Callable[[int], Gates]) -> dict[str, float]:
+    def evaluate(self, gates: Callable[[int], Gates], batches: int = 0) -> dict[str, float]:
         """Measure the supernet on the architecture part, without augmentation.
 
         Args:
             gates: The gates of each batch, by its number from 0.
+            batches: Number of batches of up to 512 examples, always the same ones; 0: all.
 
         Returns:
             The mean `loss`, and the metric by its name.
         """
+        chosen = islice(self.few(self.architecture_part.passes()), batches or None)
         with self.trainer.precision_plugin.forward_context():
-            return evaluate(
-                self.supernet, self.criterion, self.few(self.architecture_part.passes()), gates, self.metric
-            )
+            return evaluate(self.supernet, self.criterion, chosen, gates, self.metric)
 
     def take_up(self, stage: int, kept: Tensor) -> None:
         """Take up a later stage, as after a resume: with its candidates, and with a new supernet of its sizes.

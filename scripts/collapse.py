@@ -10,8 +10,9 @@ skip connection. Prints how many edges of all seeds take the convolution, and it
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -143,8 +144,13 @@ def search(name: str, seed: int) -> tuple[Architecture, list[float]]:
         losses = [float(criterion(supernet(x, one_path(space, q.architecture, x.device)), y)) for q in queries]
         return [{metric.quantity.score_name: -loss} for loss in losses]
 
+    @torch.no_grad()
+    def evaluate(gates: Callable[[int], Gates], batches: int = 0) -> dict[str, float]:
+        return {name: float(criterion(supernet(x, gates(0)), y)) for name in ("loss", metric.name)}
+
     selection: Any = instantiate(config.selection, _convert_="all")
-    return selection(space, architect, estimate), scores
+    measured = SimpleNamespace(metric=metric, estimate=estimate, evaluate=evaluate)
+    return selection(space, architect, measured), scores
 
 
 def main() -> None:

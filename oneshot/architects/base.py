@@ -41,7 +41,7 @@ class Architect(nn.Module, ABC):
     """
 
     schedule: ClassVar[Schedule] = Schedule()
-    selection: ClassVar[Selection] = staticmethod(by_scores)
+    selection: ClassVar[Selection] = by_scores
 
     beside: tuple[nn.Parameter, ...] = ()  # parameters between gates and supernet, which `loss` moves too
 

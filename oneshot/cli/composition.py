@@ -24,6 +24,7 @@ for group in OPTIONAL:  # on a command line Hydra does not accept null for a gro
 
 
 SEVERAL = "technique"  # the group of which several choices may be taken, and the setting that holds them by name
+OVERRIDE = "override /"  # before a group, in the defaults list of a choice
 PARTIAL = "space.partial_channels"  # a technique that is an option of the space
 
 
@@ -164,6 +165,23 @@ def fits(path: Path, command: str) -> bool:
     known = {group for name in included(command) for group in groups(name)}
     entries = [key for entry in defaults(path) for key in entry]
     return all(key.removeprefix("override /") in known for key in entries)
+
+
+def overridden(group: str, choice: str, folders: tuple[Path, ...]) -> dict[str, str]:
+    """Return the choices of other groups that a choice overrides, in its file or in those that it builds on.
+
+    Args:
+        group: The group of the choice.
+        choice: Its name.
+        folders: The user's folders of settings.
+    """
+    path, found = meanings.choices(group, folders).get(choice), dict[str, str]()
+    for entry in defaults(path) if path else ():
+        if isinstance(entry, dict):
+            found |= {key[len(OVERRIDE) :]: str(name) for key, name in entry.items() if key.startswith(OVERRIDE)}
+        else:
+            found = {**overridden(group, entry, folders), **found}
+    return found
 
 
 def settings_of(path: Path) -> Any:

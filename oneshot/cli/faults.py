@@ -24,7 +24,7 @@ from ..errors import Diverged, InputError, Lost, one_line, unknown, visible
 from ..runs import signals
 from ..runs.files import is_full_disk, is_lost_disk
 from .arguments import no_setting, quoted, with_values
-from .composition import SEVERAL, groups, of_choices
+from .composition import SEVERAL, groups, of_choices, overridden
 from .conf import CONF, choices, spoken
 from .meanings import defaults, included, own_settings, read
 
@@ -204,6 +204,8 @@ def _chosen(command: str) -> list[tuple[str, str]]:
     entries = [entry for name in included(command) for entry in defaults(CONF / f"{name}.yaml")]
     chosen = {group: str(choice) for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
     chosen = {group: _given().get(group, choice) for group, choice in chosen.items()}
+    for group, choice in [*chosen.items()]:
+        chosen |= {g: c for g, c in overridden(group, choice, _folders()).items() if g not in _given()}
     several = _techniques(chosen.pop(SEVERAL, ""))
     return [*chosen.items(), *((SEVERAL, name) for name in several)]
 

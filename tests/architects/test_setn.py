@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,11 +59,11 @@ def test_the_best_of_what_alpha_draws_is_kept():
         architect.alpha[0, 4] = 0
     asked = []
 
-    def estimator(queries):
+    def estimate(queries):
         asked.extend(query.architecture for query in queries)
         return [{"accuracy": float(query.architecture.decisions[0] == 4)} for query in queries]
 
-    found = SETN.selection(space, architect, estimator)
+    found = SETN.selection(space, architect, SimpleNamespace(estimate=estimate))
     assert {d for a in asked for d in a.decisions} <= {0, 3, 4} and found.decisions[0] == 4
     assert SETN.selection.samples == 100 and len(asked) == len(set(asked)) > 2
 

@@ -1,4 +1,4 @@
-"""Which architecture a search keeps."""
+"""The best of several drawn architectures."""
 
 import random
 from collections import Counter
@@ -25,7 +25,7 @@ class Estimate:
     def __init__(self, accuracy):
         self.accuracy, self.calls = accuracy, []
 
-    def __call__(self, queries):
+    def estimate(self, queries):
         self.calls.append(queries)
         return [{"accuracy": self.accuracy(query.architecture), "loss": 0.0} for query in queries]
 

@@ -1,57 +1,15 @@
-"""Which architecture a search keeps at its end."""
+"""The best of several drawn architectures, as ENAS, single-path methods and SETN end."""
 
 import random
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from .architecture import Architecture, Estimator, Gates, Query
-from .errors import check_boolean, check_integer
-from .schedule import Step
-from .spaces.base import SearchSpace
-
-
-class Drawable(Protocol):
-    """What a selection needs of an architect. An architect names its selection, so this module is below them."""
-
-    def gates(self, step: Step) -> Gates:
-        """Return the gates that are drawn for a step.
-
-        Args:
-            step: The step.
-        """
-
-    def scores(self) -> Tensor:
-        """Return what a space discretizes, (choices, candidates)."""
-
-
-class Selection(Protocol):
-    """A function that decides which architecture a search keeps."""
-
-    def __call__(self, space: SearchSpace, architect: Drawable, estimator: Estimator, /) -> Architecture:
-        """Return the architecture to keep.
-
-        Args:
-            space: The space of the search.
-            architect: The architect at the end of the search.
-            estimator: Scores architectures with the weights of the supernet.
-        """
-
-
-def by_scores(space: SearchSpace, architect: Drawable, estimator: Estimator) -> Architecture:
-    """Keep what the space's discretization makes of the architect's scores (DARTS, SNAS, ProxylessNAS).
-
-    Args:
-        space: The space of the search.
-        architect: The architect at the end of the search.
-        estimator: Not used; every selection is called with it.
-
-    Returns:
-        The discretized architecture.
-    """
-    return space.discretize(architect.scores())
+from ..architecture import Architecture, Query
+from ..errors import check_boolean, check_integer
+from ..schedule import Step
+from ..spaces.base import SearchSpace
+from .base import Drawable, Measured
 
 
 @dataclass(frozen=True)
@@ -81,13 +39,13 @@ class BestOf:
         check_boolean("selection.from_scores", self.from_scores)
 
     @torch.no_grad()
-    def __call__(self, space: SearchSpace, architect: Drawable, estimator: Estimator) -> Architecture:
+    def __call__(self, space: SearchSpace, architect: Drawable, measured: Measured) -> Architecture:
         """Draw the architectures, score them and return the best one.
 
         Args:
             space: The space of the search.
             architect: The architect at the end of the search.
-            estimator: Gives one score for each query.
+            measured: Gives one score for each query.
         """
         drawn: dict[Architecture, None] = {}  # in the order of their draws
         scores = architect.scores().tolist() if self.from_scores else None
@@ -102,6 +60,6 @@ class BestOf:
             else:
                 found = space.sample(rng)
             drawn[found] = None
-        answers = estimator([Query(architecture) for architecture in drawn])
+        answers = measured.estimate([Query(architecture) for architecture in drawn])
         best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
         return best

@@ -1,0 +1,86 @@
+"""The interface of a selection, and what it sees of a search. An architect names its selection and is above it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ..architecture import Architecture, Gates, Query
+from ..schedule import Step
+from ..spaces.base import SearchSpace
+from ..tasks import Metric
+
+
+class Drawable(Protocol):
+    """What a selection needs of an architect."""
+
+    def gates(self, step: Step) -> Gates:
+        """Return the gates that are drawn for a step.
+
+        Args:
+            step: The step.
+        """
+
+    def scores(self) -> Tensor:
+        """Return what a space discretizes, (choices, candidates)."""
+
+
+class Measured(Protocol):
+    """What a selection needs of a search: its trained supernet, measured on the architecture part."""
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the search."""
+
+    def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
+        """Score architectures with the weights of the supernet.
+
+        Args:
+            queries: The architectures.
+
+        Returns:
+            One score for each query, by its name; a larger one is better.
+        """
+
+    def evaluate(self, gates: Callable[[int], Gates], batches: int = 0) -> dict[str, float]:
+        """Measure the supernet under any gates, which need not be an architecture.
+
+        Args:
+            gates: The gates of each batch, by its number from 0.
+            batches: Number of batches, always the same ones; 0: all.
+
+        Returns:
+            The mean `loss`, and the metric by its name.
+        """
+
+
+class Selection(Protocol):
+    """A function that decides which architecture a search keeps.
+
+    It is called when a search ends. A search that is cut off there calls it again, so its draws must be functions of a
+    seed. If it also has a method `check(space)`, that is called when the search is made.
+    """
+
+    def __call__(self, space: SearchSpace, architect: Drawable, measured: Measured, /) -> Architecture:
+        """Return the architecture to keep.
+
+        Args:
+            space: The space of the search.
+            architect: The architect at the end of the search.
+            measured: Measures architectures and gates in the supernet.
+        """
+
+
+def check_selection(selection: Selection, space: SearchSpace) -> None:
+    """Check that a selection can be used in a space. A selection without `check` can.
+
+    Args:
+        selection: The selection.
+        space: The space.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    check: Callable[[SearchSpace], None] | None = getattr(selection, "check", None)
+    if check is not None:
+        check(space)
