@@ -121,6 +121,23 @@ class SearchSpace(ABC):
         """
         raise InputError(f"space {self.name!r} does not say where its candidates are, so they have no cost")
 
+    def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
+        """Yield every candidate in a supernet, so that it can be trained or measured on its own.
+
+        A candidate whose choice is shared by several cells comes once a cell. One without a module does not come. The
+        order is always the same, and no weight belongs to two of them.
+
+        Args:
+            supernet: A supernet of this space.
+
+        Yields:
+            Index of the choice, index of the candidate, module.
+
+        Raises:
+            InputError: If the space does not give them.
+        """
+        raise InputError(f"space {self.name!r} does not say where its supernet has its candidates (`branches`)")
+
     @cached_property
     def fingerprint(self) -> str:
         """Name and hash of the choices; sizes of the network do not enter."""
