@@ -17,14 +17,14 @@ class Sandwich(Uniform):
     space of other choices has both ends too, but there the rule has no such reason. Random architectures are drawn
     uniformly from the valid ones, and are equal now and then.
 
-    In the paper the smaller networks learn the outputs of the largest one (in-place distillation). Here all learn the
+    In the paper the other networks learn the outputs of the largest one (in-place distillation). Here all learn the
     labels.
 
     Args:
         space: The space that is searched.
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search.
         cost: Added to the reported loss only; None adds nothing.
-        samples: Random architectures of a step; 2 in the paper.
+        samples: Random architectures of a step; 2 in the authors' settings.
 
     Raises:
         InputError: If `samples` is out of range, or the space does not give the sizes of its candidates.

@@ -21,6 +21,7 @@ KINDS = [
         "my_architect",
         "my_technique",
         "my_parts",
+        "my_freeze",
         "my_strategy",
         "my_estimator",
         "my_data",
