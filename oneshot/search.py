@@ -122,8 +122,9 @@ class Search(Fit):
         check_boolean("weights.decay_norms", decay_norms)
         self.warmup_epochs, self.decay_norms = warmup_epochs, decay_norms
         self.space, self.architect, self.schedule = space, architect, schedule or architect.schedule
-        if self.schedule.joint and architect.own_weight_gates:
-            names = [named(part) for part in getattr(architect, "perturbations", ())] or [type(architect).__name__]
+        if self.schedule.joint and (architect.own_weight_gates or architect.compares_gradients):
+            parts_of_steps = (part for kind in ("perturbations", "freezes") for part in getattr(architect, kind, ()))
+            names = [named(part) for part in parts_of_steps] or [type(architect).__name__]
             raise InputError(
                 "schedule.joint=true: one step moves weights and architecture together, but "
                 f"{', '.join(names)} changes weight steps alone; use schedule.joint=false"
@@ -310,7 +311,9 @@ class Search(Fit):
         elif update.kind == "joint":
             self._note("weight_loss", joint_step(self.components, train, step))
         else:
-            loss, logits = weight_step(self.components, train, step)
+            compares = self.architect.compares_gradients
+            valid = self.architecture_part.batch(self.seed, update.weight) if compares else None
+            loss, logits = weight_step(self.components, train, step, valid)
             self.means.add("weight_loss", loss)
             if self.metric.of_all is None:
                 self.means.add(f"weight_{self.metric.name}", self.metric.of_batch(logits, train[1]))
@@ -331,7 +334,8 @@ class Search(Fit):
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
-        self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
+        row |= {"entropy": float(self.architect.entropy()), **self.architect.measures()}
+        self.write({**row, **self._looked_up()})
         if self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
             self.ending.decided = self.trainer.strategy.broadcast(self.ending.ask(self.rows, self.scores))
             self.trainer.should_stop |= self.stopped is not None

@@ -134,7 +134,8 @@ def search(name: str, seed: int) -> tuple[Architecture, list[float]]:
             elif update.kind == "architecture":
                 architecture_step(parts, next(data), next(data), step)
             else:
-                weight_step(parts, next(data), step)
+                train = next(data)
+                weight_step(parts, train, step, next(data) if architect.compares_gradients else None)
         cosine.step()
         scores.append(float(architect.scores()[:, 1].detach().mean()))
     x, y = next(data)

@@ -82,8 +82,10 @@ def memory(method: str) -> int:
         with Saved(supernet.parameters()) as saved:
             if kind == "architecture":
                 architecture_step(parts, train, valid, Step(0, 1, 4))
+            elif joint:
+                joint_step(parts, train, Step(0, 1, 4))
             else:
-                (joint_step if joint else weight_step)(parts, train, Step(0, 1, 4))
+                weight_step(parts, train, Step(0, 1, 4), valid)
         most = max(most, saved.peak)
     return most
 

@@ -11,6 +11,7 @@ from .largest import Largest
 from .path_dropout import PathDropout
 from .proxyless import ProxylessNAS
 from .reinmax import ReinMax
+from .sandwich import Sandwich
 from .setn import SETN
 from .snas import SNAS
 from .uniform import Uniform
@@ -29,6 +30,7 @@ __all__ = [
     "PathDropout",
     "ProxylessNAS",
     "ReinMax",
+    "Sandwich",
     "Step",
     "Uniform",
 ]

@@ -1,8 +1,8 @@
 """The interface of an architect: a method that moves architecture parameters by gradients."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
 import torch
@@ -48,6 +48,7 @@ class Architect(nn.Module, ABC):
     differentiates_gates = True  # whether a gradient of the loss flows through the gates; not where it rewards paths
     penalty: Tensor | None = None  # what penalties added to the last loss, a scalar without gradient; None without any
     own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
+    compares_gradients = False  # whether `held` needs a batch of the architecture part
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
     uses_cells = False  # whether it depends on the number of cells of the supernet
     narrows = False  # whether it can go on with some of the candidates alone, as a search in stages needs
@@ -106,6 +107,21 @@ class Architect(nn.Module, ABC):
         """
         return iter(())
 
+    def held(
+        self, supernet: nn.Module, several: Sequence[Gates], valid: Examples | None, step: Step
+    ) -> AbstractContextManager[None]:
+        """Return the context in which a weight step clips its gradients and its optimizer moves the weights.
+
+        It is entered after the backward passes. It does nothing unless a technique freezes some of the weights.
+
+        Args:
+            supernet: forward(x, gates) -> logits (batch, classes), with the gradients of the step.
+            several: The gates of the step.
+            valid: x and y of a batch of the architecture part, where the architect `compares_gradients`.
+            step: The place of the step.
+        """
+        return nullcontext()
+
     @abstractmethod
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -158,6 +174,10 @@ class Architect(nn.Module, ABC):
 
     def after_step(self) -> None:
         """Called after each step of the architecture optimizer. Does nothing unless a method needs it."""
+
+    def measures(self) -> dict[str, float]:
+        """Return numbers for the row of an epoch's end, by name; none unless a technique has some."""
+        return {}
 
     def measure_by(self, criterion: Criterion, metric: Metric) -> None:
         """Take the loss of a search, unless another was given, and the metric that rewards are made of.

@@ -12,11 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import nn
 
+from ..architects import Architect
 from ..data import ImageData, TrainAndTest
 from ..errors import InputError
 from ..estimators import Priced
 from ..retrain import Retrain
 from ..runs.folder import Run, read_result
+from ..search import Search
 from ..spaces import SearchSpace
 from ..tasks.metric import OF_TASK
 from .earlier import check_classes
@@ -52,6 +54,7 @@ class EstimatorFactory:
             "supernet": self._supernet,
             "spaces": lambda: partial(_space, config, data),
             "trainer": lambda: partial(_trainer, config),
+            "search": lambda: partial(_search, config, space, data, criterion_for(config, data)),
             "retrain": lambda: partial(_retrain, config, criterion_for(config, data)),
             "folder": lambda: path / "weights" if config.get("strategy", {}).get("inherit") else None,
         }
@@ -127,6 +130,24 @@ def _space(
 
 def _trainer(config: DictConfig, epochs: int) -> Any:
     return trainer_for(config, None, epochs)
+
+
+def _search(config: DictConfig, space: SearchSpace, data: ImageData, criterion: Any, architect: Architect) -> Search:
+    return Search(
+        space,
+        architect,
+        data,
+        optimizer=make(config.weights.optimizer),
+        minimum_learning_rate=config.weights.minimum_learning_rate,
+        gradient_clip=config.weights.gradient_clip,
+        warmup_epochs=config.weights.warmup_epochs,
+        decay_norms=config.weights.decay_norms,
+        criterion=criterion,
+        log_every=1_000_000,
+        seed=config.seed,
+        compile=config.trainer.compile,
+        cuda_graph=config.trainer.cuda_graph,
+    )
 
 
 def _retrain(config: DictConfig, criterion: Any, network: nn.Module, data: TrainAndTest, seed: int) -> Retrain:

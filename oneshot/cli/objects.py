@@ -25,7 +25,7 @@ from ..quantity import Quantity
 from ..spaces import SearchSpace
 from ..stages import Stage
 from ..tasks import Task
-from ..techniques import Composed, Perturbation, Regularizer, Transform
+from ..techniques import Composed, Freeze, Perturbation, Regularizer, Transform
 from . import job
 from .composition import PARTIAL
 from .processes import check_processes, follows
@@ -163,8 +163,9 @@ def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: 
     parts = []
     for name, node in sorted((config.get("technique") or {}).items()):  # their order in a list is no setting
         part = make(node, **({"space": space} if _takes(node, "space") else {}))
-        if not isinstance(part, Transform | Regularizer | Perturbation):
-            raise InputError(f"technique.{name}: {type(part).__name__} is no transform, regularizer or perturbation")
+        if not isinstance(part, Transform | Regularizer | Perturbation | Freeze):
+            kinds = "transform, regularizer, perturbation or freeze"
+            raise InputError(f"technique.{name}: {type(part).__name__} is no {kinds}")
         parts.append(part)
     if not parts:
         return architect
@@ -174,6 +175,7 @@ def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: 
             [part for part in parts if isinstance(part, Transform)],
             [part for part in parts if isinstance(part, Regularizer)],
             [part for part in parts if isinstance(part, Perturbation)],
+            [part for part in parts if isinstance(part, Freeze)],
         )
     except InputError as error:
         chosen = job.choices().get("architect")

@@ -38,7 +38,9 @@ class Components(NamedTuple):
     watch: Callable[[str, Tensor, Tensor], None] = unwatched
 
 
-def weight_step(components: Components, train: Examples, step: Step) -> tuple[Tensor, Tensor]:
+def weight_step(
+    components: Components, train: Examples, step: Step, valid: Examples | None = None
+) -> tuple[Tensor, Tensor]:
     """Update the weights under the gates of the architect. The gates get no gradient.
 
     Where these are several, the gradients of their losses are summed. So are those of the terms that a method adds.
@@ -47,6 +49,7 @@ def weight_step(components: Components, train: Examples, step: Step) -> tuple[Te
         components: What the update works on.
         train: Images and labels of the weight part.
         step: The number of the update and the progress of the search.
+        valid: Images and labels of the architecture part, for an architect that `compares_gradients`.
 
     Returns:
         The loss, a scalar, its mean over several gates; and the logits (batch, classes) of the last ones.
@@ -63,8 +66,9 @@ def weight_step(components: Components, train: Examples, step: Step) -> tuple[Te
     for term in components.architect.weight_terms(components.supernet, train, step):
         components.backward(term)
     loss = losses[0] if len(losses) == 1 else torch.stack([loss.detach() for loss in losses]).mean()
-    components.watch(f"update {step.index}", loss, clip(components.supernet.parameters(), components.clip))
-    components.advance(components.weights)
+    with components.architect.held(components.supernet, several, valid, step):
+        components.watch(f"update {step.index}", loss, clip(components.supernet.parameters(), components.clip))
+        components.advance(components.weights)
     return loss, logits
 
 

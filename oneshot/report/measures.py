@@ -206,6 +206,7 @@ COST_UNITS = {
     "latency": "ms",
 }  # by the function of oneshot.cost that made it
 ESTIMATORS = {
+    "FewShot": "few-shot supernets",
     "OneShot": "one-shot supernet",
     "Tabular": "benchmark table",
     "Training": "training from scratch",

@@ -13,6 +13,7 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..architecture import MAX_BYTES, Architecture, Choice, fingerprint, from_json, to_json
 from ..distributed.collectives import for_each_example
@@ -140,6 +141,44 @@ class SearchSpace(ABC):
             f"stages: space {self.name!r} has no other sizes; depth must be 1 and partial_channels left out"
         )
 
+    def sizes(self) -> Tensor:
+        """Return how large each candidate is, by which an architecture is the largest or the smallest of a space.
+
+        It is the parameters plus the multiply-accumulates for one image, summed over the places of the candidate in the
+        networks. A space whose candidates cannot be counted apart overrides this with numbers of the same order.
+
+        Returns:
+            Tensor (choices, candidates) of float64, at least 0.
+
+        Raises:
+            InputError: If the space does not give the places of its candidates.
+        """
+        table = torch.zeros(self.shape, dtype=torch.float64)
+        with torch.device("meta"), torch.no_grad():
+            for choice, candidate, module, shape in self.operations():
+                with FlopCounterMode(display=False) as counter:
+                    module.eval()(torch.empty(1, *shape))
+                products = counter.get_total_flops() // 2  # torch counts a multiply-accumulate as two
+                table[choice, candidate] += sum(p.numel() for p in module.parameters()) + products
+        return table
+
+    def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
+        """Yield every candidate in a supernet, so that it can be trained or measured on its own.
+
+        A candidate whose choice is shared by several cells comes once a cell. One without a module does not come. The
+        order is always the same, and no weight belongs to two of them.
+
+        Args:
+            supernet: A supernet of this space.
+
+        Yields:
+            Index of the choice, index of the candidate, module.
+
+        Raises:
+            InputError: If the space does not give them.
+        """
+        raise InputError(f"space {self.name!r} does not say where its supernet has its candidates (`branches`)")
+
     @cached_property
     def fingerprint(self) -> str:
         """Name and hash of the choices; sizes of the network do not enter."""
@@ -243,6 +282,21 @@ class SearchSpace(ABC):
         for group in self._groups:
             decisions = self._largest(rows, decisions, len(decisions) + len(group))
         return Architecture(self.fingerprint, decisions)
+
+    def smallest(self, table: Tensor) -> Architecture:
+        """Return the valid architecture with the smallest sum over a table, of those with the fewest absent edges.
+
+        A network of absent edges costs least, but has no path to train. Of equal ones that wins whose first choice has
+        the smaller entry, then the earlier candidate; `none` comes last. Then the second choice decides, and so on.
+
+        Args:
+            table: (choices, candidates), at least 0; for example the cost of each candidate.
+        """
+        rows = (float(table.sum()) + 1 - table) * self.mask  # one edge more counts more than all costs
+        for row, choice in zip(rows, self.choices, strict=True):
+            if NONE in choice.candidates:
+                row[choice.candidates.index(NONE)] = 0
+        return self.largest(rows)
 
     def _largest(self, rows: list[list[float]], prefix: tuple[int, ...], end: int) -> tuple[int, ...]:
         """The best valid decisions up to `end` that begin with the prefix, by branch and bound."""

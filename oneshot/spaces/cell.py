@@ -1,6 +1,6 @@
 """The inside of a cell as a graph. Nodes sum what their edges compute; in a supernet, edges mix candidates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -109,6 +109,12 @@ class MixedCell(nn.Module):
         self.leaving: dict[tuple[int, int], list[int]] = {}  # edges by source and stride, sources ascending
         for i, edge in sorted(enumerate(self.graph), key=lambda item: item[1].source):
             self.leaving.setdefault((edge.source, edge.stride), []).append(i)
+
+    def modules_of_edges(self) -> Iterator[tuple[int, int, nn.Module]]:
+        """Yield every candidate that has a module: the number of its edge, its own number, and the module."""
+        for i in range(len(self.graph)):
+            edge = cast(nn.ModuleDict, self.edges[str(i)])
+            yield from ((i, k, edge[name]) for k, name in enumerate(self.candidates) if name != NONE)
 
     def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
         """Return the states of all nodes, inputs included.

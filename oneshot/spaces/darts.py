@@ -8,7 +8,7 @@ node sums one candidate operation an edge over all earlier nodes; the cell's out
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -232,6 +232,13 @@ class DARTSCells(SearchSpace):
                         module = self.factories[name](plan.channels, edge.stride, True)
                         yield first + i, k, module, (plan.channels, height // shrunk, width // shrunk)
             height, width = (height // 2, width // 2) if plan.reduces else (height, width)
+
+    def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
+        """Yield every candidate in a supernet; see `SearchSpace.branches`."""
+        for cell in cast(Supernet, supernet).cells:
+            assert isinstance(cell, SupernetCell)
+            first = len(self.choices) // 2 if cell.reduces else 0
+            yield from ((first + i, k, module) for i, k, module in cell.graph.modules_of_edges())
 
     def edges(self, reduces: bool) -> tuple[Edge, ...]:
         """Return the edges of a cell. In a reduction cell those from the two inputs have stride 2.

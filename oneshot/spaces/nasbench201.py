@@ -7,6 +7,7 @@ the cell's output. `none` is a candidate like the others: all 5^6 = 15,625 decis
 import copy
 import re
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -209,6 +210,12 @@ class NASBench201(SearchSpace):
                         if name != NONE:
                             shape = (channels, height >> stage, width >> stage)
                             yield edge, k, OPERATIONS[name](channels, 1, True), shape
+
+    def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
+        """Yield every candidate in a supernet; see `SearchSpace.branches`."""
+        for block in cast(Skeleton, supernet).blocks:
+            if isinstance(block, MixedCell):
+                yield from block.modules_of_edges()
 
 
 class Skeleton(nn.Module):

@@ -5,10 +5,13 @@ from .base import Perturbation, Regularizer, Transform
 from .composed import Composed
 from .dirichlet_kl import DirichletKL
 from .edge_normalization import EdgeNormalization
+from .freeze import Freeze
+from .oles import OLES
 from .perturbations import AdversarialPerturbation, RandomPerturbation
 from .regularizers import BetaDecay, EntropyPenalty, LogitDecay, ZeroOne
 
 __all__ = [
+    "OLES",
     "AdversarialPerturbation",
     "AuxiliarySkip",
     "BetaDecay",
@@ -16,6 +19,7 @@ __all__ = [
     "DirichletKL",
     "EdgeNormalization",
     "EntropyPenalty",
+    "Freeze",
     "LogitDecay",
     "Perturbation",
     "RandomPerturbation",

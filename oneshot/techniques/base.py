@@ -2,8 +2,10 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from ..architects.base import Architect, Step
@@ -153,3 +155,18 @@ def logits(architect: Architect, part: object) -> Tensor:
     if not isinstance(alpha, Tensor):
         raise InputError(f"{named(part)}: needs an architect with logits `alpha`; {type(architect).__name__} has none")
     return alpha
+
+
+@contextmanager
+def unmoved(supernet: nn.Module) -> Iterator[None]:
+    """Let passes through a supernet leave no trace: afterwards buffers and random states are what they were.
+
+    Args:
+        supernet: The supernet.
+    """
+    before = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    devices = {p.device.index or 0 for p in supernet.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices):
+        yield
+    for buffer, value in before:
+        buffer.data.copy_(value)  # a plain copy_ would make a later backward pass through a batch norm fail

@@ -1,7 +1,7 @@
 """An architect with techniques: itself an architect."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -13,13 +13,14 @@ from ..architecture import Gates
 from ..errors import InputError
 from ..spaces.base import SearchSpace
 from ..tasks import Metric
-from .base import Perturbation, Regularizer, Transform, named
+from .base import Perturbation, Regularizer, Transform, named, unmoved
+from .freeze import Freeze
 
-Part = Transform | Regularizer | Perturbation
+Part = Transform | Regularizer | Perturbation | Freeze
 
 
 class Composed(Architect):
-    """An architect whose gates are transformed, whose loss has penalties, and whose weight steps are perturbed.
+    """An architect with transformed gates, penalties in its loss, and weight steps that are perturbed or partly frozen.
 
     The architect sees a supernet that transforms the gates that it is given. So every method that differentiates
     through its gates also differentiates through the transforms, and second-order DARTS does at both of its orders.
@@ -31,6 +32,7 @@ class Composed(Architect):
         transforms: Applied in this order.
         regularizers: Their terms are added to the loss.
         perturbations: Applied in this order to the gates of weight steps, after the transforms.
+        freezes: They freeze operations of the supernet, each on its own.
 
     Raises:
         InputError: If a part is not of its kind, is of another space, gives what cannot be gates, scores or a penalty,
@@ -43,6 +45,7 @@ class Composed(Architect):
         transforms: Sequence[Transform] = (),
         regularizers: Sequence[Regularizer] = (),
         perturbations: Sequence[Perturbation] = (),
+        freezes: Sequence[Freeze] = (),
     ) -> None:
         if not isinstance(architect, Architect):
             raise InputError(f"Composed: needs an architect, not {type(architect).__name__}")
@@ -50,13 +53,15 @@ class Composed(Architect):
         self.architect, self.transforms = architect, nn.ModuleList(_of("transforms", Transform, transforms))
         self.regularizers = _of("regularizers", Regularizer, regularizers)
         self.perturbations = _of("perturbations", Perturbation, perturbations)
+        self.freezes = nn.ModuleList(_of("freezes", Freeze, freezes))
         self.takes_criterion = False  # it is the architect's
         self.mask = architect.mask  # without the candidates that it leaves out
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
         self.differentiates_twice = architect.differentiates_twice
         self.differentiates_gates = architect.differentiates_gates
-        self.narrows, self.uses_cells = architect.narrows, architect.uses_cells
+        self.narrows, self.uses_cells = architect.narrows, architect.uses_cells or bool(freezes)
         self.own_weight_gates = architect.own_weight_gates or bool(self.perturbations)
+        self.compares_gradients = architect.compares_gradients or bool(freezes)
         architect.beside = (*architect.beside, *self.transforms.parameters())
         self._check()
 
@@ -73,6 +78,21 @@ class Composed(Architect):
         """Yield the terms of the architect's weight step, under the gates after the transforms."""
         seen = _Transformed(self, supernet, step, fixed=True) if self.transforms else supernet
         return self.architect.weight_terms(seen, train, step)
+
+    @contextmanager
+    def held(self, supernet: nn.Module, several: Sequence[Gates], valid: Examples | None, step: Step) -> Iterator[None]:
+        """Freeze operations, and hold them while the optimizer takes its step inside; see `Architect.held`."""
+
+        def losses() -> Iterator[Tensor]:
+            if valid is None:
+                raise InputError(f"{named(self.freezes[0])}: needs a batch of the architecture part in a weight step")
+            return (self.criterion(supernet(valid[0], gates), valid[1]) for gates in several)
+
+        with ExitStack() as stack:
+            stack.enter_context(self.architect.held(supernet, several, valid, step))
+            for freeze in self._frozen():
+                stack.enter_context(freeze.held(supernet, losses, step))
+            yield
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -113,6 +133,13 @@ class Composed(Architect):
         """Return the mean normalized entropy of the scores, as shares of their rows where transforms change them."""
         return self.architect.entropy_of(shares(self.scores())) if self.transforms else self.architect.entropy()
 
+    def measures(self) -> dict[str, float]:
+        """Return the numbers of the architect, and `frozen`, the share of the operations that are frozen."""
+        architect, parts = taken_apart(self)
+        masks = [part.frozen for part in parts if isinstance(part, Freeze)]
+        shares = {"frozen": float(torch.stack(masks).any(0).float().mean())} if masks else {}
+        return architect.measures() | shares
+
     @property
     def _inner(self) -> Architect:
         """The architect without techniques."""
@@ -121,6 +148,8 @@ class Composed(Architect):
     def _check(self) -> None:
         for transform in self._each():
             _check_transform(transform, self.space)
+        for freeze in self._frozen():
+            _check_space(freeze, self.space)
         kind = type(self._inner).__name__
         learns = next(self.architect.parameters(), None) is not None
         for part in (*self.transforms, *self.regularizers):
@@ -156,11 +185,14 @@ class Composed(Architect):
     def _each(self) -> Iterator[Transform]:
         return iter(self.transforms)  # type: ignore[arg-type]
 
+    def _frozen(self) -> Iterator[Freeze]:
+        return iter(self.freezes)  # type: ignore[arg-type]
+
     def _perturbed(self, gates: Gates, supernet: nn.Module, train: Examples, step: Step) -> Gates:
         x, y = train
 
         def loss(gates: Gates) -> Tensor:
-            with untouched(supernet):
+            with unmoved(supernet), frozen(supernet):
                 return self.criterion(supernet(x, gates), y)
 
         for perturbation in self.perturbations:
@@ -176,7 +208,8 @@ def taken_apart(architect: Architect) -> tuple[Architect, list[Part]]:
     """
     parts: list[Part] = []
     while isinstance(architect, Composed):
-        parts = [*architect._each(), *architect.regularizers, *architect.perturbations, *parts]
+        own = (*architect._each(), *architect.regularizers, *architect.perturbations, *architect._frozen())
+        parts = [*own, *parts]
         architect = architect.architect
     return architect, parts
 
@@ -201,11 +234,16 @@ def _checked(part: Part, gates: Gates, like: Tensor) -> Gates:
     return gates
 
 
+def _check_space(part: Transform | Freeze, space: SearchSpace) -> None:
+    """Raise InputError unless the part is of this space."""
+    if part.space.fingerprint != space.fingerprint:
+        raise InputError(f"{named(part)}: is of space {part.space.name!r}, the architect of space {space.name!r}")
+
+
 def _check_transform(transform: Transform, space: SearchSpace) -> None:
     """Raise InputError unless the transform gives gates and scores of the space, and lets a gradient through."""
     name = named(transform)
-    if transform.space.fingerprint != space.fingerprint:
-        raise InputError(f"{name}: is of space {transform.space.name!r}, the architect of space {space.name!r}")
+    _check_space(transform, space)
     with torch.enable_grad():
         p = (space.mask / space.mask.sum(1, keepdim=True)).to(torch.get_default_dtype()).requires_grad_()
         gates = _checked(transform, transform(Gates(p), Step(0, 0, 2)), p)
@@ -228,18 +266,3 @@ class _Transformed(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.fixed):
             transformed = self.transformed(gates, self.step)
         return self.supernet(x, transformed)
-
-
-@contextmanager
-def untouched(supernet: nn.Module) -> Iterator[None]:
-    """Freeze the weights inside; afterwards buffers and random states are what they were.
-
-    Args:
-        supernet: The supernet.
-    """
-    before = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
-    devices = {p.device.index or 0 for p in supernet.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices), frozen(supernet):
-        yield
-    for buffer, value in before:
-        buffer.data.copy_(value)  # a plain copy_ would make a later backward pass through a batch norm fail

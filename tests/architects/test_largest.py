@@ -75,12 +75,29 @@ def test_the_maximum_is_exact_and_ties_go_to_the_first(space):
         assert space.largest(table).decisions == max(valid, key=rank)
 
 
+@pytest.mark.parametrize("space", [SMALL, Ragged()], ids=["darts", "ragged"])
+def test_the_minimum_is_exact_and_leaves_no_edge_out_that_it_need_not(space):
+    sizes = [range(len(choice.candidates)) for choice in space.choices]
+    valid = [decisions for decisions in product(*sizes) if space.is_valid(decisions)]
+    for seed in range(12):
+        table = torch.randint(3, space.shape, generator=torch.Generator().manual_seed(seed)).double() * space.mask
+        rows = table.tolist()
+
+        def rank(decisions, rows=rows):
+            names = [choice.candidates[k] for choice, k in zip(space.choices, decisions, strict=True)]
+            entries = [9 if n == "none" else row[k] for n, row, k in zip(names, rows, decisions, strict=True)]
+            return names.count("none"), sum(entries), list(zip(entries, decisions, strict=True))
+
+        assert space.smallest(table).decisions == min(valid, key=rank)
+
+
 def test_a_group_of_many_choices_is_no_enumeration():
     class Long(Ragged):
         choices = tuple(Choice(f"layer/{i}->{i + 1}", tuple("abcdef"), "all") for i in range(40))
 
     table = torch.rand(40, 6, dtype=torch.float64)
     assert Long().largest(table).decisions == tuple(table.argmax(1).tolist())
+    assert Long().smallest(table).decisions == tuple(table.argmin(1).tolist())
 
 
 def test_a_search_trains_its_path_alone_and_finds_it():

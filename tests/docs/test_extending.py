@@ -23,6 +23,7 @@ KINDS = [
         "my_parts",
         "my_rule",
         "my_selection",
+        "my_freeze",
         "my_strategy",
         "my_estimator",
         "my_data",

@@ -12,7 +12,14 @@ from oneshot.cli.arguments import searched
 from oneshot.cli.conf import choices
 
 VARIABLE = "ONESHOT_TESTS_CONFIG_DIR"  # in the environment, so that processes that tests start have it too
-SMALL = {"cells": 3, "channels": 4, "nodes": 2, "epochs": 1, "batch_size": 16}  # for settings of these names
+SMALL = {
+    "cells": 3,
+    "channels": 4,
+    "nodes": 2,
+    "epochs": 1,
+    "batch_size": 16,
+    "batches": 1,
+}  # for settings of these names
 
 
 def folders() -> tuple[Path, ...]:

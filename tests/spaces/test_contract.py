@@ -169,3 +169,26 @@ def test_costs_of_candidates_add_up(name, measure, key):
     costs = [network_cost(space, a, SHAPE)[key] for a in (first, second)]
     assert costs[0] - costs[1] == of_candidates(first) - of_candidates(second)
     assert table.shape == space.shape and not table[~space.mask].any()
+
+
+@each("space")
+def test_branches_are_the_candidates_that_a_path_trains(name):
+    """The weights of a candidate get a gradient under the paths that have it, and under no other."""
+    space = build(name)
+    supernet, x = space.supernet(), torch.randn(4, *SHAPE)
+    branches = list(space.branches(supernet))
+    inside = [p for _, _, module in branches for p in module.parameters()]
+    assert inside and len({id(p) for p in inside}) == len(inside)
+    seen = set()
+    for architecture in samples(space, 8):
+        used = space.used(architecture).decisions
+        supernet.zero_grad()
+        supernet(x, Gates(space.one_hot(architecture), tuple((k,) for k in architecture.decisions))).sum().backward()
+        for place, (choice, candidate, module) in enumerate(branches):
+            moved = [p.grad is not None for p in module.parameters()]
+            if architecture.decisions[choice] != candidate:
+                assert not any(moved)
+            elif used[choice] == candidate:
+                assert all(moved)
+                seen |= {place} if moved else set()
+    assert len(seen) > len(branches) / 8

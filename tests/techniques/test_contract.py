@@ -16,7 +16,7 @@ from oneshot.cli.objects import make
 from oneshot.errors import InputError
 from oneshot.fitting.updates import Components, architecture_step, weight_step
 from oneshot.spaces import NASBench201
-from oneshot.techniques import Composed, Perturbation, Regularizer, Transform
+from oneshot.techniques import Composed, Freeze, Perturbation, Regularizer, Transform
 from oneshot.techniques.composed import taken_apart
 
 NODES = {
@@ -24,7 +24,11 @@ NODES = {
     for choice in names("technique")
     for name, node in settings("technique", choice).get("technique", {}).items()
 }
-NEUTRAL = {Regularizer: {"weight": 0.0, "start": 0.0}, Perturbation: {"epsilon": 0.0, "start": 0.0}}
+NEUTRAL = {
+    Regularizer: {"weight": 0.0, "start": 0.0},
+    Perturbation: {"epsilon": 0.0, "start": 0.0},
+    Freeze: {"threshold": -1.0},
+}
 
 
 def kind_of(name):
@@ -33,12 +37,12 @@ def kind_of(name):
 
 def part(name, space, **others):
     """A technique of the group, with other settings."""
-    of_space = {"space": space} if issubclass(kind_of(name), Transform) else {}
+    of_space = {"space": space} if issubclass(kind_of(name), Transform | Freeze) else {}
     return make(OmegaConf.merge(NODES[name], others), **of_space)
 
 
 def with_parts(architect, *parts):
-    kinds = (Transform, Regularizer, Perturbation)
+    kinds = (Transform, Regularizer, Perturbation, Freeze)
     return Composed(architect, *([p for p in parts if isinstance(p, kind)] for kind in kinds))
 
 
@@ -54,8 +58,9 @@ def trajectory(architect, space, updates=2, seed=0, example=EXAMPLES["classifica
         torch.manual_seed(index)
         batches = [(torch.randn(8, 1, 8, 8), example.y(8)) for _ in range(2)]
         architecture_step(components, *batches, Step(seed, index, total))
-        weight_step(components, batches[0], Step(seed, index + 1, total))
+        weight_step(components, batches[0], Step(seed, index + 1, total), batches[1])
     state = {name.rpartition("architect.")[2]: value for name, value in architect.state_dict().items()}
+    state = {name: value for name, value in state.items() if not name.startswith("freezes.")}
     return [*supernet.state_dict().values(), torch.get_rng_state()], state
 
 

@@ -117,7 +117,10 @@ def bare_loop(search: Search, device: torch.device) -> float:
             valid = search.architecture_part.batch(search.seed, update.architecture)
             architecture_step(parts, train, valid, step)
         else:
-            weight_step(parts, train, step)
+            compares = architect.compares_gradients
+            weight_step(
+                parts, train, step, search.architecture_part.batch(search.seed, update.weight) if compares else None
+            )
     return clock.milliseconds()
 
 

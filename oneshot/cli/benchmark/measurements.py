@@ -182,8 +182,10 @@ class Benchmark:
             with precision():
                 if kind == "architecture":
                     architecture_step(parts, train, valid, step)
+                elif kind == "joint":
+                    joint_step(parts, train, step)
                 else:
-                    (joint_step if kind == "joint" else weight_step)(parts, train, step)
+                    weight_step(parts, train, step, valid)
 
         return run
 
