@@ -31,7 +31,8 @@ class Architect(nn.Module, ABC):
     given others.
 
     Args:
-        space: Gives choices, mask and `allowed`.
+        space: Gives choices, mask and `allowed`. The architect's `mask` is that of the space, which has what gates mix;
+            a method that draws whole architectures takes `space.decidable` in its place.
         optimizer: Makes the optimizer of the architecture parameters; None for a method without parameters.
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search, which is cross-entropy until then.
         cost: Adds what the network costs to a loss; None adds nothing.
@@ -122,7 +123,7 @@ class Architect(nn.Module, ABC):
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """Return what a space discretizes, (choices, candidates): at least 0, and 0 outside the mask.
+        """Return what a space discretizes, (choices, candidates): at least 0, and 0 outside the architect's mask.
 
         They are probabilities in most methods. Rows need not sum to 1.
         """

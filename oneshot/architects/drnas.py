@@ -66,7 +66,7 @@ class DrNAS(Architect):
 
     def gates(self, step: Step) -> Gates:
         """Return gates that are drawn for this step."""
-        sizes = [len(choice.candidates) for choice in self.space.choices]
+        sizes = [len(choice.mixed) for choice in self.space.choices]
         return Gates(dirichlet(self.concentration(), sizes, step.generator("drnas")))
 
     def loss(

@@ -153,7 +153,7 @@ class ProxylessNAS(Architect):
         pair = _draw(host, generator, min(2, self.space.shape[1])).sort(dim=1).values
         first = torch.softmax(host.gather(1, pair), dim=1)[:, :1]
         chosen = (torch.rand(first.shape, generator=generator, dtype=torch.float64) >= first).long()
-        sizes = [len(choice.candidates) for choice in self.space.choices]
+        sizes = [len(choice.mixed) for choice in self.space.choices]
         active = tuple(tuple(k for k in row if k < n) for row, n in zip(pair.tolist(), sizes, strict=True))
         on = pair.gather(1, chosen).squeeze(1).tolist()
         silent = tuple(tuple(k for k in row if k != path) for row, path in zip(active, on, strict=True))

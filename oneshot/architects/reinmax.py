@@ -72,7 +72,7 @@ class ReinMax(Architect):
         """Return the loss of the drawn path, with its cost."""
         x, y = valid  # in a joint schedule the training batch
         drawn = self._drawn(step)
-        active = tuple(tuple(range(len(choice.candidates))) for choice in self.space.choices)
+        active = tuple(tuple(range(len(choice.mixed))) for choice in self.space.choices)
         on = drawn.tolist()
         silent = tuple(tuple(k for k in row if k != path) for row, path in zip(active, on, strict=True))
         gates = Gates(second_order(self.alpha, self.mask, drawn, self.temperature), active, silent)
