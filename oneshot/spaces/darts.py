@@ -302,8 +302,8 @@ def _checked_names(key: str, names: Any, operations: Mapping[str, Operation]) ->
         raise InputError(f"{key}={names!r}: must be a list of names")
     names = tuple(names)
     for name in names:
-        if name != NONE and name not in operations:
-            raise unknown(f"operation in {key}", name, [NONE, *operations])
+        if not isinstance(name, str) or name not in (NONE, *operations):
+            raise unknown(f"operation in {key}", str(name)[:60], [NONE, *operations])
         if not re.fullmatch(r"\w+", name):
             raise InputError(f"operation {name!r}: a name has letters, digits and _ only")
     if len(set(names)) != len(names) or not {*names} - {NONE}:

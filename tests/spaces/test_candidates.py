@@ -231,7 +231,8 @@ def test_noise_in_evaluation_mode_is_the_same_twice_and_differs_between_modules(
         ({"reduce_candidates": [["skip_conect"]] * 5}, r"operation in space.reduce_candidates\[0\] 'skip_conect'"),
         ({"reduce_candidates": "noise"}, "space.reduce_candidates='noise': must be a list"),
         ({"reduce_candidates": []}, r"space.reduce_candidates=\[\]: must hold at least one operation"),
-        ({"candidates": ["noise", 3]}, "unknown operation in space.candidates 3"),
+        ({"candidates": ["noise", 3]}, "unknown operation in space.candidates '3'"),
+        ({"candidates": [[["noise"]]] * 5}, r"unknown operation in space.candidates\[0\] .*noise"),
     ],
 )
 def test_bad_lists_are_named(options, message):
