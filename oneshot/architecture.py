@@ -23,11 +23,19 @@ class Choice(NamedTuple):
         name: Name of the choice; "cell/source->target" for an edge.
         candidates: Names of the candidates.
         group: Name of a group of choices; edges into one node share it.
+        unmixed: How many of the last candidates an architecture may have, but gates never mix: `none` where it is no
+            operation, and only means that the edge is absent.
     """
 
     name: str
     candidates: tuple[str, ...]
     group: str
+    unmixed: int = 0
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The candidates that gates mix: all but the last `unmixed`."""
+        return self.candidates[: len(self.candidates) - self.unmixed]
 
 
 class Gates(NamedTuple):

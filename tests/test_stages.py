@@ -317,7 +317,10 @@ def test_a_search_that_is_cut_off_anywhere_ends_the_same(data, tmp_path, method)
         ("must hold objects of the class Stage", dict(stages=[{"keep": 3}])),
         ("never move", dict(stages=[Stage(warmup=1.0)])),
         ("cannot leave out candidates", dict(stages=[Stage(), Stage(keep=3)], architect=ENAS, schedule=Schedule())),
-        ("depends on the number of cells", dict(stages=[Stage(), Stage(depth=2, restart=True)], architect=LambdaDARTS)),
+        (
+            "depends on the sizes of the supernet",
+            dict(stages=[Stage(), Stage(depth=2, restart=True)], architect=LambdaDARTS),
+        ),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(data, message, options):

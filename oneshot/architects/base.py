@@ -31,7 +31,8 @@ class Architect(nn.Module, ABC):
     given others.
 
     Args:
-        space: Gives choices, mask and `allowed`.
+        space: Gives choices, mask and `allowed`. The architect's `mask` is that of the space, which has what gates mix;
+            a method that draws whole architectures takes `space.decidable` in its place.
         optimizer: Makes the optimizer of the architecture parameters; None for a method without parameters.
         criterion: Loss of a batch: (logits, y) -> scalar. None: that of the search, which is cross-entropy until then.
         cost: Adds what the network costs to a loss; None adds nothing.
@@ -50,7 +51,7 @@ class Architect(nn.Module, ABC):
     own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
     compares_gradients = False  # whether `held` needs a batch of the architecture part
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
-    uses_cells = False  # whether it depends on the number of cells of the supernet
+    uses_sizes = False  # whether it depends on the sizes of the supernet, so that no stage can have others
     narrows = False  # whether it can go on with some of the candidates alone, as a search in stages needs
 
     def __init__(
@@ -142,7 +143,7 @@ class Architect(nn.Module, ABC):
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """Return what a space discretizes, (choices, candidates): at least 0, and 0 outside the mask.
+        """Return what a space discretizes, (choices, candidates): at least 0, and 0 outside the architect's mask.
 
         They are probabilities in most methods. Rows need not sum to 1.
         """

@@ -88,6 +88,7 @@ class ENAS(Architect):
         self.temperature, self.tanh_constant, self.entropy_weight = temperature, tanh_constant, entropy_weight
         self.baseline_decay, self.samples, self.marginal_samples = baseline_decay, samples, marginal_samples
         self.hidden = hidden
+        self.mask = space.decidable  # whole architectures are drawn
         choices, candidates = space.shape
         self.embedding = nn.Embedding(1 + (choices - 1) * candidates, hidden)  # the start, then of each decision
         self.lstm = nn.LSTM(hidden, hidden)

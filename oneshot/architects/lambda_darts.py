@@ -51,7 +51,7 @@ class LambdaDARTS(DARTS):
     """
 
     own_weight_gates = True
-    uses_cells = True
+    uses_sizes = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class Largest(Architect):
 
     def __init__(self, space: SearchSpace, criterion: Criterion | None = None, cost: Cost | None = None) -> None:
         super().__init__(space, None, criterion, cost)
+        self.mask = space.decidable
         self.found = largest(space)
         self.register_buffer("one_hot", space.one_hot(self.found), persistent=False)
         self.one_hot: Tensor

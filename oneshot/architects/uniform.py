@@ -24,10 +24,11 @@ class Uniform(Architect):
 
     `fairness` is FairNAS, strict fairness. In each round of m consecutive updates, m the largest number of candidates,
     every candidate of every choice is active exactly once, by a permutation of each choice's own. A choice with
-    fewer candidates begins its permutation again. Each path has its own update, or with `summed` a round is one update,
-    by the sum of the gradients of its m paths, as in the paper. A round of permutations cannot respect `allowed`, so
-    these paths need not be valid architectures (a node of a DARTS cell may have three edges, or none). Draws other than
-    an update's (`Step.draw` above 0) are valid architectures all the same.
+    fewer candidates begins its permutation again; what gates do not mix (`Choice.unmixed`) has no turn. Each path has
+    its own update, or with `summed` a round is one update, by the sum of the gradients of its m paths, as in the paper.
+    A round of permutations cannot respect `allowed`, so these paths need not be valid architectures (a node of a DARTS
+    cell may have three edges, or none). Draws other than an update's (`Step.draw` above 0) are valid architectures all
+    the same.
 
     Args:
         space: The space that is searched.
@@ -59,20 +60,21 @@ class Uniform(Architect):
         check_boolean("architect.fairness", fairness)
         check_boolean("architect.summed", summed)
         self.fairness, self.summed = fairness or summed, summed
+        self.mask = space.decidable  # whole architectures are drawn
+        self.round = max(len(choice.mixed) for choice in space.choices)
         self.own_weight_gates = summed
 
     def gates(self, step: Step) -> Gates:
         """Return the gates of one drawn architecture."""
         if not self.fairness or step.draw:
             return one_path(self.space, step, "uniform", self.mask.device)
-        m = self.space.shape[1]
-        return self._fair(step, *((step.index, 0) if self.summed else divmod(step.index, m)))
+        return self._fair(step, *((step.index, 0) if self.summed else divmod(step.index, self.round)))
 
     def weight_gates(self, supernet: nn.Module, train: Examples, step: Step) -> tuple[Gates, ...]:
         """Return the gates of one drawn architecture, or of all paths of a round."""
         if not self.summed:
             return super().weight_gates(supernet, train, step)
-        return tuple(self._fair(step, step.index, place) for place in range(self.space.shape[1]))
+        return tuple(self._fair(step, step.index, place) for place in range(self.round))
 
     def loss(
         self, supernet: nn.Module, train: Examples, valid: Examples, weight_optimizer: Optimizer, step: Step
@@ -89,7 +91,7 @@ class Uniform(Architect):
     def _fair(self, step: Step, rounds: int, place: int) -> Gates:
         """The gates of each choice's entry at a place in its permutation of the round."""
         keys = torch.rand(self.space.shape, generator=step._replace(index=rounds).generator("fair"))
-        sizes = [len(choice.candidates) for choice in self.space.choices]
+        sizes = [len(choice.mixed) for choice in self.space.choices]
         decisions = tuple(int(row[:m].argsort()[place % m]) for row, m in zip(keys, sizes, strict=True))
         return path_gates(self.space, decisions, self.mask.device)
 

@@ -2,14 +2,16 @@
 
     when:
       search: {epochs: 6}
-      search space=darts: {space: {cells: 3}}
+      search space=darts*: {space: {cells: 3}}
       architect=enas: {epochs: 24}
 
 A condition is a command, GROUP=CHOICE or SETTING=VALUE, or several of them with spaces between; then all must hold.
+CHOICE may be a pattern: `space=darts*` holds for every choice whose name begins with `darts`.
 `search` holds for every command except `retrain`. Later blocks win over earlier ones; the command line wins over all.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -65,11 +67,21 @@ def _holds(word: str, config: DictConfig, command: str, choices: Mapping[str, st
             raise InputError(f"{KEY}: {word!r} is neither a command nor NAME=VALUE")
         return name == command or (name == "search" and command != "retrain")
     if name in choices:
-        return choices[name] == value
+        return fits(choices[name], value)
     found = OmegaConf.select(config, name)
     if found is None and not _is_known(name):
         raise InputError(f"{KEY}: {word!r}: there is no group and no setting {name!r}")
     return found is not None and str(found).lower() == value.lower()
+
+
+def fits(choice: str | None, pattern: str) -> bool:
+    """Return whether the choice of a group is the one that a condition names, or fits its pattern.
+
+    Args:
+        choice: Name of the choice; None if there is none.
+        pattern: What the condition has after "=": a name, maybe with * and ?.
+    """
+    return choice is not None and fnmatchcase(choice, pattern)
 
 
 def _is_known(name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node, SequenceNode
 
 from ..runs.files import parse_yaml, read_given
 from .conf import CONF, choices
@@ -124,7 +124,7 @@ def _walk(node: Node, prefix: str, lines: list[str], head: int) -> Iterator[Sett
 def _written(value: Node) -> str:
     """The value as the file writes it. A list with one item per line is put in brackets."""
     if isinstance(value, SequenceNode) and not value.flow_style:
-        return f"[{', '.join(item.value if isinstance(item, ScalarNode) else _written(item) for item in value.value)}]"
+        return f"[{', '.join(map(_written, value.value))}]"
     start, end = value.start_mark, value.end_mark
     assert start.buffer is not None
     text = start.buffer[start.pointer : end.pointer]

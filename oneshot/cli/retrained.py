@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from ..errors import InputError, unknown
-from ..runs.settings import CONFIG, read_settings
+from ..runs.settings import CONFIG, is_plain, read_settings
 from ..training.outcome import NETWORK
 from . import job
 from .check import PRECISIONS
@@ -90,7 +90,7 @@ def template(config: DictConfig, group: str, target: Any, file: Path) -> DictCon
     if "_target_" in said:
         return OmegaConf.create(said)
     files: Any = [OmegaConf.to_container(load(path)) for path in sorted((CONF / group).glob("*.yaml"))]
-    known = {settings["_target_"]: settings for settings in files}
+    known = {settings["_target_"]: settings for settings in files if "_target_" in settings}  # others build on one
     if not isinstance(target, str) or target not in known:
         raise InputError(f"{file}: {group}._target_={target!s:.80}: none of conf/{group}; give {group}=NAME")
     return OmegaConf.create({**known[target], **said})
@@ -115,8 +115,7 @@ def fill(node: DictConfig, name: str, value: Any, file: Path) -> None:
     now = place.get(key) if isinstance(place, DictConfig) and not OmegaConf.is_missing(place, key) else None
     if isinstance(place, DictConfig) and value == now:
         return
-    values = value if isinstance(value, list) else [value]
-    plain = all(isinstance(one, bool | int | float | str | None) for one in values) and "${" not in str(value)
+    plain = is_plain(value) and "${" not in str(value)
     if not plain or key.startswith("_") or isinstance(now, DictConfig) or not isinstance(place, DictConfig):
         raise InputError(
             f"{file}: {name}={value!s:.80} (here {now!s:.80}): could name code, which is taken from the command line "

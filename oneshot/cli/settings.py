@@ -19,7 +19,7 @@ from ..runs.files import read_given, write_text
 from . import meanings
 from .conf import COMMANDS, CONF, choices, load, spoken
 from .experiments import KEY as WHEN
-from .experiments import leaves
+from .experiments import fits, leaves
 from .help import description
 from .meanings import File, Setting
 
@@ -129,7 +129,7 @@ def _experiment(path: Path, known: Mapping[str, Mapping[str, str]], folders: tup
         command = condition.split()[0] if condition.split()[0] in known else "search"
         named = dict(word.split("=") for word in condition.split() if "=" in word)
         taken = {**_taken("search"), **_taken(command), **own, **named, EXPERIMENT: ""}
-        paths = [choices(group, folders).get(choice) for group, choice in taken.items()]
+        paths = [_of_choice(group, choice, folders) for group, choice in taken.items()]
         files = [one for path in paths if path for one in _with_included(path, folders)]
         chosen = _meanings(setting for one in files for setting in one.settings)
         for key, value in leaves(block):
@@ -149,6 +149,11 @@ def _with_included(path: Path, folders: tuple[Path, ...]) -> Iterator[File]:
         if isinstance(entry, str) and entry in known and known[entry] != path:
             yield from _with_included(known[entry], folders)
     yield meanings.read(path)
+
+
+def _of_choice(group: str, choice: str, folders: tuple[Path, ...]) -> Path | None:
+    """The file of a choice, or of the first one that fits its pattern; None if there is none."""
+    return next((path for name, path in choices(group, folders).items() if fits(name, choice)), None)
 
 
 def _taken(command: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from ..data import ImageData
 from ..errors import InputError
 from ..runs.files import is_file
 from ..runs.folder import Run, read_result, read_shapes, read_weights, write_weights
-from ..runs.settings import CONFIG, read_settings
+from ..runs.settings import CONFIG, is_plain, read_settings
 from ..search import by_scores
 from ..spaces import SearchSpace
 from ..training.outcome import stopped
@@ -66,8 +66,7 @@ def take_settings(config: DictConfig) -> list[str]:
             raise InputError(
                 f"{name}={config[group].get(key)}: the supernet of {config.supernet} was trained with {value!s:.80}"
             )
-        values = value if isinstance(value, list) else [value]
-        if all(isinstance(one, bool | int | float | str | None) for one in values):  # a mapping could name code
+        if is_plain(value):
             with open_dict(config):
                 config[group][key] = value
             changed.append(f"{name}={value}".replace("'", "").replace(" ", ""))

@@ -347,6 +347,7 @@ def space_of(summary: RunSummary) -> SearchSpace | None:
                 CLASSES,
                 nodes=settings.get("space.nodes", 4),
                 candidates=settings.get("space.candidates", CANDIDATES),
+                reduce_candidates=settings.get("space.reduce_candidates"),
                 operations={key: OPERATIONS["skip_connect"] for key in own},  # only its name counts
             )
     except (InputError, TypeError, ValueError):

@@ -60,6 +60,17 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a number, a name or nothing, or a list of such: a mapping could name code.
+
+    Args:
+        value: The value of a setting.
+    """
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return isinstance(value, bool | int | float | str | None)
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> list[tuple[str, Any, Any]]:
     """Compare two sets of settings.
 

@@ -191,9 +191,17 @@ class SearchSpace(ABC):
 
     @cached_property
     def mask(self) -> Tensor:
-        """Which entries of gates and scores are candidates, as bool (choices, candidates)."""
-        width = torch.arange(self.shape[1])
-        return torch.stack([width < len(c.candidates) for c in self.choices])
+        """Which candidates gates mix, as bool (choices, candidates). All that there are, but for `Choice.unmixed`."""
+        return self._first([len(c.mixed) for c in self.choices])
+
+    @cached_property
+    def decidable(self) -> Tensor:
+        """Which candidates an architecture may have, as bool (choices, candidates): `mask`, and those of no mixture."""
+        return self._first([len(c.candidates) for c in self.choices])
+
+    def _first(self, sizes: list[int]) -> Tensor:
+        """True for so many of the first candidates of each choice."""
+        return torch.arange(self.shape[1]) < torch.tensor(sizes)[:, None]
 
     def is_valid(self, decisions: Sequence[int]) -> bool:
         """Return whether every decision is allowed after the ones before it."""
@@ -248,13 +256,15 @@ class SearchSpace(ABC):
         """Return a random architecture: a valid one with a probability that is proportional to its product of scores.
 
         Decisions are drawn by their scores and rejected group by group. A group that accepts none of 1,000 draws is
-        enumerated, which gives the same distribution.
+        enumerated, which gives the same distribution. Where gates do not mix a candidate, it has no score and counts
+        as 1: then the product is that of the others.
 
         Args:
             scores: (choices, candidates), at least 0.
             rng: Source of the draws.
         """
         decisions: tuple[int, ...] = ()
+        scores = [[*row[: len(c.mixed)], *[1.0] * c.unmixed] for c, row in zip(self.choices, scores, strict=True)]
         for group in self._groups:
             rows = scores[len(decisions) : len(decisions) + len(group)]
             for _ in range(TRIES):

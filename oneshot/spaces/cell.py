@@ -56,7 +56,7 @@ def built(name: str, operations: Mapping[str, Operation], channels: int, stride:
 
 
 class MixedCell(nn.Module):
-    """A cell with every candidate on every edge, mixed by the gates. Keys of its state: edges.<edge>.<candidate>.
+    """A cell with all candidates of every edge, mixed by the gates. Keys of its state: edges.<edge>.<candidate>.
 
     It gives the numbers of a loop over edges and candidates with less work. The edges that leave a state share its ReLU
     and the candidates without parameters (a pool and its batch norm). The batch norm at a branch's end multiplies by
@@ -72,7 +72,8 @@ class MixedCell(nn.Module):
 
     Args:
         edges: Grouped by target, targets ascending.
-        candidates: Names; none is zero and has no module.
+        candidates: Names, for all edges, or those of each edge; none is zero and has no module. What has the same name
+            on several edges is the same candidate, whatever its place in their lists.
         operations: Operations by name.
         channels: Channels of every state.
         execution: `"auto"`, `"grouped"` or `"edges"`.
@@ -87,7 +88,7 @@ class MixedCell(nn.Module):
     def __init__(
         self,
         edges: Sequence[Edge],
-        candidates: Sequence[str],
+        candidates: Sequence[str] | Sequence[Sequence[str]],
         operations: Mapping[str, Operation],
         channels: int,
         execution: str = "auto",
@@ -98,14 +99,13 @@ class MixedCell(nn.Module):
         channels //= partial_channels
         self.channels = channels  # that the candidates see
         self.graph = tuple(edges)
-        self.candidates = tuple(candidates)
+        self.candidates = by_edge(candidates, len(self.graph))
         self.edges = nn.ModuleDict()
-        self.branches: dict[tuple[int, int], Branch] = {}  # by edge and candidate
-        for i, edge in enumerate(self.graph):
-            names = [c for c in candidates if c != NONE]
-            modules = {c: built(c, operations, channels, edge.stride, False) for c in names}
+        self.branches: dict[tuple[int, str], Branch] = {}  # by edge and candidate
+        for i, (edge, names) in enumerate(zip(self.graph, self.candidates, strict=True)):
+            modules = {c: built(c, operations, channels, edge.stride, False) for c in names if c != NONE}
             self.edges[str(i)] = nn.ModuleDict(modules)
-            self.branches |= {(i, self.candidates.index(c)): Branch.of(module) for c, module in modules.items()}
+            self.branches |= {(i, c): Branch.of(module) for c, module in modules.items()}
         self.leaving: dict[tuple[int, int], list[int]] = {}  # edges by source and stride, sources ascending
         for i, edge in sorted(enumerate(self.graph), key=lambda item: item[1].source):
             self.leaving.setdefault((edge.source, edge.stride), []).append(i)
@@ -131,65 +131,67 @@ class MixedCell(nn.Module):
             if self.parts > 1:
                 self._pass(x[:, self.channels :], stride, edges, gates, passed)
                 x = x[:, : self.channels].clone()
-            for (k, silent, _), members in self._active(edges, gates).items():
-                if self.branches[members[0], k].relu and relu is None:
+            for (name, silent, _), members in self._active(edges, gates).items():
+                if self.branches[members[0], name].relu and relu is None:
                     relu = functional.relu(x)
-                self._mix(k, members, silent, x, relu, gate, sums)
+                self._mix(name, members, silent, x, relu, gate, sums)
         self._finish(self.graph[-1].target + 1, states, sums, passed)
         return states
 
-    def _by_channel(self, gates: Gates, x: Tensor) -> Callable[[int, int], Tensor]:
+    def _by_channel(self, gates: Gates, x: Tensor) -> Callable[[int, str], Tensor]:
         """(edge, candidate) -> its gate, once for each channel of x."""
         weight = gates.weight.to(torch.promote_types(x.dtype, torch.float32))
         if gates.active is not None:
-            return lambda i, k: weight[i, k].expand(self.channels).contiguous()
+            return lambda i, name: weight[i, self.candidates[i].index(name)].expand(self.channels).contiguous()
         rows = weight.unsqueeze(2).expand(-1, -1, self.channels).contiguous().flatten(0, 1).unbind()
-        return lambda i, k: rows[i * len(self.candidates) + k]
+        width = weight.shape[1]
+        return lambda i, name: rows[i * width + self.candidates[i].index(name)]
 
     def _groups(self, x: Tensor) -> bool:
         if self.execution == "auto":
             return x.device.type != "cpu" or x.numel() <= SMALL
         return self.execution == "grouped"
 
-    def _active(self, edges: list[int], gates: Gates) -> dict[tuple[int, bool, str], list[int]]:
+    def _active(self, edges: list[int], gates: Gates) -> dict[tuple[str, bool, str], list[int]]:
         """For each candidate to compute, whether it is silent, and its kind: its edges."""
-        members: dict[tuple[int, bool, str], list[int]] = {}
+        members: dict[tuple[str, bool, str], list[int]] = {}
         for i in edges:
             silent = () if gates.silent is None else gates.silent[i]
-            for k in range(len(self.candidates)) if gates.active is None else gates.active[i]:
-                if self.candidates[k] != NONE:
-                    members.setdefault((k, k in silent, self._branch(i, k).kind), []).append(i)
+            for k in range(len(self.candidates[i])) if gates.active is None else gates.active[i]:
+                name = self.candidates[i][k]
+                if name != NONE:
+                    members.setdefault((name, k in silent, self._branch(i, name).kind), []).append(i)
         return members
 
-    def _branch(self, i: int, k: int) -> Branch:
+    def _branch(self, i: int, name: str) -> Branch:
         """What the candidate is now: a user may have put another module in its place."""
-        known, edge = self.branches[i, k], cast(nn.ModuleDict, self.edges[str(i)])
-        branch = known.current(edge[self.candidates[k]])
+        known, edge = self.branches[i, name], cast(nn.ModuleDict, self.edges[str(i)])
+        branch = known.current(edge[name])
         if branch is not known:
-            self.branches[i, k] = branch
+            self.branches[i, name] = branch
         return branch
 
     def _mix(
         self,
-        k: int,
+        name: str,
         edges: list[int],
         silent: bool,
         x: Tensor,
         relu: Tensor | None,
-        gate: Callable[[int, int], Tensor],
+        gate: Callable[[int, str], Tensor],
         sums: Sums,
     ) -> None:
-        """Add candidate k of these edges, which leave the state x, to the sums of their targets."""
-        first = self.branches[edges[0], k]
+        """Add a candidate of these edges, which leave the state x, to the sums of their targets."""
+        first = self.branches[edges[0], name]
         start = relu if first.relu and relu is not None else x
         size = len(edges) if self._groups(x) else 1
         y = None
         for at in range(0, len(edges), size):
             part = edges[at : at + size]
             targets = tuple(self.graph[i].target for i in part)
-            gates = [gate(i, k) for i in part]
+            gates = [gate(i, name) for i in part]
             weight = gates[0] if len(gates) == 1 else torch.cat(gates)
-            branches = [self.branches[i, k] for i in part]
+            branches = [self.branches[i, name] for i in part]
             if first.norm is not None and not silent:
                 sums.add(targets, normalized(outputs(branches, start), first.norm, weight))
                 continue
@@ -205,7 +207,7 @@ class MixedCell(nn.Module):
         for i in edges:
             if gates.active is None:
                 weight = gates.weight[i].sum()
-            elif kept := [gates.weight[i, k] for k in gates.active[i] if self.candidates[k] != NONE]:
+            elif kept := [gates.weight[i, k] for k in gates.active[i] if self.candidates[i][k] != NONE]:
                 weight = torch.stack(kept).sum()  # an index tensor would make the host wait for the device
             else:
                 continue
@@ -222,6 +224,18 @@ class MixedCell(nn.Module):
             if self.parts > 1:
                 state = shuffled(state, passed.of(target), self.parts)
             states.append(state)
+
+
+def by_edge(candidates: Sequence[str] | Sequence[Sequence[str]], edges: int) -> tuple[tuple[str, ...], ...]:
+    """Return the names of the candidates of each edge.
+
+    Args:
+        candidates: Names, for all edges, or those of each edge.
+        edges: Number of edges.
+    """
+    if all(isinstance(name, str) for name in candidates):
+        return (cast(tuple[str, ...], tuple(candidates)),) * edges
+    return tuple(tuple(names) for names in candidates)
 
 
 def shuffled(first: Tensor, others: Tensor | None, parts: int) -> Tensor:

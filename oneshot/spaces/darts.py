@@ -2,13 +2,15 @@
 
 A cell has two inputs, the outputs c_{k-2} and c_{k-1} of the two cells before it, and `nodes` nodes; each
 node sums one candidate operation an edge over all earlier nodes; the cell's output concatenates its nodes.
-`none` on an edge means that the edge is absent; an architecture keeps exactly two edges a node.
+`none` on an edge means that the edge is absent; an architecture keeps exactly two edges a node. In the supernet
+`none` is a candidate where the list of an edge holds it, and else no part of the mixture.
 """
 
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from operator import ne
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ from .base import (
     images_of,
     is_dense,
 )
-from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
+from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell, by_edge
 from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
 
 CANDIDATES = (
@@ -44,7 +46,10 @@ CANDIDATES = (
 INPUTS = ("c_{k-2}", "c_{k-1}")
 KEPT = 2
 LEAST = 3  # cells: two of them reduce
+KINDS = ("normal", "reduce")
+Candidates = Sequence[str] | Sequence[Sequence[str]]
 STEM = 3  # the stem has this many times the channels of the first cell
+Row = TypeVar("Row")
 
 
 class CellPlan(NamedTuple):
@@ -75,7 +80,11 @@ class DARTSCells(SearchSpace):
         cells: Number of cells, at least 3; 8 in the paper's search and 20 in its retraining.
         channels: Channels of the first cell, doubled by each reduction; 16 in the paper's search, 36 in its retraining.
         nodes: Nodes of a cell; 4 in the paper.
-        candidates: Names from `OPERATIONS` or `operations`, and none, which means that the edge is absent.
+        candidates: Names from `OPERATIONS` or `operations`, and none, which means that the edge is absent: one list for
+            all edges, or a list of such lists, one for each edge in the order of `edges`. Without none in its list, an
+            edge can still be absent from an architecture, but the supernet does not mix none there. A cell with fewer
+            nodes takes the first lists.
+        reduce_candidates: The same for the reduction cells; None: as in the normal cells.
         operations: Operations of your own, by name: (channels, stride, affine) -> module.
         auxiliary: Whether `network` has the published auxiliary head after the second reduction.
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
@@ -102,7 +111,8 @@ class DARTSCells(SearchSpace):
         cells: int = 8,
         channels: int = 16,
         nodes: int = 4,
-        candidates: Sequence[str] = CANDIDATES,
+        candidates: Candidates = CANDIDATES,
+        reduce_candidates: Candidates | None = None,
         operations: Mapping[str, Operation] | None = None,
         auxiliary: bool = False,
         execution: str = "auto",
@@ -128,23 +138,29 @@ class DARTSCells(SearchSpace):
         self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
         self.execution, self.affine_skeleton, self.partial_channels = execution, affine_skeleton, partial_channels
-        self.candidates = _checked_candidates(candidates, self.factories)
+        self.candidates = _checked_candidates("candidates", candidates, nodes, self.factories)
+        given = {kind: self.candidates for kind in KINDS}
+        if reduce_candidates is not None:
+            given["reduce"] = _checked_candidates("reduce_candidates", reduce_candidates, nodes, self.factories)
+        self.reduce_candidates = None if reduce_candidates is None else given["reduce"]
+        edges = self.edges(False)
         self.choices = tuple(
-            Choice(f"{cell}/{_node(source)}->{_node(target)}", self.candidates, f"{cell}/{_node(target)}")
-            for cell in ("normal", "reduce")
-            for source, target, _ in self.edges(False)
+            _choice(kind, edge, names)
+            for kind in KINDS
+            for edge, names in zip(edges, by_edge(given[kind], len(edges)), strict=True)
         )
-        self._ends = [(edge.source, edge.target) for edge in self.edges(False)]
-        none, every = self.candidates.index(NONE), tuple(range(len(self.candidates)))
-        self._allowed = (none,), tuple(k for k in every if k != none), every  # what an edge may be
+        self._ends = [(edge.source, edge.target) for edge in edges]
+        self._none = [choice.candidates.index(NONE) for choice in self.choices]
+        self._allowed = [_allowed(choice) for choice in self.choices]
         self.concatenated = tuple(_node(target) for target in range(2, nodes + 2))
         self._set_sizes()
 
     def allowed(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return the candidates of the next edge. Exactly two edges of a node are not none."""
-        source, target = self._ends[len(prefix) % len(self._ends)]
-        absent, present, every = self._allowed
-        kept = source - prefix[len(prefix) - source :].count(absent[0])
+        i = len(prefix)
+        source, target = self._ends[i % len(self._ends)]
+        absent, present, every = self._allowed[i]
+        kept = sum(map(ne, prefix[i - source :], self._none[i - source : i]))
         if kept == KEPT:
             return absent
         return present if target - source == KEPT - kept else every
@@ -160,9 +176,10 @@ class DARTSCells(SearchSpace):
 
     def _set_sizes(self) -> None:
         """Set what follows from the sizes."""
-        self.kinds = tuple("reduce" if plan.reduces else "normal" for plan in self.plans())
-        sizes = {"cells": self.cells, "channels": self.channels, "nodes": self.nodes}
-        self.settings = {**sizes, "candidates": self.candidates}
+        self.kinds = tuple(KINDS[plan.reduces] for plan in self.plans())
+        sizes = {"cells": self.cells, "channels": self.channels, "nodes": self.nodes, "candidates": self.candidates}
+        more = {} if self.reduce_candidates is None else {"reduce_candidates": self.reduce_candidates}
+        self.settings = {**sizes, **more}
 
     def head(self, channels: int) -> nn.Module:
         """Return the last layers of a network, from features with so many channels to logits."""
@@ -195,13 +212,13 @@ class DARTSCells(SearchSpace):
         Raises:
             InputError: If a score is not finite.
         """
-        none = self.candidates.index(NONE)
         table = scores.detach().double().cpu().clone()
         if not bool(table.isfinite().all()):
             raise InputError("scores are not finite: there is nothing to discretize")
-        table[:, none] = -1.0
+        table[~self.decidable] = -1.0
+        table[torch.arange(len(table)), torch.tensor(self._none)] = -1.0
         strength, operation = (values.tolist() for values in table.max(dim=1))
-        decisions = [none] * len(self.choices)
+        decisions = self._none.copy()
         start = 0
         for target in [target for _ in range(2) for target in range(2, self.nodes + 2)]:
             edges = range(start, start + target)
@@ -213,20 +230,18 @@ class DARTSCells(SearchSpace):
     def notation(self, architecture: Architecture) -> str:
         """Return the genotype as published: (operation, source) pairs, two a node."""
         parts = []
-        for c, cell in enumerate(("normal", "reduce")):
-            rows = architecture.decisions[c * len(self._ends) : (c + 1) * len(self._ends)]
-            names = [self.candidates[k] for k in rows]
+        for kind, names in zip(KINDS, self.by_kind(self.names(architecture)), strict=True):
             pairs = [(name, ends[0]) for ends, name in zip(self._ends, names, strict=True) if name != NONE]
-            parts += [f"{cell}={pairs}", f"{cell}_concat=range(2, {self.nodes + 2})"]
+            parts += [f"{kind}={pairs}", f"{kind}_concat=range(2, {self.nodes + 2})"]
         return f"Genotype({', '.join(parts)})"
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
         """Yield every place of a candidate in the networks; see `SearchSpace.operations`."""
         height, width = self.image_shape[1:]
         for plan in self.plans():
-            first = len(self.choices) // 2 if plan.reduces else 0
+            first = len(self._ends) if plan.reduces else 0
             for i, edge in enumerate(self.edges(plan.reduces)):
-                for k, name in enumerate(self.candidates):
+                for k, name in enumerate(self.choices[first + i].candidates):
                     if name != NONE:
                         shrunk = 2 if plan.reduces and edge.source >= 2 else 1
                         module = self.factories[name](plan.channels, edge.stride, True)
@@ -248,6 +263,22 @@ class DARTSCells(SearchSpace):
         """
         return tuple(Edge(s, t, 2 if reduces and s < 2 else 1) for t in range(2, self.nodes + 2) for s in range(t))
 
+    def by_kind(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+        """Return what belongs to the edges of the normal cell, and to those of the reduction cell.
+
+        Args:
+            rows: One thing for each choice.
+        """
+        return rows[: len(self._ends)], rows[len(self._ends) :]
+
+    def names(self, architecture: Architecture) -> list[str]:
+        """Return the operation of each choice.
+
+        Args:
+            architecture: An architecture of this space.
+        """
+        return [choice.candidates[k] for choice, k in zip(self.choices, architecture.decisions, strict=True)]
+
     def plans(self) -> list[CellPlan]:
         """Return the sizes of the cells, from first to last."""
         plans = []
@@ -265,21 +296,45 @@ def _node(index: int) -> str:
     return INPUTS[index] if index < 2 else str(index - 2)
 
 
-def _checked_candidates(candidates: Sequence[str], operations: Mapping[str, Operation]) -> tuple[str, ...]:
+def _choice(kind: str, edge: Edge, names: tuple[str, ...]) -> Choice:
+    """The choice of an edge; that it is absent is no part of the mixture unless its candidates have it."""
+    name, group = f"{kind}/{_node(edge.source)}->{_node(edge.target)}", f"{kind}/{_node(edge.target)}"
+    return Choice(name, names, group) if NONE in names else Choice(name, (*names, NONE), group, unmixed=1)
+
+
+def _allowed(choice: Choice) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """What an edge may be: absent, present, or either of them."""
+    none, every = choice.candidates.index(NONE), tuple(range(len(choice.candidates)))
+    return (none,), tuple(k for k in every if k != none), every
+
+
+def _checked_candidates(key: str, candidates: Any, nodes: int, operations: Mapping[str, Operation]) -> Any:
+    """The names of all edges, or those of each edge of a cell, as tuples."""
     if not isinstance(candidates, list | tuple):
-        raise InputError(f"space.candidates={candidates!r}: must be a list of names")
-    candidates = tuple(candidates)
-    for name in candidates:
-        if name != NONE and name not in operations:
-            raise unknown("operation in space.candidates", name, [NONE, *operations])
+        raise InputError(f"space.{key}={candidates!r}: must be a list of names")
+    if not any(isinstance(names, list | tuple) for names in candidates):
+        return _checked_names(f"space.{key}", candidates, operations)
+    edges = [n * (n + 3) // 2 for n in range(17)]  # of a cell with n nodes
+    if len(candidates) not in edges[nodes:]:
+        raise InputError(
+            f"space.{key}: {len(candidates)} lists; must be one for each of the {edges[nodes]} edges of a cell with "
+            f"space.nodes={nodes}, or for those of a cell with more nodes"
+        )
+    return tuple(_checked_names(f"space.{key}[{i}]", candidates[i], operations) for i in range(edges[nodes]))
+
+
+def _checked_names(key: str, names: Any, operations: Mapping[str, Operation]) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple):
+        raise InputError(f"{key}={names!r}: must be a list of names")
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str) or name not in (NONE, *operations):
+            raise unknown(f"operation in {key}", str(name)[:60], [NONE, *operations])
         if not re.fullmatch(r"\w+", name):
             raise InputError(f"operation {name!r}: a name has letters, digits and _ only")
-    if NONE not in candidates or len(set(candidates)) != len(candidates) or len(candidates) < 2:
-        raise InputError(
-            f"space.candidates={list(candidates)}: must hold 'none' (the edge is absent), at least one operation, "
-            "and each name once"
-        )
-    return candidates
+    if len(set(names)) != len(names) or not {*names} - {NONE}:
+        raise InputError(f"{key}={list(names)}: must hold at least one operation besides 'none', and each name once")
+    return names
 
 
 class _Inputs(nn.Module):
@@ -309,7 +364,7 @@ class SupernetCell(nn.Module):
         self.inputs = _Inputs(plan, (True, True), affine=False)
         self.graph = MixedCell(
             space.edges(plan.reduces),
-            space.candidates,
+            [choice.candidates for choice in space.by_kind(space.choices)[plan.reduces]],
             space.factories,
             plan.channels,
             space.execution,
@@ -340,7 +395,7 @@ class Supernet(nn.Module):
         self.stem = _stem(space, affine=False)
         self.cells = nn.ModuleList(SupernetCell(space, plan) for plan in plans)
         self.classifier = space.head(space.nodes * plans[-1].channels)
-        self.edges = len(space.choices) // 2
+        self.edges = len(space.choices) // len(KINDS)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Return logits (batch, classes).
@@ -366,7 +421,7 @@ class NetworkCell(nn.Module):
         affine: Whether batch norms have parameters and running statistics.
     """
 
-    def __init__(self, space: DARTSCells, plan: CellPlan, names: list[str], affine: bool) -> None:
+    def __init__(self, space: DARTSCells, plan: CellPlan, names: Sequence[str], affine: bool) -> None:
         super().__init__()
         edges = space.edges(plan.reduces)
         sources = {edge.source for edge, name in zip(edges, names, strict=True) if name != NONE}
@@ -419,12 +474,9 @@ class Network(nn.Module):
     def __init__(self, space: DARTSCells, architecture: Architecture, affine: bool) -> None:
         super().__init__()
         plans = space.plans()
-        names = [space.candidates[k] for k in architecture.decisions]
-        half = len(names) // 2
+        names = space.by_kind(space.names(architecture))
         self.stem = _stem(space, affine)
-        self.cells = nn.ModuleList(
-            NetworkCell(space, plan, names[half:] if plan.reduces else names[:half], affine) for plan in plans
-        )
+        self.cells = nn.ModuleList(NetworkCell(space, plan, names[plan.reduces], affine) for plan in plans)
         self.classifier = space.head(space.nodes * plans[-1].channels)
         self.second_reduction = 2 * space.cells // 3
         self.auxiliary: AuxiliaryHead | None = None

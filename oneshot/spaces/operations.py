@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..distributed.collectives import for_each_example
 from .depthwise import Depthwise
 
 Operation = Callable[[int, int, bool], nn.Module]
@@ -128,6 +129,56 @@ def skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
 
 
+class Noise(nn.Module):
+    """Draws from N(0, 1) in place of the input, as in space S4 of RobustDARTS: a candidate that is of no use.
+
+    In training mode they are draws of torch's generator. In evaluation mode the authors' code draws anew, too. Here the
+    draw is then a function of the module and of the shape, so that a network gives the same numbers twice; a supernet
+    hands the number of its draw on, with its weights. The input gets the gradient 0, so that no layer in front of
+    it is without a gradient.
+
+    Args:
+        stride: 1, or 2 to halve height and width.
+
+    Reference:
+        Zela, Elsken, Saikia, Marrakchi, Brox and Hutter, Understanding and Robustifying Differentiable Architecture
+        Search, arXiv:1909.09656.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self._number = int(torch.randint(2**62, (), device="cpu"))  # of the draw in evaluation mode
+
+    def get_extra_state(self) -> Tensor:
+        """Return the number of the draw in evaluation mode, for the state of the module."""
+        return torch.tensor(self._number)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the number of the draw from the state of a module."""
+        self._number = int(state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return noise (batch, channels, height / stride, width / stride), rounded up."""
+        x = x[:, :, :: self.stride, :: self.stride]
+        fixed = not self.training and x.device.type != "meta"
+        generator = torch.Generator(x.device).manual_seed(self._number) if fixed else None
+        shape, like = (*x.shape[2:], x.shape[1]), {"dtype": x.dtype, "device": x.device}
+        draws = for_each_example(lambda number: torch.randn(number, *shape, generator=generator, **like), len(x))
+        return draws.permute(0, 3, 1, 2) + 0 * x
+
+
+def noise(channels: int, stride: int, affine: bool) -> nn.Module:
+    """Return noise in place of the input; see `Noise`.
+
+    Args:
+        channels: Channels of the input and the output; noise does not need to know.
+        stride: 1, or 2 to halve height and width.
+        affine: Has no effect, as there is no batch norm.
+    """
+    return Noise(stride)
+
+
 def _relu_depthwise_pointwise(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [nn.ReLU(), Depthwise(channels, kernel, stride, dilation), pointwise, batch_norm(channels, affine)]
@@ -169,5 +220,6 @@ OPERATIONS: dict[str, Operation] = {
     "sep_conv_5x5": separable(5),
     "dil_conv_3x3": dilated(3),
     "dil_conv_5x5": dilated(5),
+    "noise": noise,
 }
-"""The operations of the DARTS cell, by their published names. Each is (channels, stride, affine) -> module."""
+"""The operations of DARTS cells, by their published names: (channels, stride, affine) -> module."""

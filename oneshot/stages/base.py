@@ -138,8 +138,11 @@ class Stages:
         parts = [space.resized(*stage.sizes) for stage in self.all]
         if self.given and all(stage.warmup == 1 for stage in self.all) and not any(callable(s.keep) for s in self.all):
             raise InputError("stages: warmup=1.0 in each; the architecture would never move")
-        if architect.uses_cells and any(stage.depth != 1 for stage in self.all):
-            raise InputError("stages: this architect depends on the number of cells, so depth must be 1 in each stage")
+        if architect.uses_sizes and any(stage.sizes != Stage().sizes for stage in self.all):
+            raise InputError(
+                "stages: this architect depends on the sizes of the supernet, so no stage can have a depth or "
+                "partial_channels of its own"
+            )
         if any(stage.keep is not None for stage in self.all) and not architect.narrows:
             architect.restrict(space.mask)  # which says why not
         for stage, old, new in zip(self.all[1:], parts, parts[1:], strict=False):

@@ -5,8 +5,9 @@ import random
 
 import pytest
 import torch
-from helpers.support import OWN, REINFORCE, SETTINGS, build, learns, moving, small_space
+from helpers.support import OWN, REINFORCE, SETTINGS, SPACES, build, learns, moving, small_space
 from helpers.tasks import EXAMPLES, Example, each_task
+from torch.nn import functional
 
 from oneshot.architects import Step
 from oneshot.architects.base import frozen, shares
@@ -24,18 +25,38 @@ def test_architects_of_both_kinds_are_seen():
     assert 0 < len(moving()) < len(SETTINGS)
 
 
+each_space = pytest.mark.parametrize("make", SPACES.values(), ids=SPACES)
+
+
+@each_space
 @pytest.mark.parametrize("name", SETTINGS)
-def test_gates_and_scores(name):
-    space = small_space()
+def test_gates_and_scores(name, make):
+    space = make()
     architect = build(name, space)
     gates = architect.gates(Step(0, 3, 10))
     assert isinstance(gates, Gates) and gates.weight.shape == space.shape
     scores = architect.scores()
     assert scores.shape == space.shape
-    assert scores.min() >= 0 and not scores[~space.mask].any() and bool(scores.sum(1).gt(0).all())
+    assert scores.min() >= 0 and not scores[~architect.mask].any() and bool(scores.sum(1).gt(0).all())
+    assert not architect.mask[~space.decidable].any() and space.is_valid(space.discretize(scores).decisions)
     assert 0 <= float(architect.entropy().detach()) <= 1 + 1e-6
     again = architect.gates(Step(0, 3, 10))
     assert torch.equal(gates.weight, again.weight) and gates.active == again.active
+
+
+@each_space
+@pytest.mark.parametrize("name", SETTINGS)
+def test_gates_are_a_mixture_of_what_is_mixed_or_a_whole_architecture(name, make):
+    """So `none` has a gate where edges are absent from an architecture, and never beside another candidate."""
+    space = make()
+    architect, supernet = build(name, space), space.supernet()
+    examples = torch.randn(4, 1, 8, 8), torch.randint(10, (4,))
+    for index in range(6):
+        step = Step(0, index, 10)
+        for gates in (architect.gates(step), *architect.weight_gates(supernet, examples, step)):
+            if gates.weight[~space.mask].any():
+                assert space.is_valid(gates.weight.argmax(1).tolist())
+                assert torch.equal(gates.weight, functional.one_hot(gates.weight.argmax(1), space.shape[1]).float())
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -44,11 +65,17 @@ def test_an_optimizer_is_there_exactly_for_what_learns(name):
     assert learns(architect) == (architect.optimizer is not None)
 
 
-@pytest.mark.parametrize(("costly", "task"), [*((False, task) for task in EXAMPLES), (True, "classification")])
+@pytest.mark.parametrize(
+    ("costly", "task", "make"),
+    [
+        *((False, task, small_space) for task in EXAMPLES),
+        *((True, "classification", make) for make in SPACES.values()),
+    ],
+)
 @pytest.mark.parametrize("name", moving())
-def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly, task):
+def test_a_step_moves_all_of_the_architect_and_none_of_the_supernet(name, costly, task, make):
     example = EXAMPLES[task]
-    space = small_space(outputs=example.outputs)
+    space = make(outputs=example.outputs)
     cost = ExpectedCost(torch.rand(space.shape), weight=0.1) if costly else None
     architect, supernet = build(name, space, cost, example=example), space.supernet()
     weights = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9)

@@ -163,6 +163,13 @@ def test_an_operation_of_the_users_own_is_given_again(run, tmp_path):
     assert result(tmp_path / "e")["test_accuracy"] == result(tmp_path / "r")["test_accuracy"]
 
 
+@pytest.mark.parametrize("space", ["darts_s1", "darts_s4"])
+def test_candidates_of_each_edge_and_noise_are_taken_from_the_run(run, tmp_path, space):
+    assert run("retrain", *TRAIN, *DARTS, f"space={space}", "architecture=random", "out=r")[0] == 0
+    assert run("evaluate", *TINY, "run=r", "out=e")[0] == 0
+    assert result(tmp_path / "e")["test_accuracy"] == result(tmp_path / "r")["test_accuracy"]
+
+
 def change(file, key, value):
     """Give a setting of a run's config.yaml another value."""
     config = yaml.safe_load(file.read_text())
@@ -184,6 +191,7 @@ def change(file, key, value):
         ("data.augmentation._target_", ["a"], "data.augmentation._target_=['a']"),
         ("space.operations", {"x": {"_target_": "builtins.open"}}, "space.operations.x._target_=builtins.open"),
         ("space.candidates", [{"_target_": "builtins.open"}], "could name code"),
+        ("space.candidates", [["skip_connect"], [{"_target_": "builtins.open"}]], "could name code"),
         ("space._args_", ["x"], "space._args_=['x'] (here None): could name code"),
         ("data.augmentation", 3, "data.augmentation=3"),
         ("data.augmentation._target_", "builtins.open", "data.augmentation._target_=builtins.open"),

@@ -4,7 +4,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from oneshot.cli import experiments
-from oneshot.cli.conf import COMMANDS
+from oneshot.cli.composition import configuration, fits
+from oneshot.cli.conf import COMMANDS, choices
 from oneshot.errors import InputError
 
 CHOICES = {"space": "cells", "architect": "snas", "cost": None, "estimator@reference": "tabular"}
@@ -40,6 +41,11 @@ def test_search_is_every_command_that_builds_a_supernet(command):
     [
         ("architect=snas", True),
         ("architect=enas", False),
+        ("space=c*s search", True),
+        ("space=cell?", True),
+        ("space=cell", False),
+        ("space=CELLS", False),
+        ("cost=*", False),  # there is none
         ("space=cells architect=snas search", True),
         ("space=cells architect=enas", False),
         ("retrain architect=snas", False),
@@ -120,6 +126,16 @@ def test_an_experiment_of_the_users(run, tmp_path):
     (folder / "mine.yaml").write_text(text + "  search architect=snas: {epohcs: 3}\n")
     code, out, err = run("search", *words, "architect=snas")
     assert (code, out) == (2, "") and "has no setting 'epohcs'" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_space_that_builds_on_darts_has_its_sizes(command):
+    for name in (name for name in choices("experiment") if fits(choices("experiment")[name], command)):
+        found = {}
+        for space in ("darts", "darts_s1", "darts_s2", "darts_s3", "darts_s4"):
+            config = OmegaConf.to_container(configuration(command, [f"experiment={name}", f"space={space}"]))
+            found[space] = {key: value for key, value in config["space"].items() if "candidates" not in key}
+        assert all(sizes == found["darts"] for sizes in found.values())
 
 
 def test_a_condition_of_an_unknown_group_is_refused():

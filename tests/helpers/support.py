@@ -67,6 +67,17 @@ def small_space(data: ImageData | None = None, nodes: int = 2, outputs: int = 10
     return DARTSCells(shape, classes, cells=3, channels=4, nodes=nodes)
 
 
+def unmixed_space(data: ImageData | None = None, outputs: int = 10) -> DARTSCells:
+    """One like `small_space` in which an edge can be absent, and gates do not mix that; its edges differ."""
+    shape, classes = (data, None) if data else ((1, 8, 8), outputs)
+    pairs = [["skip_connect", "sep_conv_3x3"], ["sep_conv_3x3", "max_pool_3x3"]]
+    lists = [pairs[i % 2] for i in range(4)] + [["dil_conv_3x3", "skip_connect", "avg_pool_3x3"]]
+    return DARTSCells(shape, classes, cells=3, channels=4, nodes=2, candidates=lists, reduce_candidates=pairs[1])
+
+
+SPACES = {"darts": small_space, "unmixed": unmixed_space}  # that architects are tested over
+
+
 def darts(space: SearchSpace, lr: float = 0.02) -> DARTS:
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.5, 0.999), weight_decay=1e-3)
     return DARTS(space, adam, functional.cross_entropy)

@@ -10,7 +10,7 @@ from torch import nn
 
 from oneshot.architecture import Gates
 from oneshot.errors import InputError
-from oneshot.spaces.cell import Edge, MixedCell
+from oneshot.spaces.cell import Edge, MixedCell, by_edge
 from oneshot.spaces.depthwise import Depthwise
 from oneshot.spaces.operations import OPERATIONS
 
@@ -76,8 +76,10 @@ def flat(channels, stride, affine):
     return nn.Sequential(convolution, nn.Flatten(0, 1), nn.MaxPool2d(3, 1, 1), nn.Unflatten(0, (3, channels)))
 
 
+FIXED = {name: operation for name, operation in OPERATIONS.items() if name != "noise"}  # which draws
+
 FACTORIES = {
-    **OPERATIONS,
+    **FIXED,
     "reused": reused,
     "in_place": in_place,
     "flat": flat,
@@ -107,7 +109,7 @@ def loop(cell, inputs, gates):
         for i, edge in enumerate(cell.graph):
             if edge.target == target:
                 total = total + 0 * states[edge.source][:, :, :: edge.stride, :: edge.stride]
-                for k, name in enumerate(cell.candidates):
+                for k, name in enumerate(cell.candidates[i]):
                     if name != "none" and (gates.active is None or k in gates.active[i]):
                         total = total + gates.weight[i, k] * plain(cell.edges[str(i)][name], states[edge.source])
         states.append(total)
@@ -132,10 +134,13 @@ def cases(draw):
     names.insert(draw(st.integers(0, len(names))), "none")
     nodes, reduces = draw(st.integers(1, 3)), draw(st.booleans())
     edges = [Edge(s, t, 2 if reduces and s < 2 else 1) for t in range(2, nodes + 2) for s in range(t)]
-    candidates = range(len(names))
-    subsets = st.tuples(*(st.lists(st.sampled_from(candidates), unique=True).map(tuple) for _ in edges))
+    small = [] if "grouped_first" in names else [(1, 1)]  # one pixel cannot be reflected
+    if draw(st.booleans()):  # each edge has its own
+        names = [draw(st.permutations(names))[: draw(st.integers(1, len(names)))] for _ in edges]
+    sizes = [len(row) for row in by_edge(names, len(edges))]
+    subsets = st.tuples(*(st.lists(st.sampled_from(range(n)), unique=True).map(tuple) for n in sizes))
     active = draw(st.none() | subsets)
-    size = draw(st.sampled_from([(8, 8), (4, 12), (10, 6)] if reduces else [(8, 8), (7, 9), (1, 1)]))
+    size = draw(st.sampled_from([(8, 8), (4, 12), (10, 6)] if reduces else [(8, 8), (7, 9), *small]))
     memory = draw(st.sampled_from([torch.contiguous_format, torch.channels_last]))
     return names, edges, active, (*size, memory), draw(st.integers(0, 2**31)), draw(st.sampled_from([2, 4]))
 
@@ -145,7 +150,7 @@ def build(case, execution):
     torch.manual_seed(seed)
     cell = MixedCell(edges, names, FACTORIES, channels, execution)
     inputs = [torch.randn(3, channels, *size).to(memory_format=memory).requires_grad_() for _ in range(2)]
-    weight = torch.randn(len(edges), len(names), requires_grad=True)
+    weight = torch.randn(len(edges), max(map(len, cell.candidates)), requires_grad=True)
     return cell, inputs, weight
 
 
@@ -168,7 +173,7 @@ def test_equals_the_loop(double, execution):
     check()
 
 
-NAMES = ["none", *OPERATIONS, "scaled", "strided"]  # no bias in front of a norm: its gradient is zero and rounding
+NAMES = ["none", *FIXED, "scaled", "strided"]  # no bias in front of a norm: its gradient is zero and rounding
 EDGES = [Edge(s, t, 2 if s < 2 else 1) for t in range(2, 5) for s in range(t)]
 
 
@@ -258,7 +263,7 @@ def both_plans(edges, factories, change=lambda cell: None, names=None, channels=
         cell = MixedCell(edges, ["none", *(names or factories)], factories, channels, execution)
         change(cell)
         inputs = [torch.randn(3, channels, 8, 8, requires_grad=True) for _ in range(2)]
-        weight = torch.randn(len(edges), len(cell.candidates), requires_grad=True)
+        weight = torch.randn(len(edges), len(cell.candidates[0]), requires_grad=True)
         torch.manual_seed(1)
         ours = computed(cell, cell, inputs, weight, None)
         torch.manual_seed(1)
@@ -326,7 +331,7 @@ def test_hooks_that_go_again(double):
     def change(cell):
         for edge in cell.edges.values():
             handle = edge["sep_conv_3x3"].register_forward_hook(negate)
-            cell._branch(0, 1)
+            cell._branch(0, "sep_conv_3x3")
             handle.remove()
 
     for difference in both_plans(FLAT, OPERATIONS, change, ["sep_conv_3x3"]):

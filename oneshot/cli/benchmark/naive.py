@@ -27,18 +27,19 @@ class NaiveCell(MixedCell):
 
     def _edge(self, i: int, states: Sequence[Tensor], gates: Gates) -> Tensor:
         source, _, stride = self.graph[i]
-        active = range(len(self.candidates)) if gates.active is None else gates.active[i]
+        names = self.candidates[i]
+        active = range(len(names)) if gates.active is None else gates.active[i]
         weights, x = gates.weight[i], states[source]
         y: Any = sum(weights[k] * self._candidate(i, k, x[:, : self.channels], stride) for k in active)
         if self.parts == 1:
             return y
         others = x[:, self.channels :] if stride == 1 else functional.max_pool2d(x[:, self.channels :], 2)
-        counted = [weights[k] for k in active if gates.active is None or self.candidates[k] != NONE]
+        counted = [weights[k] for k in active if gates.active is None or names[k] != NONE]
         y = torch.cat([y, sum(counted, weights.new_zeros(())) * others], 1)
         return y.unflatten(1, (self.parts, -1)).transpose(1, 2).flatten(1, 2)
 
     def _candidate(self, i: int, k: int, x: Tensor, stride: int) -> Tensor:
-        name = self.candidates[k]
+        name = self.candidates[i][k]
         if name == NONE:
             return x.mul(0.0) if stride == 1 else x[:, :, ::stride, ::stride].mul(0.0)
         return self.edges[str(i)].get_submodule(name)(x)
