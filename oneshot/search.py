@@ -428,10 +428,11 @@ class Search(Fit):
     def _new_supernet(self) -> nn.Module:
         """A new supernet of this stage."""
         stage = self.stages.now
-        supernet: nn.Module = self.space.resized(*stage.sizes).supernet()
+        space = self.space.resized(*stage.sizes)
+        supernet: nn.Module = space.supernet()
         supernet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.candidate_drop_path = CandidateDropPath(supernet) if self.drop_path else None
-        self.skips = SkipDropout(supernet) if stage.skip_dropout else None
+        self.candidate_drop_path = CandidateDropPath(space, supernet) if self.drop_path else None
+        self.skips = SkipDropout(space, supernet) if stage.skip_dropout else None
         self.accelerated(supernet)
         share(supernet, self.weight_part.batch_size)
         return supernet

@@ -30,7 +30,6 @@ INTERFACES = (  # folders with a base.py
 KNOWS_THEM = {  # who may import more of these folders than their base
     "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows
-    "fitting": {"spaces"},  # drops the paths of single candidates in cells
     "training": {"techniques"},  # what they are is a part of the settings of a search
     "baseline": {"estimators"},  # its log of answers
     "estimators": {"executors"},  # the one that needs no workers

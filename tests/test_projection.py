@@ -104,8 +104,8 @@ def test_a_projection_is_that_of_a_plain_loop():
 
 
 def test_a_search_with_projections_decides_everything():
-    data = digits(train_size=48, batch_size=12)
-    space = small_space(data, nodes=3)
+    data = digits(train_size=32, batch_size=16)
+    space = small_space(data, nodes=2)
     torch.manual_seed(0)
     stages = projection(space, search=1, tune=1)
     search = Search(space, darts(space), data, stages=stages)

@@ -216,7 +216,7 @@ def test_wider_kernels_are_copies_of_narrow_ones(data):
 def test_skip_dropout_drops_numbers_of_skips_alone(data):
     space = small_space(data, nodes=1)
     supernet, skip = space.supernet(), space.candidates.index("skip_connect")
-    dropout = SkipDropout(supernet)
+    dropout = SkipDropout(space, supernet)
     cell = supernet.cells[0].graph
     inputs = [torch.ones(64, 4, 8, 8), torch.ones(64, 4, 8, 8)]
 
@@ -239,7 +239,7 @@ def test_skip_dropout_drops_numbers_of_skips_alone(data):
 def test_drop_path_drops_examples_of_the_other_candidates(data):
     space = small_space(data, nodes=1)
     supernet, skip, pool = space.supernet(), *(space.candidates.index(n) for n in ("skip_connect", "max_pool_3x3"))
-    drop_path = CandidateDropPath(supernet)
+    drop_path = CandidateDropPath(space, supernet)
     x = torch.randn(256, 4, 8, 8)
     cell = supernet.cells[0].graph
 

@@ -1,32 +1,31 @@
 """Dropout and drop path inside the cells of a supernet: on the outputs of single candidates."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from ..spaces.base import DropPath, set_drop_path
-from ..spaces.cell import MixedCell
+from ..spaces.base import DropPath, SearchSpace, set_drop_path
 
 
 class SkipDropout:
     """Dropout of single numbers after the skip connections of a supernet that have no weights.
 
     Args:
+        space: The space of the supernet.
         supernet: The supernet. Its candidates get hooks.
 
     Raises:
-        InputError: If it has no such candidate.
+        InputError: If it has no such candidate, or the space does not give its candidates (`SearchSpace.branches`).
 
     Reference:
         Chen, Xie, Wu and Tian, Progressive Differentiable Architecture Search, arXiv:1904.12760, section 3.3.
     """
 
-    def __init__(self, supernet: nn.Module) -> None:
+    def __init__(self, space: SearchSpace, supernet: nn.Module) -> None:
         self.rate = 0.0
-        skips = [candidate for candidate in candidates(supernet) if isinstance(candidate, nn.Identity)]
+        skips = [candidate for _, _, candidate in space.branches(supernet) if isinstance(candidate, nn.Identity)]
         if not skips:
             raise InputError("stages.skip_dropout: this space has no skip connection without weights")
         for candidate in skips:
@@ -40,19 +39,20 @@ class CandidateDropPath:
     """Drop path of the candidates of a supernet that are no identities, as RobustDARTS uses it.
 
     Args:
+        space: The space of the supernet.
         supernet: The supernet. Its candidates get hooks.
 
     Raises:
-        InputError: If it has no such candidate.
+        InputError: If it has no such candidate, or the space does not give its candidates (`SearchSpace.branches`).
 
     Reference:
         Zela, Elsken, Saikia, Marrakchi, Brox and Hutter, Understanding and Robustifying Differentiable Architecture
         Search, arXiv:1909.09656, section 5.1.
     """
 
-    def __init__(self, supernet: nn.Module) -> None:
+    def __init__(self, space: SearchSpace, supernet: nn.Module) -> None:
         self.drop_path = DropPath()
-        others = [candidate for candidate in candidates(supernet) if not isinstance(candidate, nn.Identity)]
+        others = [candidate for _, _, candidate in space.branches(supernet) if not isinstance(candidate, nn.Identity)]
         if not others:
             raise InputError("weights.drop_path: this space has no candidates whose paths can be dropped")
         for candidate in others:
@@ -68,15 +68,3 @@ class CandidateDropPath:
 
     def _drop(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return self.drop_path.to(output.device)(output) if module.training else output
-
-
-def candidates(supernet: nn.Module) -> Iterator[nn.Module]:
-    """Yield the candidates of all cells of a supernet.
-
-    Args:
-        supernet: The supernet.
-    """
-    for cell in supernet.modules():
-        if isinstance(cell, MixedCell):
-            for edge in cell.edges.values():
-                yield from edge.children()

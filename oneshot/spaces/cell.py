@@ -112,9 +112,9 @@ class MixedCell(nn.Module):
 
     def modules_of_edges(self) -> Iterator[tuple[int, int, nn.Module]]:
         """Yield every candidate that has a module: the number of its edge, its own number, and the module."""
-        for i in range(len(self.graph)):
+        for i, names in enumerate(self.candidates):
             edge = cast(nn.ModuleDict, self.edges[str(i)])
-            yield from ((i, k, edge[name]) for k, name in enumerate(self.candidates) if name != NONE)
+            yield from ((i, k, edge[name]) for k, name in enumerate(names) if name != NONE)
 
     def forward(self, inputs: Sequence[Tensor], gates: Gates) -> list[Tensor]:
         """Return the states of all nodes, inputs included.

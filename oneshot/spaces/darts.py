@@ -84,7 +84,6 @@ class DARTSCells(SearchSpace):
             all edges, or a list of such lists, one for each edge in the order of `edges`. Without none in its list, an
             edge can still be absent from an architecture, but the supernet does not mix none there. A cell with fewer
             nodes takes the first lists.
-        reduce_candidates: The same for the reduction cells; None: as in the normal cells.
         operations: Operations of your own, by name: (channels, stride, affine) -> module.
         auxiliary: Whether `network` has the published auxiliary head after the second reduction.
         execution: How a cell of the supernet is computed: `"auto"`, `"grouped"` or `"edges"`. The numbers are the same.
@@ -93,6 +92,7 @@ class DARTSCells(SearchSpace):
         dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
         partial_channels: k: the candidates of the supernet's edges see 1/k of the channels, as in PC-DARTS; it divides
             the channels. 1: all. Networks always have all.
+        reduce_candidates: Candidates of the reduction cells, as `candidates`; None: those of the normal cells.
 
     Raises:
         InputError: If a setting is out of range.
@@ -112,13 +112,13 @@ class DARTSCells(SearchSpace):
         channels: int = 16,
         nodes: int = 4,
         candidates: Candidates = CANDIDATES,
-        reduce_candidates: Candidates | None = None,
         operations: Mapping[str, Operation] | None = None,
         auxiliary: bool = False,
         execution: str = "auto",
         affine_skeleton: bool = True,
         dense: bool | None = None,
         partial_channels: int = 1,
+        reduce_candidates: Candidates | None = None,
     ) -> None:
         check_integer("space.cells", cells, LEAST, 1000)
         check_integer("space.channels", channels, 1, 4096)
