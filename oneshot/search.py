@@ -12,6 +12,7 @@ from torch.optim import SGD
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
 from .data import ImageData, Text
+from .diagnostics import Diagnostics
 from .distributed.sharing import share
 from .draws import seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
@@ -64,6 +65,8 @@ class Search(Fit):
         compile: Whether `torch.compile` compiles the cells.
         cuda_graph: Whether the supernet's steps are replayed as CUDA graphs. `"auto"`: on a GPU, where that is
             possible.
+        diagnostics: What the row of each epoch's end says of the search besides: `"none"`, `"light"`, `"full"`, or a
+            `Diagnostics` with settings of its own.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -93,6 +96,7 @@ class Search(Fit):
         record: Callable[[Mapping[str, Any]], None] | None = None,
         compile: bool = False,
         cuda_graph: bool | str = "auto",
+        diagnostics: str | Diagnostics = "light",
     ) -> None:
         super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
@@ -123,6 +127,7 @@ class Search(Fit):
         known = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
         self.lookup = known if self.task.name == "classification" else None  # its accuracies mean nothing for others
         accelerate(self.supernet, compile, cuda_graph, architect.differentiates_twice)
+        self.diagnostics = diagnostics if isinstance(diagnostics, Diagnostics) else Diagnostics(diagnostics)
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}
         self.found: Architecture
@@ -150,6 +155,7 @@ class Search(Fit):
             InputError: If the architect learns, but would never take a step, or if the warm-up is too long.
         """
         check_warmup(self.warmup_epochs, epochs)
+        self.diagnostics.check(self.space, self.architect)
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
@@ -180,8 +186,8 @@ class Search(Fit):
         self.architecture_part.to(self.device)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides weights and rows: the scores of each epoch's end."""
-        return {"scores": self.scores}
+        """Return what a checkpoint keeps besides weights and rows: the scores of each epoch's end, and diagnostics."""
+        return {"scores": self.scores, "diagnostics": self.diagnostics.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -189,6 +195,7 @@ class Search(Fit):
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
+        self.diagnostics.load_state(state["diagnostics"], self.architect)
         measured = [row for row in state["rows"] if "valid_loss" in row]
         self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
 
@@ -196,6 +203,7 @@ class Search(Fit):
         """Forget all progress. Weights are not touched."""
         super().forget()
         self.scores = []
+        self.diagnostics.forget()
 
     def on_train_start(self) -> None:
         """Prepare the updates; a search that starts writes its first row."""
@@ -235,6 +243,8 @@ class Search(Fit):
             self.means.add("weight_loss", loss)
             if self.metric.of_all is None:
                 self.means.add(f"weight_{self.metric.name}", self.metric.of_batch(logits, train[1]))
+        if update.kind != "weight":
+            self.diagnostics.note(self.architect)
         self.count(update.index + 1)
         if self.done % self.log_every == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
@@ -252,7 +262,8 @@ class Search(Fit):
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
-        self.write({**row, "entropy": float(self.architect.entropy()), **self._looked_up()})
+        row |= {"entropy": float(self.architect.entropy()), **self.diagnostics.measure(self), **self._looked_up()}
+        self.write(row)
 
     def cut_epoch(self) -> None:
         """Measure the supernet and write a row. The means of the epoch go on, in case the search is continued."""

@@ -75,6 +75,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         seed=config.seed,
         compile=config.trainer.compile,
         cuda_graph=config.trainer.cuda_graph,
+        diagnostics=config.diagnostics,
     )
     search.check(config.epochs)
     if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
