@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
+from ..errors import InputError
+
 DENSE = 64  # rows up to which all of the Hessian is computed; Lanczos takes about 20 to 40 products for both ends
 TOLERANCE = 1e-6  # of the ends of the spectrum, relative to the larger one in size
+ONCE = "torch::autograd::Error"  # what autograd calls a gradient of a function that is marked with @once_differentiable
+NO_SECOND = "diagnostics: an operation of the supernet has no second derivative ({}); use diagnostics=light"
 Product = Callable[[Tensor], Tensor]
 
 
@@ -63,10 +67,14 @@ def hessian_products(loss: Tensor, parameter: Tensor, mask: Tensor | None = None
 
     Returns:
         The function, from float64 (rows,) on the host to the same; and the number of rows.
+
+    Raises:
+        InputError: If an operation of the loss has no second derivative.
     """
     chosen = torch.ones_like(parameter, dtype=torch.bool) if mask is None else mask.to(parameter.device)
     place = chosen.flatten().nonzero().squeeze(1)
     (first,) = grad(loss, parameter, create_graph=True, materialize_grads=True)
+    _check_twice(first)
 
     def product(v: Tensor) -> Tensor:
         if not first.requires_grad:  # the loss is linear in the parameter
@@ -119,6 +127,19 @@ def lanczos(
             return float(values[0]), float(values[-1])
         basis = torch.cat([basis, (w / beta)[None]])
         beside.append(beta)
+
+
+def _check_twice(first: Tensor) -> None:
+    """Raise InputError if a part of a gradient cannot be differentiated: `grad` would leave it out without an error."""
+    waiting, seen = [first.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == ONCE:
+            raise InputError(NO_SECOND.format("it is marked with @once_differentiable"))
+        waiting += [following for following, _ in node.next_functions]
 
 
 def _dense(product: Product, size: int) -> Tensor:

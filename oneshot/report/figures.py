@@ -124,6 +124,42 @@ def entropy(section: Section) -> Iterator[Picture]:
         yield picture("entropy", draw, text, caption)
 
 
+def diagnostics(section: Section) -> Iterator[Picture]:
+    """Draw the diagnostics of the searches over updates, all quantities in one picture.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        One picture, or none where no search recorded diagnostics besides its entropy.
+    """
+    names = _searched(section)
+    curves: dict[str, dict[str, list[Any]]] = {}
+    for number in plots.DIAGNOSTICS:
+        found = _curves(section, names, partial(series.number, name=number), False)  # type: ignore[arg-type]
+        if any(found.values()):
+            curves[number] = {name: own for name, own in found.items() if own}
+    if not set(curves) - {"entropy"}:
+        return
+    ends = "; ".join(
+        f"{number.replace('_', ' ')}: {', '.join(f'{name} {_last(own):.4g}' for name, own in of_group.items())}"
+        for number, of_group in curves.items()
+    )
+    caption = (
+        "How searches decide. A collapse is seen at the top left: skips and operations without parameters take over "
+        "while the entropy falls. The largest eigenvalue then often rises before, and the loss rises when the mixture "
+        "is replaced by the architecture (discretization gap). A colour is a group; lines are means over seeds."
+    )
+    yield picture(
+        "diagnostics", partial(plots.diagnostics, curves, names), f"Diagnostics. At the end: {ends}.", caption
+    )
+
+
+def _last(curves: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """The mean over seeds at the end."""
+    return math.fsum(curve[-1][1] for curve in curves) / len(curves)
+
+
 def table_ranks(section: Section) -> Iterator[Picture]:
     """Draw the ranks of what the searches would find, over updates, by a published table.
 

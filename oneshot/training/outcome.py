@@ -18,7 +18,7 @@ from ..tables.published import TABLE
 from ..techniques.base import named
 from ..techniques.composed import taken_apart
 
-ARCHITECTURE, SCORES = "architecture.json", "scores.json"
+ARCHITECTURE, SCORES, DIAGNOSTICS = "architecture.json", "scores.json", "diagnostics.json"
 SUPERNET, ARCHITECT, NETWORK = "supernet.safetensors", "architect.safetensors", "network.safetensors"
 
 
@@ -43,6 +43,10 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
         "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
         "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
+    if search.diagnostics.names:
+        pictures["diagnostics"] = lambda: plots.diagnostics(plots.curves_of(search.rows))
+    if search.diagnostics.details:
+        run.write(DIAGNOSTICS, json.dumps(search.diagnostics.details) + "\n")
     for name, figure in pictures.items():
         plots.save(figure, run.path / name)
     return run.finish(
