@@ -3,14 +3,12 @@
 from .cells import cells
 from .comparison import anytime, bars, comparison, front, ranking
 from .confusion import confusion
-from .diagnostics import NUMBERS as DIAGNOSTICS
-from .diagnostics import curves_of, diagnostics
+from .diagnostics import diagnostics
 from .figure import save, vector, width
 from .groups import bands, fronts, spent
 from .progress import curves, heat_maps
 
 __all__ = [
-    "DIAGNOSTICS",
     "anytime",
     "bands",
     "bars",
@@ -18,7 +16,6 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
-    "curves_of",
     "diagnostics",
     "front",
     "fronts",

@@ -54,7 +54,8 @@ def diagnostics(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
     """Draw the diagnostics of searches: a panel a quantity, a colour a group, over the training steps.
 
     A search that collapses has a rising number of skips and a rising largest eigenvalue, at a falling entropy.
-    Lines are means over the seeds of a group; of at most 5 groups with several seeds their 95 % intervals are drawn.
+    Lines are means over the seeds of a group. The 95 % interval of the first number of a panel is drawn for groups with
+    several seeds where these are at most 5 groups.
 
     Args:
         curves: Names of numbers in the rows of a search -> group -> a curve of (step, value) for each seed.
@@ -102,7 +103,7 @@ def _draw(
             look: Any = {"color": colour, "linewidth": page().line, "markersize": 2 * page().line}
             axes.plot(band.x, mean, line, marker="o" if len(mean) <= FEW else None, **look)
             every += band.mean
-            if len(own) > 1 and len(mean) and groups <= MOST_BANDS:
+            if len(own) > 1 and len(mean) and groups <= MOST_BANDS and number == next(iter(panel.rows)):
                 low, high = np.maximum(mean - half, panel.limits[0]), np.minimum(mean + half, panel.limits[1])
                 axes.fill_between(band.x, low, high, color=colour, alpha=0.12, linewidth=0)
     style_axes(axes, "")
@@ -112,7 +113,11 @@ def _draw(
     if every and min(every) < 0 < max(every):
         axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
     if panel.limits[0] == 0:
-        axes.set_ylim(bottom=0, top=1.03 if panel.limits[1] == 1 else max([*every, 1]) * 1.08)
+        top = 1.03 if panel.limits[1] == 1 else max([*every, 1]) * 1.08
+        axes.set_ylim(-0.02 * top, top)
+    elif every:  # intervals of few seeds are cut where they would flatten the rest
+        spread = max(max(every) - min(every), 1e-6)
+        axes.set_ylim(min(every) - 0.15 * spread, max(every) + 0.15 * spread)
     labels = {number: label for number, label in panel.rows.items() if label and number in curves}
     if labels:
         colour = _colour(names, names[0]) if groups < 2 else "black"

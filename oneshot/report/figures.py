@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..architecture import Architecture
 from ..errors import InputError
+from ..plots.diagnostics import NUMBERS
 from ..quantity import Quantity, of_result
 from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
 from ..spaces.darts import CANDIDATES
@@ -135,7 +136,7 @@ def diagnostics(section: Section) -> Iterator[Picture]:
     """
     names = _searched(section)
     curves: dict[str, dict[str, list[Any]]] = {}
-    for number in plots.DIAGNOSTICS:
+    for number in NUMBERS:
         found = _curves(section, names, partial(series.number, name=number), False)  # type: ignore[arg-type]
         if any(found.values()):
             curves[number] = {name: own for name, own in found.items() if own}

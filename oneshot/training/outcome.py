@@ -9,6 +9,7 @@ from .. import plots
 from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
 from ..errors import InputError, is_number, one_line
+from ..plots.diagnostics import curves_of
 from ..retrain import Retrain
 from ..runs.files import parse_json, read_text
 from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
@@ -44,7 +45,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
         "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
     if search.diagnostics.names:
-        pictures["diagnostics"] = lambda: plots.diagnostics(plots.curves_of(search.rows))
+        pictures["diagnostics"] = lambda: plots.diagnostics(curves_of(search.rows))
     if search.diagnostics.details:
         run.write(DIAGNOSTICS, json.dumps(search.diagnostics.details) + "\n")
     for name, figure in pictures.items():
