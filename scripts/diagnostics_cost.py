@@ -3,7 +3,7 @@
     python scripts/diagnostics_cost.py
     python scripts/diagnostics_cost.py pairs=10 data.train_size=512
 
-Epochs of searches with `none` and with `light` take turns in one process. Prints medians. Other settings are those of
+Epochs with `none` and with `light` take turns in one search. Prints medians. Other settings are those of
 `oneshot search`.
 """
 
@@ -26,26 +26,38 @@ QUIET: Any = dict(
 )
 
 
-class Clock(pl.Callback):
-    """Processor time of an epoch, with all that the search does at its end."""
+class Turns(pl.Callback):
+    """Lets the epochs of one search be measured at two levels in turns, and takes the processor time of each.
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    The first pair is left out: a search counts its operations once.
+    """
+
+    def __init__(self) -> None:
+        self.levels = {name: Diagnostics(name) for name in ("none", "light")}
+        self.seconds: dict[str, list[float]] = {name: [] for name in self.levels}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.take(module)
+        self.now = list(self.levels)[trainer.current_epoch % 2]
+        module.diagnostics = self.levels[self.now]
         self.started = time.process_time()
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.seconds = time.process_time() - self.started
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self.take(module)
+
+    def take(self, module: Any) -> None:
+        if module.ended > len(self.levels):
+            self.seconds[self.now].append(time.process_time() - self.started)
 
 
-def epoch(words: list[str], level: str | Diagnostics) -> tuple[float, Search]:
-    """Seconds of one epoch, and the search."""
-    config = configuration("search", ["logger=none", "epochs=1", *words])
+def fitted(words: list[str], epochs: int, callback: pl.Callback | None = None) -> Search:
+    """A search without selection."""
+    config = configuration("search", ["logger=none", f"epochs={epochs}", *words])
     torch.manual_seed(0)
     search = search_for(config, *space_and_data(config))
-    search.diagnostics = level if isinstance(level, Diagnostics) else Diagnostics(level)
-    search.end = lambda: None  # type: ignore[method-assign]  # no selection
-    clock = Clock()
-    pl.Trainer(max_epochs=1, callbacks=[clock], **QUIET).fit(search)
-    return clock.seconds, search
+    search.end = lambda: None  # type: ignore[method-assign]
+    pl.Trainer(max_epochs=epochs, callbacks=[callback] if callback else [], **QUIET).fit(search)
+    return search
 
 
 def main() -> None:
@@ -53,21 +65,23 @@ def main() -> None:
     given = dict(word.split("=", 1) for word in sys.argv[1:] if word.startswith("pairs="))
     words = [word for word in sys.argv[1:] if not word.startswith("pairs=")]
     torch.set_num_threads(1)
-    epoch(words, "none")  # the first one is slower
-    found: dict[str, list[float]] = {"none": [], "light": []}
-    for _ in range(int(given.get("pairs", 5))):
-        for level, own in found.items():
-            own.append(epoch(words, level)[0])
-    none, light = (statistics.median(own) for own in found.values())
-    ratios = [b / a for a, b in zip(*found.values(), strict=True)]
-    print(f"an epoch: none {none:.3f} s, light {light:.3f} s; median ratio {statistics.median(ratios):.4f}", flush=True)
-    print({name: [round(one, 3) for one in own] for name, own in found.items()}, flush=True)
-    for name in ("alpha_eigenvalue_largest", "gradient_cosine", "discretization_gap", "flatness"):
+    turns = Turns()
+    search = fitted(words, 2 + 2 * int(given.get("pairs", 6)), turns)
+    none, light = (statistics.median(own) for own in turns.seconds.values())
+    pairs = [b / a for a, b in zip(*turns.seconds.values(), strict=True)]
+    print(
+        f"an epoch: none {none:.3f} s, light {light:.3f} s; median of ratios {statistics.median(pairs):.4f}", flush=True
+    )
+    diagnostics, started = turns.levels["light"], time.process_time()
+    for _ in range(1000):
+        diagnostics.note(search.architect)
+    noted, started = (time.process_time() - started) / 1000, time.process_time()
+    diagnostics.measure(search)
+    print(f"light: {1000 * noted:.3f} ms a step, {1000 * (time.process_time() - started):.2f} ms an epoch", flush=True)
+    for name in ("flatness", "gradient_cosine", "discretization_gap", "alpha_eigenvalue_largest"):
         diagnostics = Diagnostics("none")
         diagnostics.also([name])
-        search = epoch(words, diagnostics)[1]
         started = time.process_time()
-        search.ended = 0
         diagnostics.measure(search)
         print(f"{name}: {time.process_time() - started:.3f} s", flush=True)
 

@@ -73,7 +73,7 @@ def eager(net: nn.Module) -> Iterator[None]:
     Args:
         net: The network. Afterwards it is accelerated as before.
     """
-    found = [(module, vars(module).get("forward")) for module in net.modules()]
+    found: list[tuple[nn.Module, Any]] = [(module, vars(module).get("forward")) for module in net.modules()]
     changed = [(module, forward) for module, forward in found if hasattr(forward, "eager")]  # the one from before
     for module, forward in changed:
         module.forward = forward.eager

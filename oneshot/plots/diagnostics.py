@@ -122,7 +122,8 @@ def _draw(
     if labels:
         colour = _colour(names, names[0]) if groups < 2 else "black"
         styles = [LINES[list(panel.rows).index(number)] for number in labels]
-        handles = [Line2D([], [], color=colour, linestyle=style, linewidth=page().line) for style in styles]
+        look: Any = {"color": colour, "linewidth": page().line}
+        handles = [Line2D([], [], linestyle=style, **look) for style in styles]  # type: ignore[arg-type]
         axes.legend(handles, list(labels.values()), frameon=False, fontsize=page().small, loc="best", handlelength=2.2)
 
 

@@ -45,7 +45,7 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
         "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
     if search.diagnostics.names:
-        pictures["diagnostics"] = lambda: plots.diagnostics(curves_of(search.rows))
+        pictures["diagnostics"] = partial(plots.diagnostics, curves_of(search.rows))
     if search.diagnostics.details:
         run.write(DIAGNOSTICS, json.dumps(search.diagnostics.details) + "\n")
     for name, figure in pictures.items():
