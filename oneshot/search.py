@@ -14,6 +14,7 @@ from torch.optim import SGD
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
 from .data import ImageData, Text
+from .diagnostics import Diagnostics, rows_of
 from .distributed.sharing import share
 from .draws import generator, seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
@@ -74,13 +75,15 @@ class Search(Fit):
         log_every: Updates between two rows.
         seed: Seed of batches and draws.
         record: Called with each row, a dict of numbers.
-        stages: Stages of the search, one after the other. None: one, the whole search.
-        drop_path: Probability at the last epoch that a candidate of the supernet is dropped for an example in a weight
-            or an architecture step; it rises from 0 in a line over the epochs. Identities are not dropped.
         compile: Whether `torch.compile` compiles the cells.
         cuda_graph: Whether the supernet's steps are replayed as CUDA graphs. `"auto"`: on a GPU, where that is
             possible.
         stop: Ends the search early, see `oneshot.stopping`. None: it takes all epochs.
+        diagnostics: What the row of each epoch's end says of the search besides: `"none"`, `"light"`, `"full"`, or a
+            `Diagnostics` with settings of its own.
+        stages: Stages of the search, one after the other. None: one, the whole search.
+        drop_path: Probability at the last epoch that a candidate of the supernet is dropped for an example in a weight
+            or an architecture step; it rises from 0 in a line over the epochs. Identities are not dropped.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -108,11 +111,12 @@ class Search(Fit):
         log_every: int = 10,
         seed: int = 0,
         record: Callable[[Mapping[str, Any]], None] | None = None,
-        stages: Sequence[Stage] | None = None,
-        drop_path: float = 0.0,
         compile: bool = False,
         cuda_graph: bool | str = "auto",
         stop: StoppingRule | None = None,
+        diagnostics: str | Diagnostics = "light",
+        stages: Sequence[Stage] | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__(log_every, seed, record)
         check_optimizer("weights.optimizer", optimizer)
@@ -148,6 +152,8 @@ class Search(Fit):
         architect.measure_by(self.criterion, self.metric)
         if stop is not None and self.stages.given:
             raise InputError("stop: a stopping rule ends a search of one stage; use stop=null or stages=null")
+        self.diagnostics = diagnostics if isinstance(diagnostics, Diagnostics) else Diagnostics(diagnostics)
+        self.diagnostics.also([name for name in getattr(stop, "rows", ()) if name in rows_of("full")])
         self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
         check_selection(self.selection, space)
@@ -165,7 +171,7 @@ class Search(Fit):
     @property
     def row_names(self) -> frozenset[str]:
         """Names of the numbers that a stopping rule may read: those in the row of each epoch's end."""
-        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}"})
+        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}", *self.diagnostics.names})
 
     @property
     def stopped(self) -> Stop | None:
@@ -197,6 +203,7 @@ class Search(Fit):
         """
         for number in range(len(self.stages.all)):
             check_warmup(self.warmup_epochs, self.stages.of_learning_rate(epochs, number))
+        self.diagnostics.check(self.space, self.architect)
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
@@ -232,8 +239,9 @@ class Search(Fit):
         self.architecture_part.to(self.device)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides weights and rows: scores, the stage, what the stopping rule needs."""
-        return {"scores": self.scores, **self.stages.state(self.architect, self.start), **self.ending.state()}
+        """Return what a checkpoint keeps besides weights and rows: scores, and the states of its parts."""
+        parts = {**self.stages.state(self.architect, self.start), **self.ending.state()}
+        return {"scores": self.scores, "diagnostics": self.diagnostics.state(), **parts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -243,6 +251,7 @@ class Search(Fit):
             raise ValueError("scores")
         self._load_stage(state)
         self.ending.load_state(state)
+        self.diagnostics.load_state(state["diagnostics"], self.architect)
         measured = [row for row in state["rows"] if "valid_loss" in row]
         self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
 
@@ -263,6 +272,7 @@ class Search(Fit):
         super().forget()
         self.scores = []
         self.ending.forget()
+        self.diagnostics.forget()
 
     def on_train_start(self) -> None:
         """Prepare the updates; a search that starts writes its first row."""
@@ -317,6 +327,8 @@ class Search(Fit):
             self.means.add("weight_loss", loss)
             if self.metric.of_all is None:
                 self.means.add(f"weight_{self.metric.name}", self.metric.of_batch(logits, train[1]))
+        if update.kind != "weight":
+            self.diagnostics.note(self.architect)
         self.count(update.index + 1)
         if self.done % self.log_every == 0:
             self.write({"epoch": self.ended + 1, "step": self.done, **self.means.read()})
@@ -335,7 +347,7 @@ class Search(Fit):
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         row |= {"entropy": float(self.architect.entropy()), **self.architect.measures()}
-        self.write({**row, **self._looked_up()})
+        self.write({**row, **self.diagnostics.measure(self), **self._looked_up()})
         if self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
             self.ending.decided = self.trainer.strategy.broadcast(self.ending.ask(self.rows, self.scores))
             self.trainer.should_stop |= self.stopped is not None

@@ -18,6 +18,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("architects", "strategies", "cost", "report"),
     ("techniques", "stages"),
     ("fitting",),
+    ("diagnostics",),
     ("search", "retrain"),
     ("estimators",),
     ("baseline", "training"),
@@ -30,6 +31,7 @@ INTERFACES = (  # folders with a base.py
 KNOWS_THEM = {  # who may import more of these folders than their base
     "cli": {"spaces", "architects", "techniques", "estimators", "executors"},
     "report": {"spaces"},  # draws the cells of the two spaces that it knows
+    "diagnostics": {"architects", "techniques"},  # full precision as in second-order DARTS; a search's transforms
     "training": {"techniques"},  # what they are is a part of the settings of a search
     "baseline": {"estimators"},  # its log of answers
     "estimators": {"executors"},  # the one that needs no workers

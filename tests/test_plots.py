@@ -21,8 +21,10 @@ from matplotlib.transforms import Bbox
 
 from oneshot import plots
 from oneshot.architecture import Choice
+from oneshot.diagnostics import rows_of
 from oneshot.errors import InputError
-from oneshot.plots.figure import short
+from oneshot.plots.diagnostics import NUMBERS, curves_of
+from oneshot.plots.figure import COLOURS, short
 from oneshot.spaces.darts import DARTSCells
 from oneshot.statistics import Band
 
@@ -350,6 +352,7 @@ def every_figure() -> dict[str, Figure]:
         "cells": plots.cells(space.graphs(found)),
         "heat_maps": plots.heat_maps(scores, space.choices, chosen=found.decisions),
         "curves": plots.curves(rows, title="a search"),
+        "diagnostics": plots.diagnostics({name: {"a": [[(1, 0.5), (2, 0.25)]]} for name in NUMBERS}, ["a", "b"]),
         "comparison": plots.comparison(values),
         "bars": plots.bars({"a long name of a measurement": 1.0, "b": 2.0}, "reference / ours"),
         "anytime": plots.anytime(regrets(3), "regret, percentage points", logarithmic=True),
@@ -413,6 +416,32 @@ def test_confusion_shows_every_count_and_class():
 def test_confusion_of_many_classes_has_no_numbers():
     figure = plots.confusion(np.eye(100, dtype=int).tolist(), [f"class {c}" for c in range(100)])
     assert not figure.axes[0].texts and len(figure.axes[0].get_yticklabels()) == 100
+
+
+def test_diagnostics_hold_the_rows_and_each_has_its_place() -> None:
+    assert {*NUMBERS} == {*rows_of("full"), "entropy"}
+    rows = [{"step": 0, "entropy": 1.0}] + [
+        {"step": n, "skips": n, "entropy": 1 / n, "alpha_eigenvalue_largest": 0.5 * n, "alpha_eigenvalue_smallest": -n}
+        for n in (4, 8)
+    ]
+    figure = plots.diagnostics(curves_of(rows))
+    drawn = {
+        axes.get_title(loc="left"): [line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()) == 2]
+        for axes in figure.axes
+    }
+    assert drawn["operations of the architecture"] == [[[4, 4], [8, 8]]]
+    assert drawn["eigenvalues of the Hessian"][:2] == [[[4, 2.0], [8, 4.0]], [[4, -4], [8, -8]]]
+    assert [axes.get_title(loc="left") for axes in figure.axes][1] == "normalized entropy"
+    assert [text.get_text() for text in plots.diagnostics({}).texts] == ["no diagnostics"]
+
+
+def test_diagnostics_of_groups_are_means_in_their_colours() -> None:
+    seeds = [[(1, 2.0), (2, 6.0)], [(1, 4.0), (2, 2.0)]]
+    figure = plots.diagnostics({"skips": {"b": seeds}, "flatness": {"a": [[(1, 0.5), (2, 0.5)]]}}, ["a", "b"])
+    line = figure.axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[1, 3.0], [2, 4.0]] and line.get_color() == COLOURS[1]
+    assert len(figure.axes[0].collections) == 1  # the interval
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
 def test_bands_draw_the_means_and_cut_the_intervals() -> None:

@@ -4,7 +4,8 @@ Parameters, state and calls of the network stay as they are.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -65,6 +66,24 @@ def compile_regions(net: nn.Module, backend: str = "inductor") -> None:
         module.forward = _Compiled(module, backend)
 
 
+@contextmanager
+def eager(net: nn.Module) -> Iterator[None]:
+    """Let a network run without compiled code and CUDA graphs inside, which have no second derivatives.
+
+    Args:
+        net: The network. Afterwards it is accelerated as before.
+    """
+    found: list[tuple[nn.Module, Any]] = [(module, vars(module).get("forward")) for module in net.modules()]
+    changed = [(module, forward) for module, forward in found if hasattr(forward, "eager")]  # the one from before
+    for module, forward in changed:
+        module.forward = forward.eager
+    try:
+        yield
+    finally:
+        for module, forward in changed:
+            module.forward = forward
+
+
 class _Compiled:
     """The forward of a module, compiled at its first call. A copy of the module gets its own code."""
 
@@ -72,12 +91,16 @@ class _Compiled:
         self.module, self.backend = module, backend
         self.compiled: Callable[..., Any] | None = None
 
+    @property
+    def eager(self) -> Callable[..., Any]:
+        """The forward without compilation."""
+        return MethodType(type(self.module).forward, self.module)
+
     def __call__(self, *arguments: Any) -> Any:
-        eager = type(self.module).forward
         if any(isinstance(a, Gates) and a.active is not None for a in arguments):
-            return eager(self.module, *arguments)
+            return self.eager(*arguments)
         if self.compiled is None:
-            self.compiled = torch.compile(MethodType(eager, self.module), dynamic=False, backend=self.backend)
+            self.compiled = torch.compile(self.eager, dynamic=False, backend=self.backend)
         return self.compiled(*arguments)
 
     def __getstate__(self) -> dict[str, Any]:

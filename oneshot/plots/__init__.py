@@ -3,6 +3,7 @@
 from .cells import cells
 from .comparison import anytime, bars, comparison, front, ranking
 from .confusion import confusion
+from .diagnostics import diagnostics
 from .figure import save, vector, width
 from .groups import bands, fronts, spent
 from .progress import curves, heat_maps
@@ -15,6 +16,7 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
+    "diagnostics",
     "front",
     "fronts",
     "heat_maps",

@@ -10,7 +10,7 @@ from ..quantity import ACCURACY, of_result
 from ..tables.published import TABLE
 from . import differences, figures
 from .grouping import Group, LeftOut, Section, images
-from .measures import MEASURES, QUALITIES, Measure, best, estimator_name, measures
+from .measures import DIAGNOSTICS, MEASURES, QUALITIES, Measure, best, estimator_name, measures
 from .page import Block, Heading, Listing, Picture, Table, Text
 from .summaries import RunSummary, ended_early
 
@@ -73,7 +73,7 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
     nothing = "Nothing else differs." if any(group.settings for group in section.groups) else "Nothing differs."
     yield Listing([*alike, *(apart or [nothing])])
     curves = [(f"Validation {one.label} over time", [*figures.anytime(section, one)]) for one in section.searched]
-    pictures: list[tuple[str, Sequence[Picture | str]]] = [
+    pictures: list[tuple[str, Sequence[Block | str]]] = [
         *curves,
         (
             f"{section.metric.label[:1].upper()}{section.metric.label[1:]} against cost",
@@ -84,6 +84,7 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
             "Architecture probabilities over the search",
             [*figures.entropy(section), *figures.table_ranks(section), *figures.probabilities(section, accuracy)],
         ),
+        ("Diagnostics", [*_ends(section), *figures.diagnostics(section)]),
         ("Time and memory", list(figures.spent(section))),
     ]
     for title, own in pictures:
@@ -189,6 +190,16 @@ def _damaged(summaries: Iterable[RunSummary]) -> Iterator[str]:
     damaged = {str(summary.path): summary.damaged for summary in summaries if summary.damaged}
     for path, names in damaged.items():
         yield f"Damaged, and shown as far as it can be read: {', '.join(names)} of {path}."
+
+
+def _ends(section: Section) -> Iterator[Table]:
+    """The diagnostics at the end of the searches: a row a group, a column a number."""
+    shown = [m for m in DIAGNOSTICS.values() if any(m.values(group) for group in section.groups)]
+    rows = [(group.label, *(measure.text(group) for measure in shown)) for group in section.groups]
+    rows = [row for row in rows if any(row[1:])]
+    if {measure.name for measure in shown} - {DIAGNOSTICS["entropy"].name}:
+        columns = ("group", *(measure.name for measure in shown))
+        yield Table("Diagnostics at the end of the search", columns, rows, frozenset(range(1, len(columns))))
 
 
 def _every(section: Section) -> Table:

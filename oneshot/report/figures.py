@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..architecture import Architecture
 from ..errors import InputError
+from ..plots.diagnostics import NUMBERS
 from ..quantity import Quantity, of_result
 from ..spaces import OPERATIONS, DARTSCells, NASBench201, SearchSpace
 from ..spaces.darts import CANDIDATES
@@ -122,6 +123,42 @@ def entropy(section: Section) -> Iterator[Picture]:
         text = f"Entropy of the probabilities over updates. At the end: {_ends(panels['updates'])}."
         caption = "How far a search has decided: 1 means equal probabilities, 0 means one candidate an edge."
         yield picture("entropy", draw, text, caption)
+
+
+def diagnostics(section: Section) -> Iterator[Picture]:
+    """Draw the diagnostics of the searches over updates, all quantities in one picture.
+
+    Args:
+        section: Whose groups.
+
+    Yields:
+        One picture, or none where no search recorded diagnostics besides its entropy.
+    """
+    names = _searched(section)
+    curves: dict[str, dict[str, list[Any]]] = {}
+    for number in NUMBERS:
+        found = _curves(section, names, partial(series.number, name=number), False)  # type: ignore[arg-type]
+        if any(found.values()):
+            curves[number] = {name: own for name, own in found.items() if own}
+    if not set(curves) - {"entropy"}:
+        return
+    ends = "; ".join(
+        f"{number.replace('_', ' ')}: {', '.join(f'{name} {_last(own):.4g}' for name, own in of_group.items())}"
+        for number, of_group in curves.items()
+    )
+    caption = (
+        "How searches decide. A collapse is seen at the top left: skips and operations without parameters take over "
+        "while the entropy falls. The largest eigenvalue then often rises before, and the loss rises when the mixture "
+        "is replaced by the architecture (discretization gap). A colour is a group; lines are means over seeds."
+    )
+    yield picture(
+        "diagnostics", partial(plots.diagnostics, curves, names), f"Diagnostics. At the end: {ends}.", caption
+    )
+
+
+def _last(curves: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """The mean over seeds at the end."""
+    return math.fsum(curve[-1][1] for curve in curves) / len(curves)
 
 
 def table_ranks(section: Section) -> Iterator[Picture]:

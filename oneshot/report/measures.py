@@ -184,6 +184,35 @@ def size(name: str) -> Callable[[Lineage], float | None]:
     return lambda lineage: _number((lineage.trained or [lineage.first])[0].result, name)
 
 
+def last(name: str) -> Callable[[Lineage], float | None]:
+    """Return a function that reads a number of a search's last row that has it.
+
+    Args:
+        name: Of the number in the rows.
+
+    Returns:
+        Function of a lineage; its value is None where no row has such a number.
+    """
+
+    def of(lineage: Lineage) -> float | None:
+        found = series.number(lineage.head, name) if lineage.head and not lineage.head.log else []
+        return found[-1][1] if found else None
+
+    return of
+
+
+def operations(lineage: Lineage) -> float | None:
+    """Return the number of operations of what a search with diagnostics found: its decisions without `none`.
+
+    Args:
+        lineage: A search, with the trainings of what it found.
+    """
+    if lineage.head is None or last("skips")(lineage) is None:
+        return None
+    decided = lineage.head.result.get("architecture")
+    return sum(name != "none" for name in decided.values()) if isinstance(decided, dict) else None
+
+
 MEASURES = {  # besides the metric
     "updates": Measure("updates", updates, 1.0, ",.0f"),
     "table_rank": Measure(f"rank in the table ({SHORT} epochs)", looked_up(VALIDATION_RANK), 1.0, ",.0f"),
@@ -195,6 +224,16 @@ MEASURES = {  # besides the metric
     "search_seconds": Measure("search,\N{NO-BREAK SPACE}s", search_seconds, 1.0, ",.1f"),
     "training_seconds": Measure("training,\N{NO-BREAK SPACE}s", training_seconds, 1.0, ",.1f"),
     "peak_memory": Measure("peak memory, MiB", peak_memory, 2.0**-20, ",.0f"),
+}
+DIAGNOSTICS = {  # at the end of a search, by their names in its rows
+    "skips": Measure("skips", last("skips"), 1.0, ".1f"),
+    "parameter_free": Measure("operations without parameters", last("parameter_free"), 1.0, ".1f"),
+    "operations": Measure("operations in all", operations, 1.0, ".1f"),
+    "entropy": Measure("entropy", last("entropy"), 1.0, ".3f"),
+    "alpha_eigenvalue_smallest": Measure("smallest eigenvalue", last("alpha_eigenvalue_smallest"), 1.0, ".3g"),
+    "alpha_eigenvalue_largest": Measure("largest eigenvalue", last("alpha_eigenvalue_largest"), 1.0, ".3g"),
+    "discretization_gap": Measure("discretization gap", last("discretization_gap"), 1.0, ".3f"),
+    "flatness": Measure("flatness", last("flatness"), 1.0, ".2g"),
 }
 QUALITIES = ("test", "validation")
 COSTS = ("multiply_accumulates", "parameters", "search_seconds", "training_seconds", "peak_memory")

@@ -68,6 +68,19 @@ def table_rank(summary: RunSummary) -> list[Point]:
     return _metric(summary, VALIDATION_RANK)
 
 
+def number(summary: RunSummary, name: str) -> list[tuple[float, float]]:
+    """Read one of the numbers that a search measures at the ends of its epochs.
+
+    Args:
+        summary: Of a search.
+        name: Of the number in its rows.
+
+    Returns:
+        Pairs of the step and the value, with rising steps.
+    """
+    return [(point.step, point.value) for point in _metric(summary, name)]
+
+
 def updates(summary: RunSummary) -> float | None:
     """Read how many steps a finished search made.
 

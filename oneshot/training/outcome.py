@@ -12,6 +12,7 @@ from .. import plots
 from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
 from ..errors import InputError, is_number, one_line
+from ..plots.diagnostics import curves_of
 from ..retrain import Retrain
 from ..runs.files import parse_json, read_text
 from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
@@ -22,7 +23,7 @@ from ..tables.published import TABLE
 from ..techniques.base import named
 from ..techniques.composed import taken_apart
 
-ARCHITECTURE, SCORES = "architecture.json", "scores.json"
+ARCHITECTURE, SCORES, DIAGNOSTICS = "architecture.json", "scores.json", "diagnostics.json"
 SUPERNET, ARCHITECT, NETWORK = "supernet.safetensors", "architect.safetensors", "network.safetensors"
 
 
@@ -47,6 +48,10 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
         "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
         "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
+    if search.diagnostics.names:
+        pictures["diagnostics"] = partial(plots.diagnostics, curves_of(search.rows))
+    if search.diagnostics.details:
+        run.write(DIAGNOSTICS, json.dumps(search.diagnostics.details) + "\n")
     for name, figure in pictures.items():
         plots.save(figure, run.path / name)
     return run.finish(

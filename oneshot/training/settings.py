@@ -50,6 +50,7 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         }
         settings["technique"] = {named(part).partition(".")[2]: _described(part) for part in parts}
         settings["schedule"] = _described(module.schedule)
+        settings["diagnostics"] = module.diagnostics.level
         settings["selection"] = _described(module.selection)
         if module.stages.given:
             settings["stages"] = [_stage(stage) for stage in module.stages.all]

@@ -10,7 +10,7 @@ from oneshot.report import figures
 from oneshot.report.content import report
 from oneshot.report.grouping import sections
 from oneshot.report.measures import measures
-from oneshot.report.page import Listing, Picture, Table
+from oneshot.report.page import Heading, Listing, Picture, Table
 
 TEST = measures(ACCURACY)["test"]
 
@@ -171,6 +171,30 @@ def test_ranks_in_a_table_are_a_curve_columns_and_a_note(tmp_path):
     assert cells["rank in the table (12 epochs)"] == "200"
     assert cells["test in the table (200 epochs), %"] == f"92.00 ± {12.706204736432095:.2f}"
     assert any(title in item for block in blocks if isinstance(block, Listing) for item in block.items)
+
+
+def test_diagnostics_are_a_picture_and_a_table(tmp_path):
+    node = {"_target_": "oneshot.architects.DARTS", "optimizer": {"lr": 0.1}}
+    for seed, skips in ((0, (1, 4)), (1, (2, 6))):
+        rows = [{"step": n, "entropy": 1 / n, "skips": skips[n - 1], "discretization_gap": 0.25} for n in (1, 2)]
+        result = {"architecture": {**decisions(), "cell/0->1": "none"}, "found_valid_accuracy": 0.5}
+        leave(tmp_path / f"s{seed}", {"architect": node, "epochs": 2, "seed": seed}, result, rows)
+    section = section_of(tmp_path)
+    (picture,) = figures.diagnostics(section)
+    ends = "entropy: darts 0.5; discretization gap: darts 0.25."
+    assert picture.text == f"Diagnostics. At the end: skips: darts 5; {ends}"
+    blocks = list(report([section], []))
+    (table,) = [b for b in blocks if isinstance(b, Table) and b.caption == "Diagnostics at the end of the search"]
+    assert table.columns == ("group", "skips", "operations in all", "entropy", "discretization gap")
+    assert table.rows == [("darts", "5.0", "5.0", "0.500", "0.250")]
+    assert "Diagnostics" in [block.text for block in blocks if isinstance(block, Heading)]
+
+
+def test_a_search_without_diagnostics_has_no_such_section(tmp_path):
+    search(tmp_path / "s")
+    section = section_of(tmp_path)
+    assert list(figures.diagnostics(section)) == []
+    assert not [b for b in report([section], []) if isinstance(b, Heading) and b.text == "Diagnostics"]
 
 
 def test_without_a_table_there_is_none_of_them(tmp_path):

@@ -79,6 +79,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         compile=config.trainer.compile,
         cuda_graph=config.trainer.cuda_graph,
         stop=make(config.stop) if config.stop else None,
+        diagnostics=config.diagnostics,
     )
     search.check(config.epochs)
     if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
