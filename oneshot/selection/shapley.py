@@ -77,15 +77,16 @@ class Shapley:
 
     The players are the candidates of all choices. The gates of the supernet are the scores of the architect. A player
     is removed by a gate of 0, and the other gates stay as they are. The value of a set of players is the metric of the
-    search on the architecture part. Contributions in random orders are summarized by their mean minus their standard
-    deviation, as in the authors' code, and standardized in each cell: mean 0, standard deviation 1. Their softmax over
-    each choice is discretized. `none` is no player, because its removal changes nothing; its value is 0. Where a space
-    can choose `none` (NAS-Bench-201), it does so if no other candidate has a value above 0.
+    search on the architecture part. The values are estimated by random orders and standardized in each cell: mean 0,
+    standard deviation 1. Their softmax over each choice is discretized. `none` is no player, because its removal
+    changes nothing; its value is 0. Where a space can choose `none` (NAS-Bench-201), it does so if no other candidate
+    has a value above 0.
 
     Where this differs: the authors move alpha by these values once an epoch, in the second half of a search without
     gradients of alpha, and discretize alpha. Here the values are taken once, at the end of a search with any architect.
     They measure every order with a new batch of 1024 images; here all orders see the same images, so that v is one
-    game. They remove `none` like any other candidate.
+    game. Their code subtracts one standard deviation over the orders from the mean, which `deviations=1` does. That
+    suits spaces that never choose `none`: the 0 of `none` has no deviation, so that it wins against most candidates.
 
     Each order takes as many evaluations as there are players, 196 in the DARTS space, unless truncation ends it early.
 
@@ -108,7 +109,7 @@ class Shapley:
     permutations: int = 10
     batches: int = 2
     threshold: float = 0.5
-    deviations: float = 1.0
+    deviations: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -105,9 +105,12 @@ def test_all_cells_together():
 
 def test_scores_of_zero_come_before_a_suppressed_skip():
     """As of an architect that has decided: all skips, and 0 elsewhere."""
-    scores = torch.zeros(SPACE.shape)
-    scores[:, SKIP] = 1
-    assert SkipLimit(0).restricted(SPACE, scores).decisions[:5].count(SKIP) == 0
+    names = ("none", "skip_connect", "sep_conv_3x3")  # of equal scores the earlier candidate wins
+    first = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2, candidates=names)
+    scores = torch.zeros(first.shape)
+    scores[:, 1] = 1
+    for limit in range(4):
+        assert SkipLimit(limit).restricted(first, scores).decisions[:5].count(1) == limit
     space = NASBench201((1, 8, 8), 10, cells=1, channels=4)
     skip = space.choices[0].candidates.index("skip_connect")
     one_hot = torch.zeros(space.shape)
