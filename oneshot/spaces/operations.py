@@ -163,9 +163,12 @@ class Noise(nn.Module):
         x = x[:, :, :: self.stride, :: self.stride]
         fixed = not self.training and x.device.type != "meta"
         generator = torch.Generator(x.device).manual_seed(self._number) if fixed else None
-        shape, like = (*x.shape[2:], x.shape[1]), {"dtype": x.dtype, "device": x.device}
-        draws = for_each_example(lambda number: torch.randn(number, *shape, generator=generator, **like), len(x))
-        return draws.permute(0, 3, 1, 2) + 0 * x
+
+        def draw(number: int) -> Tensor:
+            shape = (number, *x.shape[2:], x.shape[1])  # channels-last
+            return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
+
+        return for_each_example(draw, len(x)).permute(0, 3, 1, 2) + 0 * x
 
 
 def noise(channels: int, stride: int, affine: bool) -> nn.Module:
