@@ -1,6 +1,5 @@
 """The search: one LightningModule that alternates weight steps and architecture steps, for every architect."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,7 +7,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
@@ -16,22 +15,21 @@ from .architecture import Architecture, Gates, Query
 from .data import ImageData, Text
 from .diagnostics import Diagnostics, rows_of
 from .distributed.sharing import share
-from .draws import generator, seed_of
+from .draws import seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
-from .fitting.dropping import CandidateDropPath, SkipDropout
 from .fitting.ending import Ending
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
+from .fitting.staging import Staging
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
-from .fitting.widening import Widened, widen_state, widen_weights, widening
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .selection.base import check_selection
 from .spaces.base import SearchSpace
-from .stages import Narrowing, Stage, Stages, best
+from .stages import Stage, Stages
 from .stopping.base import Stop, StoppingRule
 from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
@@ -138,14 +136,6 @@ class Search(Fit):
         check_range("weights.drop_path", drop_path, 0.0, 0.99)
         self.drop_path = drop_path
         self.stages = Stages(stages, self.schedule)
-        self.stages.check(space, architect)
-        for stage in self.stages.all:
-            if callable(stage.keep):
-                stage.keep.check(self)
-        self.start = copy.deepcopy(architect.state_dict())  # what a stage that starts anew needs
-        self.accelerated = partial(
-            accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice
-        )
         self.optimizer, self.minimum_learning_rate = optimizer, minimum_learning_rate
         self.task, self.metric, self.classes = data.task, data.metric, data.splits.classes
         self.criterion, self.gradient_clip = criterion or data.task.criterion(), gradient_clip
@@ -159,7 +149,11 @@ class Search(Fit):
         check_selection(self.selection, space)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
-        self.supernet = self._new_supernet()
+        fast = partial(accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice)
+        batch_size = self.weight_part.batch_size
+        self.staging = Staging(self.stages, space, architect, batch_size, seed, drop_path, fast)
+        self.stages.check_narrowings(self)
+        self.supernet = self.staging.supernet()
         x, y = self.weight_part.first()
         check_forward(lambda: self.criterion(self.supernet(x, Gates(architect.scores())), y))
         known = lookup_for(space.fingerprint, self.classes, tuple(x.shape[1:]))
@@ -240,7 +234,7 @@ class Search(Fit):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides weights and rows: scores, and the states of its parts."""
-        parts = {**self.stages.state(self.architect, self.start), **self.ending.state()}
+        parts = {**self.staging.state(), **self.ending.state()}
         return {"scores": self.scores, "diagnostics": self.diagnostics.state(), **parts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -249,23 +243,12 @@ class Search(Fit):
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
-        self._load_stage(state)
+        if self.staging.load_state(state, self.epochs):
+            self.supernet = self.staging.supernet()
         self.ending.load_state(state)
         self.diagnostics.load_state(state["diagnostics"], self.architect)
         measured = [row for row in state["rows"] if "valid_loss" in row]
         self.valid = {n[6:]: value for n, value in measured[-1].items() if n[:6] == "valid_"} if measured else {}
-
-    def _load_stage(self, state: Mapping[str, Any]) -> None:
-        if not self.stages.given:
-            return
-        number, kept, start = state["stage"], torch.tensor(state["kept"]), state["start"]
-        if number != self.stages.number_after(state["ended"], self.epochs):
-            raise ValueError(f"stage is {number!r:.40}")
-        shapes = [{name: tensor.shape for name, tensor in part.items()} for part in (start, self.start)]
-        if shapes[0] != shapes[1]:
-            raise ValueError("start")
-        self.start = start
-        self.take_up(number, kept)
 
     def forget(self) -> None:
         """Forget all progress. Weights are not touched."""
@@ -305,10 +288,7 @@ class Search(Fit):
 
     def on_train_epoch_start(self) -> None:
         """Set the rates of drop path and dropout in this epoch."""
-        if self.candidate_drop_path:
-            self.candidate_drop_path.set(self.drop_path * self.ended / max(1, self.epochs - 1))
-        if self.skips:
-            self.skips.rate = self.stages.skip_dropout(self.ended, self.epochs)
+        self.staging.set_rates(self.ended, self.epochs)
 
     def training_step(self, update: Update, _: int) -> None:
         """Take one update."""
@@ -418,7 +398,7 @@ class Search(Fit):
             return evaluate(self.supernet, self.criterion, chosen, gates, self.metric)
 
     def take_up(self, stage: int, kept: Tensor) -> None:
-        """Take up a later stage, as after a resume: with its candidates, and with a new supernet of its sizes.
+        """Take up a stage in which a search ended, with a new supernet of its sizes.
 
         Args:
             stage: Number of the stage, from 0.
@@ -427,62 +407,18 @@ class Search(Fit):
         Raises:
             ValueError: If there is no such stage, or these are no candidates.
         """
-        if stage not in range(len(self.stages.all)):
-            raise ValueError(f"stage is {stage!r:.40}")
-        if kept.dtype != torch.bool or kept.shape != self.space.shape or not bool(kept.any(1).all()):
-            raise ValueError("kept")
-        self.stages.number = stage
-        if self.stages.all[0] != self.stages.now:
-            self.supernet = self._new_supernet()
-        if not torch.equal(kept, self.architect.mask.cpu()):
-            self.architect.restrict(kept)
-
-    def _new_supernet(self) -> nn.Module:
-        """A new supernet of this stage."""
-        stage = self.stages.now
-        space = self.space.resized(*stage.sizes)
-        supernet: nn.Module = space.supernet()
-        supernet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.candidate_drop_path = CandidateDropPath(space, supernet) if self.drop_path else None
-        self.skips = SkipDropout(space, supernet) if stage.skip_dropout else None
-        self.accelerated(supernet)
-        share(supernet, self.weight_part.batch_size)
-        return supernet
+        if self.staging.take_up(stage, kept):
+            self.supernet = self.staging.supernet()
 
     def _next_stage(self) -> None:
-        """Leave out candidates and go on to the next stage."""
-        before, old, self.stages.number = self.supernet, self.stages.now, self.stages.number + 1
-        stage = self.stages.now
-        if stage.keep is not None:
-            self.architect.restrict(self._kept(stage.keep))
-        new = stage.restart or stage.sizes != old.sizes or bool(stage.skip_dropout) != bool(old.skip_dropout)
-        if new:
-            with torch.random.fork_rng([]):
-                torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
-                self.supernet = self._new_supernet().to(self.device)
-        if stage.restart:
-            self.architect.load_state_dict(self.start)
-        widened = widening(generator(self.seed, "widening", self.stages.number))
-        if new and not stage.restart:
-            widen_weights(before, self.supernet, widened)
-        if new or stage.new_rate:
-            self._new_optimizers(widened)
-
-    def _kept(self, keep: int | Narrowing) -> Tensor:
-        if callable(keep):
-            return keep(self)
-        return best(self.architect.scores(), self.architect.mask, keep)
-
-    def _new_optimizers(self, widened: Widened) -> None:
-        """Make the optimizers of this stage. Those that go on get the state of the ones before."""
+        """Go on to the next stage, with new optimizers where weights or learning rate need them."""
+        before, self.supernet = self.supernet, self.staging.advance(self, self.supernet)
+        if self.supernet is before and not self.stages.now.new_rate:
+            return
         strategy = self.trainer.strategy
-        before, schedule = strategy.optimizers, strategy.lr_scheduler_configs[0].scheduler.state_dict()
+        optimizers, schedule = strategy.optimizers, strategy.lr_scheduler_configs[0].scheduler.state_dict()
         strategy.setup_optimizers(self.trainer)
-        ongoing = [not self.stages.now.new_rate, *[not self.stages.now.restart] * (len(before) - 1)]
-        for narrow, wide, goes_on in zip(before, strategy.optimizers, ongoing, strict=True):
-            if goes_on:
-                widen_state(narrow, wide, widened)
-        if ongoing[0]:
+        if self.staging.hand_over(optimizers, strategy.optimizers):
             strategy.lr_scheduler_configs[0].scheduler.load_state_dict(schedule)
         self._connect()
 

@@ -189,10 +189,10 @@ def test_wider_kernels_are_copies_of_narrow_ones(data):
     functional.cross_entropy(narrow(x, Gates(torch.full(space.shape, 0.125))), y).backward()
     weights[0].step()
     weights[0].param_groups[0]["lr"] = 0.05
-    widened = widening(generator(0, "widening", 1))
+    widened = widening(0, 1)
     widen_weights(narrow, wide, widened)
     widen_state(*weights, widened)
-    again, drawn, changed = generator(0, "widening", 1), {}, 0
+    drawn, changed = {}, 0
     buffers = [
         {n: w.state[p]["momentum_buffer"] for n, p in net.named_parameters() if "momentum_buffer" in w.state[p]}
         for net, w in zip((narrow, wide), weights, strict=True)
@@ -204,7 +204,8 @@ def test_wider_kernels_are_copies_of_narrow_ones(data):
             index = []
             for a, b in zip(old.shape, new.shape, strict=True):
                 if a != b and (a, b) not in drawn:
-                    drawn[a, b] = [*range(a), *torch.randint(a, (b - a,), generator=again).tolist()]
+                    draws = generator(0, f"widening/{a}/{b}", 1)
+                    drawn[a, b] = [*range(a), *torch.randint(a, (b - a,), generator=draws).tolist()]
                 index.append(drawn[a, b] if a != b else list(range(a)))
             assert torch.equal(new, old[torch.meshgrid(*map(torch.tensor, index), indexing="ij")] if index else old), (
                 name

@@ -7,33 +7,32 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..draws import generator
+
 Widened = Callable[[Tensor, torch.Size], Tensor]
 
 
-def widening(generator: torch.Generator) -> Widened:
+def widening(seed: int, stage: int) -> Widened:
     """Return a function (tensor, shape) -> tensor that widens tensors by one mapping of channels.
 
-    The first channels stay as they are. Each further one is a copy of a channel that is drawn uniformly. A tensor of
-    each size maps its channels alike, so that the outputs of one layer fit the inputs of the next. Nothing is divided:
-    a batch norm follows.
+    The first channels stay as they are. Each further one is a copy of a channel that is drawn uniformly. The mapping of
+    a number of channels to another one is the same for all tensors, so that the outputs of one layer fit the inputs of
+    the next. Nothing is divided: a batch norm follows.
 
     Args:
-        generator: Of the draws, on the host.
+        seed: Seed of the draws.
+        stage: Number of the stage that begins.
 
     Reference:
         Chen, Goodfellow and Shlens, Net2Net: Accelerating Learning via Knowledge Transfer, arXiv:1511.05641, as
         Chen et al., arXiv:2006.10355, use it.
     """
-    drawn: dict[tuple[int, int], Tensor] = {}
 
     def widened(tensor: Tensor, shape: torch.Size) -> Tensor:
         for dim, (old, new) in enumerate(zip(tensor.shape, shape, strict=True)):
-            if old == new:
-                continue
-            if (old, new) not in drawn:
-                more = torch.randint(old, (new - old,), generator=generator)
-                drawn[old, new] = torch.cat([torch.arange(old), more])
-            tensor = tensor.index_select(dim, drawn[old, new].to(tensor.device))
+            if old != new:
+                more = torch.randint(old, (new - old,), generator=generator(seed, f"widening/{old}/{new}", stage))
+                tensor = tensor.index_select(dim, torch.cat([torch.arange(old), more]).to(tensor.device))
         return tensor
 
     return widened

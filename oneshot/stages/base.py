@@ -1,9 +1,9 @@
 """Stages of a search: at the border of two, candidates are left out and the supernet may change."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -150,16 +150,18 @@ class Stages:
             if k[1] > k[0] and not stage.restart:
                 raise InputError(f"stages: partial_channels={k[1]} after {k[0]} needs restart=true")
 
-    def state(self, architect: Architect, start: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the stages; nothing where there is one alone.
+    def check_narrowings(self, search: Narrowed) -> None:
+        """Let what decides at the borders check a search, before it starts.
 
         Args:
-            architect: The architect.
-            start: Its state before the search.
+            search: The search.
+
+        Raises:
+            InputError: If one cannot decide for it.
         """
-        if not self.given:
-            return {}
-        return {"stage": self.number, "kept": architect.mask.tolist(), "start": dict(start)}
+        for stage in self.all:
+            if callable(stage.keep):
+                stage.keep.check(search)
 
     def number_after(self, epoch: int, epochs: int) -> int:
         """Return the number of the stage that a search is in after so many epochs.
