@@ -122,8 +122,8 @@ def _draw(
     if labels:
         colour = _colour(names, names[0]) if groups < 2 else "black"
         styles = [LINES[list(panel.rows).index(number)] for number in labels]
-        look: Any = {"color": colour, "linewidth": page().line}
-        handles = [Line2D([], [], linestyle=style, **look) for style in styles]  # type: ignore[arg-type]
+        looks: list[Any] = [{"color": colour, "linewidth": page().line, "linestyle": style} for style in styles]
+        handles = [Line2D([], [], **look) for look in looks]
         axes.legend(handles, list(labels.values()), frameon=False, fontsize=page().small, loc="best", handlelength=2.2)
 
 
