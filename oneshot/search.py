@@ -165,7 +165,7 @@ class Search(Fit):
     @property
     def row_names(self) -> frozenset[str]:
         """Names of the numbers that a stopping rule may read: those in the row of each epoch's end."""
-        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}", *self.diagnostics.names})
+        return frozenset({"entropy", "valid_loss", f"valid_{self.metric.name}", *self.diagnostics.asked})
 
     @property
     def stopped(self) -> Stop | None:

@@ -69,7 +69,7 @@ class Architect(nn.Module, ABC):
         self.metric = ACCURACY
         self.register_buffer("mask", space.mask, persistent=False)
         self.mask: Tensor
-        self.rows = _rows(space.mask)  # the same on the host: indices of the candidates of each choice
+        self._rows: tuple[tuple[int, ...], ...] | None = None  # the mask on the host, once it was needed
         self.restricted = False  # whether candidates were left out
 
     @abstractmethod
@@ -163,7 +163,14 @@ class Architect(nn.Module, ABC):
                 f"stages: {type(self).__name__} cannot leave out candidates, because it draws architectures"
             )
         self.mask, self.restricted = kept.to(self.mask.device), True
-        self.rows = _rows(self.mask)
+        self._rows = None
+
+    @property
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """The indices of the candidates that are left of each choice."""
+        if self._rows is None:
+            self._rows = tuple(tuple(k for k, there in enumerate(row) if there) for row in self.mask.tolist())
+        return self._rows
 
     def mixed(self, weight: Tensor) -> Gates:
         """Return gates that mix all candidates that are left.
@@ -215,10 +222,6 @@ class Architect(nn.Module, ABC):
         entropy = -(p * torch.where(p > 0, p, 1).log()).sum(1)
         several = sizes > 1
         return (entropy[several] / sizes[several].to(p.dtype).log()).sum() / several.sum().clamp(min=1)
-
-
-def _rows(mask: Tensor) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(k for k, there in enumerate(row) if there) for row in mask.tolist())
 
 
 def check_optimizer(name: str, optimizer: OptimizerFactory) -> None:

@@ -74,6 +74,8 @@ class Diagnostics:
     Attributes:
         details: For each measured epoch what is too much for a row: `epoch`; `eigenvalues`, all or both ends; and
             `gaps`, the discretization gap of each choice alone.
+        names: Names of the numbers that are measured.
+        asked: Names of those that were asked for by `also`.
 
     Raises:
         InputError: If a setting is out of range.
@@ -81,6 +83,7 @@ class Diagnostics:
 
     def __init__(self, level: str = "light", every: int = 1, images: int | None = None, dense: int = DENSE) -> None:
         self.names = list(rows_of(level))
+        self.asked: set[str] = set()  # by `also`
         check_integer("diagnostics.every", every, 1)
         check_integer("diagnostics.dense", dense, 0)
         if images is not None:
@@ -110,6 +113,7 @@ class Diagnostics:
             if name not in LEVELS["full"]:
                 raise unknown("row of diagnostics", name, LEVELS["full"])
         self.names += [name for name in names if name not in self.names]
+        self.asked |= {*names}
 
     def check(self, space: SearchSpace, architect: Architect) -> None:
         """Check that the rows that were asked for by name have a meaning in a search.
@@ -123,7 +127,7 @@ class Diagnostics:
         """
         kind = type(architect).__name__
         for name in self.names:
-            if name in LEVELS[self.level]:
+            if name not in self.asked:
                 continue
             if next(architect.parameters(), None) is None:
                 raise InputError(f"diagnostics {name}: needs an architect that learns; {kind} has no parameters")
@@ -188,7 +192,17 @@ class Diagnostics:
         return {"details": self.details, "means": self._means.state(), "direction": direction}
 
     def load_state(self, state: Mapping[str, Any], architect: Architect) -> None:
-        """Restore the state that `state` returned. Raises KeyError, TypeError or ValueError if it is anything else."""
+        """Restore the state that `state` returned.
+
+        Args:
+            state: The state.
+            architect: Of the search.
+
+        Raises:
+            KeyError: If a part is missing.
+            TypeError: If a part has another type.
+            ValueError: If a part has an impossible value.
+        """
         parameter, direction = self._parameter_of(architect), state["direction"]
         if not isinstance(state["details"], list):
             raise ValueError("diagnostics: details")

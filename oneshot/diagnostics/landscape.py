@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..architects.base import Architect, Criterion, Examples
+from ..architects.base import Architect, Criterion, Examples, frozen
 from ..architects.darts import full_precision
 from ..architecture import Gates
 from ..fitting.acceleration import eager
 from ..schedule import Step
-from ..techniques.base import Transform
-from ..techniques.composed import taken_apart, untouched
+from ..techniques.base import Transform, unmoved
+from ..techniques.composed import taken_apart
 
 Loss = Callable[[Gates], Tensor]
 
@@ -51,7 +51,7 @@ def measuring(supernet: nn.Module) -> Iterator[None]:
         supernet: The supernet.
     """
     device = next(supernet.parameters()).device.type
-    with untouched(supernet), eager(supernet), full_precision(device), torch.enable_grad():
+    with unmoved(supernet), frozen(supernet), eager(supernet), full_precision(device), torch.enable_grad():
         yield
 
 

@@ -117,7 +117,7 @@ class Composed(Architect):
     def restrict(self, kept: Tensor) -> None:
         """Let the architect go on with some of the candidates; see `Architect.restrict`."""
         self.architect.restrict(kept)
-        self.mask, self.rows, self.restricted = self.architect.mask, self.architect.rows, True
+        self.mask, self._rows, self.restricted = self.architect.mask, None, True
 
     def after_step(self) -> None:
         """Let the architect do what it does after a step."""

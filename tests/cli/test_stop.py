@@ -66,7 +66,10 @@ def test_a_signal_in_the_middle(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stop=eigenvalue"], "stop: EigenvalueRise reads alpha_eigenvalue_largest, which the rows of this search do"),
+        (
+            ["stop=eigenvalue", "architect=enas"],
+            "diagnostics alpha_eigenvalue_largest: needs an architect whose scores are",
+        ),
         (["stop=skip_count", "stop.cell=norml"], "unknown stop.cell 'norml'; did you mean 'normal'? known: normal, re"),
         (["stop=skip_count", "stop.limit=0"], "stop.limit=0: must be a whole number, at least 1"),
         (["stop=decided", "stop.entropy=null", "stop.epochs=null"], "stop.entropy=None: must be a number if"),

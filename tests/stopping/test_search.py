@@ -86,7 +86,7 @@ def test_it_goes_back_to_the_kept_epoch(settings):
     assert search.architect.scores().tolist() == whole.scores[2] != whole.scores[4]
     if search.selection is by_scores:
         assert search.found == search.space.discretize(torch.tensor(whole.scores[2], dtype=torch.float64))
-    assert search.found == search.selection(search.space, search.architect, search.estimate)
+    assert search.found == search.selection(search.space, search.architect, search)
     assert search.found_valid == search.measure(search.found)
 
 
@@ -246,6 +246,17 @@ class Careless(StoppingRule):
         return self.said
 
 
+class Asking(StoppingRule):
+    """Reads a number, and never ends a search."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def __call__(self, history):
+        for name in self.rows:
+            history.number(name, history.epoch)
+
+
 @pytest.mark.parametrize("said", [Stop("x", 0), Stop("x", 2), Stop("x", 1.0), (0, 1), True])
 def test_a_rule_that_gives_something_else(said):
     with pytest.raises(InputError, match="stop: Careless gives .*; must be a Stop that keeps one of the epochs 1 to 1"):
@@ -255,7 +266,10 @@ def test_a_rule_that_gives_something_else(said):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (EigenvalueRise(), "stop: EigenvalueRise reads alpha_eigenvalue_largest, which the rows of this search do not"),
+        (
+            Asking("loss"),
+            "stop: Asking reads loss, which the rows of this search do not have; they have entropy, valid_",
+        ),
         (SkipCount(skip="skip"), "unknown stop.skip 'skip'"),
         ("skip_count", "stop: 'skip_count' is no StoppingRule"),
         (SkipCount, "is no StoppingRule"),
@@ -267,10 +281,18 @@ def test_a_rule_is_refused_before_the_search_starts(rule, message):
 
 
 def test_the_row_of_each_epoch_has_what_it_promises():
-    for settings in ("darts", "snas", "uniform"):
-        search = fitted(configured(settings, small()), epochs=2)
+    rules = {"darts": Asking("skips", "alpha_eigenvalue_largest"), "snas": Asking("flatness"), "uniform": None}
+    for settings, rule in rules.items():
+        search = fitted(configured(settings, small(), stop=rule), epochs=2)
         ends = [row for row in search.rows if "valid_loss" in row]
         assert len(ends) == 2 and all(search.row_names <= set(row) for row in ends)
+        assert rule is None or search.row_names > {*rule.rows}
+
+
+def test_a_number_without_a_meaning_is_refused_before_the_search_starts():
+    search = configured("uniform", small(), stop=Asking("skips"))
+    with pytest.raises(InputError, match="diagnostics skips: needs an architect that learns"):
+        search.check(2)
 
 
 @pytest.mark.parametrize("name", choices("stop"))
