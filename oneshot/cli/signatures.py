@@ -67,7 +67,7 @@ def _of_class(module: Path, node: ast.ClassDef) -> Signature | None:
         i.target.id: i.annotation for i in node.body if isinstance(i, ast.AnnAssign) and isinstance(i.target, ast.Name)
     }
     plain = [d for d in node.decorator_list if "dataclass" in ast.unparse(d)]
-    if fields and plain:
+    if plain and (fields or not node.bases):
         return Signature(fields, False)
     for base in node.bases:
         if isinstance(base, ast.Name) and (found := _of_name(module, base.id)):
