@@ -27,6 +27,7 @@ RETRAIN = "retrain"
 ROUNDED = {  # in float64 alone: in float32 rounding grows beyond the tolerance
     "lambda_darts",  # differences of gradients at gates that are 1e-4 apart
     "largest",  # every step trains the same path
+    "sandwich",  # and so does a part of each
 }
 CASES = [
     *(
@@ -136,7 +137,9 @@ def test_two_processes_train_as_one(ranks, case):
     for name, tensor in one["state"].items():
         assert (tensor.double() - two["state"][name].double()).abs().max() <= TOLERANCE[case[0]], name
     for a, b in zip(one["rows"], two["rows"], strict=True):
-        assert a.keys() == b.keys() and b == pytest.approx(a, rel=1e-4)
+        assert a.keys() == b.keys()
+        cosines = [row.pop("successive_cosine", 0.0) for row in (a, b)]  # of gradients that differ by rounding
+        assert cosines[1] == pytest.approx(cosines[0], abs=1e-3) and b == pytest.approx(a, rel=1e-4)
 
 
 def test_first_and_second_derivatives_are_those_of_the_whole_batch(ranks):
