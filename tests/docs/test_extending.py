@@ -33,7 +33,7 @@ SMALL = ["epochs=1", "data.train_size=128", "data.batch_size=32", "logger=null",
 
 
 def test_examples_are_seen():
-    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 8
+    assert list(EXAMPLES) == KINDS and len(SETTINGS) == 9
     assert len(re.findall("^```python", PAGE, re.M)) == len(EXAMPLES)
 
 
