@@ -35,7 +35,7 @@ from .tables import lookup_for
 from .tables.published import TEST_ACCURACY, VALIDATION_RANK
 from .techniques.base import named
 
-__all__ = ["Schedule", "Search", "Stage", "Update", "by_scores"]
+__all__ = ["Schedule", "Search", "Update", "by_scores"]
 
 MANY = 1_000_000  # epochs, above all warm-ups
 WEIGHT_OPTIMIZER: OptimizerFactory = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
