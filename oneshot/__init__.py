@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .retrain import Retrain
     from .schedule import Schedule
     from .search import Search
-    from .selection import BestOf, by_scores
+    from .selection import BestOf
+    from .selection.scores import by_scores
     from .stages import Stage
     from .training.fit import fit
 

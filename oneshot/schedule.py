@@ -149,11 +149,11 @@ class Plan:
             epoch: Number of the epoch, from 0.
             batches: Weight steps of an epoch.
         """
-        first, stages = 0, iter(self.stages)
-        of_stage, schedule = next(stages)
-        while epoch >= first + of_stage:
-            first += of_stage
-            of_stage, schedule = next(stages)
+        first, number = 0, 0
+        while number < len(self.stages) - 1 and epoch >= first + self.stages[number][0]:
+            first += self.stages[number][0]
+            number += 1
+        schedule = self.stages[number][1]
         weight, index = first * batches, self.total(first, batches)
         for update in schedule.epoch(epoch - first, batches):
             yield Update(

@@ -2,7 +2,7 @@
 
 from .base import Drawable, Measured, Selection
 from .best_of import BestOf
-from .by_scores import ByScores, by_scores
+from .scores import ByScores, by_scores
 from .shapley import Shapley, contributions, shapley_values
 from .skip_limit import SkipLimit
 

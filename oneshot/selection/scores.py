@@ -25,5 +25,5 @@ class ByScores:
         return space.discretize(architect.scores())
 
 
-by_scores = ByScores()
+by_scores: ByScores = ByScores()
 """The selection `ByScores()`, which has no settings."""
