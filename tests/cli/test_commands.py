@@ -27,7 +27,7 @@ LEFT = {
     ".lock", "status.json", "checkpoints",
     "architect.safetensors", "architecture.json", "config.yaml", "metrics.jsonl", "result.json", "scores.json",
     "supernet.safetensors", "timings.jsonl",
-    *(f"{picture}.{kind}" for picture in ("cells", "curves", "diagnostics", "scores") for kind in ("pdf", "png", "svg")),
+    *(f"{name}.{kind}" for name in ("cells", "curves", "diagnostics", "scores") for kind in ("pdf", "png", "svg")),
 }  # fmt: skip
 
 
