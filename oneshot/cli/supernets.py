@@ -45,8 +45,14 @@ def take_settings(config: DictConfig) -> list[str]:
         raise InputError(
             f"supernet={config.supernet}: must be the folder of a finished search, which holds {WEIGHTS}{hint}"
         )
-    if read_result(Path(config.supernet)) is None:
+    result = read_result(Path(config.supernet))
+    if result is None:
         raise InputError(f"supernet={config.supernet}: is no finished run")
+    if "stages" in result:
+        raise InputError(
+            f"supernet={config.supernet}: its search left out candidates or changed sizes in stages, so this supernet "
+            "cannot score the whole space; name a search without stages"
+        )
     file = Path(config.supernet, CONFIG)
     run = read_settings(file)
     if not {"space._target_", "data._target_"} <= set(run):
