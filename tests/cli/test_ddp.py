@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import is_first_line
+from helpers.support import alike
 
 TINY = [
     "epochs=6",
