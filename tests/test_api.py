@@ -111,7 +111,8 @@ def as_published():
     """Of each file in conf/architect: its settings, those that differ from the constructor's defaults, its class."""
     for name in ARCHITECTS:
         config = published(name)
-        if (config.technique or config.stages) and name not in OWN:  # a composition; tests/techniques has its defaults
+        composition = config.technique or config.stages or config.stop  # tests/techniques has its defaults
+        if composition and name not in OWN:
             continue
         made = get_class(config.architect._target_)
         defaults = {n: p.default for n, p in inspect.signature(made).parameters.items()}

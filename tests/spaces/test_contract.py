@@ -178,7 +178,11 @@ def test_branches_are_the_candidates_that_a_path_trains(name):
     """The weights of a candidate get a gradient under the paths that have it, and under no other."""
     space = build(name)
     supernet, x = space.supernet(), torch.randn(4, *SHAPE)
-    branches = list(space.branches(supernet))
+    try:
+        branches = list(space.branches(supernet))
+    except InputError as error:  # a space need not give them; what needs them then refuses it by name
+        assert f"space {space.name!r} does not say where" in str(error)
+        return
     inside = [p for _, _, module in branches for p in module.parameters()]
     assert inside and len({id(p) for p in inside}) == len(inside)
     seen = set()
