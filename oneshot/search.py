@@ -328,7 +328,7 @@ class Search(Fit):
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         row |= {"entropy": float(self.architect.entropy()), **self.architect.measures()}
         self.write({**row, **self.diagnostics.measure(self), **self._looked_up()})
-        if self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
+        if self.stop is not None and self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
             self.ending.decided = self.trainer.strategy.broadcast(self.ending.ask(self.rows, self.scores))
             self.trainer.should_stop |= self.stopped is not None
         if not self.trial and self.stages.ends(self.ended + 1, self.epochs):
