@@ -245,6 +245,7 @@ class Search(Fit):
             raise ValueError("scores")
         if self.staging.load_state(state, self.epochs):
             self.supernet = self.staging.supernet()
+            share(self.supernet, self.weight_part.batch_size)
         self.ending.load_state(state)
         self.diagnostics.load_state(state["diagnostics"], self.architect)
         measured = [row for row in state["rows"] if "valid_loss" in row]

@@ -51,14 +51,13 @@ class Staging:
         self.skips: SkipDropout | None = None
 
     def supernet(self) -> nn.Module:
-        """Return a new supernet for the present stage. Weights from the global generator."""
+        """Return a new supernet for the present stage, not shared yet. Weights from the global generator."""
         space = self.space.resized(*self.stages.now.sizes)
         supernet: nn.Module = space.supernet()
         supernet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.drops = CandidateDropPath(space, supernet) if self.drop_path else None
         self.skips = SkipDropout(space, supernet) if self.stages.now.skip_dropout else None
         self.accelerated(supernet)
-        share(supernet, self.batch_size)
         return supernet
 
     def set_rates(self, ended: int, epochs: int) -> None:
@@ -74,7 +73,7 @@ class Staging:
             self.skips.rate = self.stages.skip_dropout(ended, epochs)
 
     def advance(self, search: Narrowed, supernet: nn.Module) -> nn.Module:
-        """Go on to the next stage: leave out candidates, and change the supernet where its stage says so.
+        """Go on to the next stage: leave out candidates, and change the supernet if the stage needs another one.
 
         Args:
             search: The search, as a narrowing sees it.
@@ -96,6 +95,7 @@ class Staging:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
             following = self.supernet().to(device)
+        share(following, self.batch_size)
         if not stage.restart:
             widen_weights(supernet, following, widening(self.seed, self.stages.number))
         return following
