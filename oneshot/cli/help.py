@@ -20,7 +20,7 @@ from .composition import SEVERAL, Composed, compose, fits
 from .conf import OPTIONAL, PACKAGE, choices, spoken
 from .meanings import Setting
 
-SELDOM = ("weights", "criterion", "schedule")  # settings of a command that only --help all shows
+SELDOM = ("weights", "criterion", "schedule", "stages")  # settings of a command that only --help all shows
 OFTEN = (  # settings of the groups that --help shows
     *("space.cells", "space.channels", "space.nodes", "architect.optimizer.lr", "cost.weight", "data.source"),
     *("data.train_size", "data.batch_size", "trainer.precision", "estimator.table", "reference.table"),
