@@ -69,7 +69,7 @@ class Diagnostics:
         level: `"none"`, `"light"` or `"full"`.
         every: Epochs from one measurement to the next of the numbers that `full` adds. The last epoch is measured too.
         images: Examples of the fixed batches, at most; None: those of a training batch.
-        dense: Most rows of a Hessian that is computed as a whole. The ends of a larger one are found by Lanczos.
+        dense: Most rows of a Hessian that `full` computes as a whole. The ends of another are found by Lanczos.
 
     Attributes:
         details: For each measured epoch what is too much for a row: `epoch`; `eigenvalues`, all or both ends; and
@@ -232,7 +232,8 @@ class Diagnostics:
                 draws = generator(search.seed, "diagnostics/lanczos", epoch)
                 with _twice():
                     alpha_loss = loss(mean_gates(architect, step))
-                    values = spectrum(alpha_loss, parameter, architect.mask, self.dense, draws).tolist()
+                    dense = self.dense if self.level == "full" else 0  # a rule that asks for an end needs no others
+                    values = spectrum(alpha_loss, parameter, architect.mask, dense, draws).tolist()
                 del alpha_loss  # and its graph
                 found |= {SMALLEST: values[0], LARGEST: values[-1]} if values else {}
                 details["eigenvalues"] = values
