@@ -22,7 +22,7 @@ from ..search import Search
 from ..spaces import SearchSpace
 from ..tasks.metric import OF_TASK
 from .earlier import check_classes
-from .objects import criterion_for, make, read_device, trainer_for
+from .objects import criterion_for, make, read_device, trainer_for, training_of_weights
 from .recorder import WEIGHTS
 from .screen import say
 from .supernets import load, train
@@ -137,11 +137,7 @@ def _search(config: DictConfig, space: SearchSpace, data: ImageData, criterion: 
         space,
         architect,
         data,
-        optimizer=make(config.weights.optimizer),
-        minimum_learning_rate=config.weights.minimum_learning_rate,
-        gradient_clip=config.weights.gradient_clip,
-        warmup_epochs=config.weights.warmup_epochs,
-        decay_norms=config.weights.decay_norms,
+        **training_of_weights(config),
         criterion=criterion,
         log_every=1_000_000,
         seed=config.seed,
@@ -154,11 +150,7 @@ def _retrain(config: DictConfig, criterion: Any, network: nn.Module, data: Train
     return Retrain(
         network,
         data,
-        optimizer=make(config.weights.optimizer),
-        minimum_learning_rate=config.weights.minimum_learning_rate,
-        gradient_clip=config.weights.gradient_clip,
-        warmup_epochs=config.weights.warmup_epochs,
-        decay_norms=config.weights.decay_norms,
+        **training_of_weights(config),
         criterion=criterion,
         drop_path=0.0,
         log_every=1_000_000,

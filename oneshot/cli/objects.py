@@ -35,6 +35,13 @@ OTHER_SCORES = {"strategy", "strategies", "reference"}  # settings of commands w
 DEVICES = "must be auto or the name of a device: cpu, cuda, cuda:1, mps"
 
 
+def training_of_weights(config: DictConfig) -> dict[str, Any]:
+    """Return the arguments of a Search or a Retrain that say how the weights are trained."""
+    node = config.weights
+    names = ("minimum_learning_rate", "gradient_clip", "warmup_epochs", "decay_norms")
+    return {"optimizer": make(node.optimizer), **{name: node[name] for name in names}}
+
+
 def make(node: DictConfig, **objects: Any) -> Any:
     """Call the node's _target_ with the node's settings and these objects.
 

@@ -25,7 +25,7 @@ class SkipDropout:
 
     def __init__(self, space: SearchSpace, supernet: nn.Module) -> None:
         self.rate = 0.0
-        skips = [candidate for _, _, candidate in space.branches(supernet) if isinstance(candidate, nn.Identity)]
+        skips, _ = _identities(space, supernet)
         if not skips:
             raise InputError("stages.skip_dropout: this space has no skip connection without weights")
         for candidate in skips:
@@ -52,7 +52,7 @@ class CandidateDropPath:
 
     def __init__(self, space: SearchSpace, supernet: nn.Module) -> None:
         self.drop_path = DropPath()
-        others = [candidate for _, _, candidate in space.branches(supernet) if not isinstance(candidate, nn.Identity)]
+        _, others = _identities(space, supernet)
         if not others:
             raise InputError("weights.drop_path: this space has no candidates whose paths can be dropped")
         for candidate in others:
@@ -68,3 +68,11 @@ class CandidateDropPath:
 
     def _drop(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return self.drop_path.to(output.device)(output) if module.training else output
+
+
+def _identities(space: SearchSpace, supernet: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The candidates of a supernet that are identities, and the others."""
+    found: tuple[list[nn.Module], list[nn.Module]] = ([], [])
+    for _, _, candidate in space.branches(supernet):
+        found[not isinstance(candidate, nn.Identity)].append(candidate)
+    return found

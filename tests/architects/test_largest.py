@@ -56,16 +56,25 @@ class Ragged(SearchSpace):
     supernet = network = discretize = None
 
 
+def every(space):
+    """The decisions of every valid architecture."""
+    sizes = [range(len(choice.candidates)) for choice in space.choices]
+    return [decisions for decisions in product(*sizes) if space.is_valid(decisions)]
+
+
+def tables(space):
+    """Twelve tables of integers, with many ties."""
+    for seed in range(12):
+        yield torch.randint(3, space.shape, generator=torch.Generator().manual_seed(seed)).double() * space.mask
+
+
 SMALL = DARTSCells((1, 8, 8), 10, 3, 4, 2, candidates=("skip_connect", "none", "sep_conv_3x3"))
 
 
 @pytest.mark.parametrize("space", [SMALL, Ragged()], ids=["darts", "ragged"])
 def test_the_maximum_is_exact_and_ties_go_to_the_first(space):
-    """Over every valid architecture; the tables have many ties."""
-    sizes = [range(len(choice.candidates)) for choice in space.choices]
-    valid = [decisions for decisions in product(*sizes) if space.is_valid(decisions)]
-    for seed in range(12):
-        table = torch.randint(3, space.shape, generator=torch.Generator().manual_seed(seed)).double() * space.mask
+    valid = every(space)
+    for table in tables(space):
         rows = table.tolist()
 
         def rank(decisions, rows=rows):
@@ -77,10 +86,8 @@ def test_the_maximum_is_exact_and_ties_go_to_the_first(space):
 
 @pytest.mark.parametrize("space", [SMALL, Ragged()], ids=["darts", "ragged"])
 def test_the_minimum_is_exact_and_leaves_no_edge_out_that_it_need_not(space):
-    sizes = [range(len(choice.candidates)) for choice in space.choices]
-    valid = [decisions for decisions in product(*sizes) if space.is_valid(decisions)]
-    for seed in range(12):
-        table = torch.randint(3, space.shape, generator=torch.Generator().manual_seed(seed)).double() * space.mask
+    valid = every(space)
+    for table in tables(space):
         rows = table.tolist()
 
         def rank(decisions, rows=rows):

@@ -54,7 +54,8 @@ def test_an_offline_run_read_back(run, offline, monkeypatch, tmp_path):
     assert (found.run.job_type, found.run.run_group, found.run.project) == ("search", "a-sweep", "oneshot")
     assert {"architect:darts", "space:darts", "data:digits", "mine"} <= set(found.run.tags)
     pictures = {k for k, v in history[-1].items() if isinstance(v, dict) and v["_type"] == "image-file"}
-    assert pictures == {"cells", "scores", "curves", "diagnostics"} and history[-1]["scores/table"]["_type"] == "table-file"
+    assert pictures == {"cells", "scores", "curves", "diagnostics"}
+    assert history[-1]["scores/table"]["_type"] == "table-file"
     (table,) = (found.path.parent / "files" / "media" / "table").rglob("*.json")
     table = json.loads(table.read_text())
     scores = json.loads((tmp_path / "searched" / "scores.json").read_text())

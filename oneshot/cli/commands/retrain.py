@@ -25,7 +25,7 @@ from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from ..earlier import check_architecture, started_with_others
 from ..folders import run_folder
-from ..objects import criterion_for, make, prepare, say_about, space_and_data, trainer_for
+from ..objects import criterion_for, prepare, say_about, space_and_data, trainer_for, training_of_weights
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, could_name_code, next_command, say, started, summary, written
@@ -78,11 +78,7 @@ def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tupl
     retrain = Retrain(
         network,
         data,
-        optimizer=make(config.weights.optimizer),
-        minimum_learning_rate=config.weights.minimum_learning_rate,
-        gradient_clip=config.weights.gradient_clip,
-        warmup_epochs=config.weights.warmup_epochs,
-        decay_norms=config.weights.decay_norms,
+        **training_of_weights(config),
         average=config.weights.average,
         mixup=config.mixup,
         cutmix=config.cutmix,

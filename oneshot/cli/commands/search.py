@@ -19,7 +19,16 @@ from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
 from ..earlier import started_with_others
 from ..folders import run_folder
-from ..objects import architect_for, criterion_for, make, prepare, space_and_data, stages_for, trainer_for
+from ..objects import (
+    architect_for,
+    criterion_for,
+    make,
+    prepare,
+    space_and_data,
+    stages_for,
+    trainer_for,
+    training_of_weights,
+)
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, held_out_next, next_command, say, started, summary, written
@@ -65,11 +74,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         architect_for(config, space, criterion, cost),
         data,
         schedule=make(config.schedule),
-        optimizer=make(config.weights.optimizer),
-        minimum_learning_rate=config.weights.minimum_learning_rate,
-        gradient_clip=config.weights.gradient_clip,
-        warmup_epochs=config.weights.warmup_epochs,
-        decay_norms=config.weights.decay_norms,
+        **training_of_weights(config),
         criterion=criterion,
         selection=make(config.selection),
         stages=stages_for(config, space),
