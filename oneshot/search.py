@@ -143,7 +143,8 @@ class Search(Fit):
         if stop is not None and self.stages.given:
             raise InputError("stop: a stopping rule ends a search of one stage; use stop=null or stages=null")
         self.diagnostics = diagnostics if isinstance(diagnostics, Diagnostics) else Diagnostics(diagnostics)
-        self.diagnostics.also([name for name in getattr(stop, "rows", ()) if name in rows_of("full")])
+        if isinstance(stop, StoppingRule):
+            self.diagnostics.also([name for name in stop.rows if name in rows_of("full")], stop.every)
         self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
         check_selection(self.selection, space)

@@ -75,7 +75,7 @@ class Diagnostics:
         details: For each measured epoch what is too much for a row: `epoch`; `eigenvalues`, all or both ends; and
             `gaps`, the discretization gap of each choice alone.
         names: Names of the numbers that are measured.
-        asked: Names of those that were asked for by `also`.
+        asked: Names of those that were asked for by `also`, each with the `every` of each call.
 
     Raises:
         InputError: If a setting is out of range.
@@ -83,7 +83,7 @@ class Diagnostics:
 
     def __init__(self, level: str = "light", every: int = 1, images: int | None = None, dense: int = DENSE) -> None:
         self.names = list(rows_of(level))
-        self.asked: set[str] = set()  # by `also`
+        self.asked: dict[str, list[int | None]] = {}
         check_integer("diagnostics.every", every, 1)
         check_integer("diagnostics.dense", dense, 0)
         if images is not None:
@@ -100,20 +100,24 @@ class Diagnostics:
         self._means = Means()
         self._direction: Tensor | None = None  # of the last gradient
 
-    def also(self, names: Sequence[str]) -> None:
+    def also(self, names: Sequence[str], every: int | None = None) -> None:
         """Ask for further rows, whatever the level is.
 
         Args:
             names: Names of `rows_of("full")`.
+            every: Epochs from one row to the next; the first is that of epoch 1. None: as the rows of `full`.
 
         Raises:
             InputError: If there is no such row.
         """
+        if every is not None:
+            check_integer("every", every, 1)
         for name in names:
             if name not in LEVELS["full"]:
                 raise unknown("row of diagnostics", name, LEVELS["full"])
         self.names += [name for name in names if name not in self.names]
-        self.asked |= {*names}
+        for name in names:
+            self.asked.setdefault(name, []).append(every)
 
     def check(self, space: SearchSpace, architect: Architect) -> None:
         """Check that the rows that were asked for by name have a meaning in a search.
@@ -177,8 +181,9 @@ class Diagnostics:
             self._operations = self._operations or operations_of(search.space)
             found |= self._operations.counts(decided)
         epoch = search.ended + 1
-        if set(self.names) - {*LEVELS["light"]} and (epoch % self.every == 0 or epoch == search.epochs):
-            found |= self._on_examples(search, epoch, decided)
+        wanted = {name for name in self.names if self._is_due(name, epoch, epoch == search.epochs)}
+        if wanted - {*LEVELS["light"]}:
+            found |= self._on_examples(search, epoch, decided, wanted)
         for name, value in found.items():
             if not is_number(value):
                 raise Diverged(
@@ -218,7 +223,13 @@ class Diagnostics:
             self._parameter = architect, architecture_parameter(architect)
         return self._parameter[1]
 
-    def _on_examples(self, search: "Search", epoch: int, decided: Architecture) -> dict[str, float]:
+    def _is_due(self, name: str, epoch: int, last: bool) -> bool:
+        """Whether a number of `full` is measured in this epoch."""
+        own = epoch % self.every == 0 or last
+        periods = [*self.asked.get(name, ()), *([None] if name in LEVELS[self.level] else ())]
+        return any(own if every is None else (epoch - 1) % every == 0 for every in periods)
+
+    def _on_examples(self, search: "Search", epoch: int, decided: Architecture, wanted: set[str]) -> dict[str, float]:
         """What is measured on fixed examples."""
         architect, parameter = search.architect, self._parameter_of(search.architect)
         step = Step(search.seed, max(0, search.done - 1), search.total)
@@ -228,7 +239,7 @@ class Diagnostics:
         valid = self._batch(search, "architecture_part")
         with measuring(search.supernet):
             loss = Landscape(search.supernet, architect.criterion, valid, seed)
-            if parameter is not None and {SMALLEST, LARGEST} & {*self.names}:
+            if parameter is not None and {SMALLEST, LARGEST} & wanted:
                 draws = generator(search.seed, "diagnostics/lanczos", epoch)
                 with _twice():
                     alpha_loss = loss(mean_gates(architect, step))
@@ -237,18 +248,18 @@ class Diagnostics:
                 del alpha_loss  # and its graph
                 found |= {SMALLEST: values[0], LARGEST: values[-1]} if values else {}
                 details["eigenvalues"] = values
-            if parameter is not None and COSINE in self.names:
+            if parameter is not None and COSINE in wanted:
                 train = self._batch(search, "weight_part")
                 losses = (loss, Landscape(search.supernet, architect.criterion, train, seed))
                 pair = [grad(L(mean_gates(architect, step)), parameter, materialize_grads=True)[0] for L in losses]
                 found[COSINE] = float(cosine(*(gradient.double() for gradient in pair)))
             with torch.no_grad():
                 gates = mean_gates(architect, step)
-            if GAP in self.names:
+            if GAP in wanted:
                 found[GAP] = gap(loss, gates, one_path(search.space, decided, gates.weight.device))
                 if self.level == "full":
                     details["gaps"] = gap_by_choice(loss, gates, decided.decisions)
-            if FLATNESS in self.names:
+            if FLATNESS in wanted:
                 draws = generator(search.seed, "diagnostics/flatness", epoch)
                 found[FLATNESS] = flatness(loss, gates, architect.mask, draws)
         if len(details) > 1:

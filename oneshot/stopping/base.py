@@ -84,10 +84,13 @@ class StoppingRule(ABC):
 
     Attributes:
         rows: Names of the numbers that the rule reads in the rows. A search without them refuses the rule.
+        every: Epochs from one row that it reads to the next; the first is that of epoch 1. A number that is measured
+            for this rule alone is only in these rows.
         back: How many epochs before the last one `kept_epoch` may be. The search keeps the architect of so many epochs.
     """
 
     rows: tuple[str, ...] = ()
+    every: int = 1
     back: int = 0
 
     @abstractmethod

@@ -16,6 +16,7 @@ from oneshot.errors import InputError
 from oneshot.schedule import Schedule
 from oneshot.search import Search
 from oneshot.spaces import DARTSCells
+from oneshot.stopping import EigenvalueRise
 
 FULL = set(rows_of("full"))
 
@@ -172,6 +173,17 @@ def test_every_and_further_rows():
     assert largest[1] == pytest.approx(expected, rel=0.5)
 
 
+def test_what_a_rule_asks_for_is_measured_when_the_rule_reads_it():
+    """In the epochs 1, 1 + every, ...; beside it the rows of the level keep their own epochs."""
+    name = "alpha_eigenvalue_largest"
+    search = fitted(made("light", stop=EigenvalueRise(every=3)), 5)
+    assert [row["epoch"] for row in ends(search) if name in row] == [1, 4]
+    both = fitted(made(Diagnostics("full", every=2, dense=0), stop=EigenvalueRise(every=3)), 5)
+    assert [row["epoch"] for row in ends(both) if name in row] == [1, 2, 4, 5]
+    assert [row["epoch"] for row in ends(both) if "flatness" in row] == [2, 4, 5]
+    assert ends(both)[3][name] == pytest.approx(ends(search)[3][name], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "missing"),
     [("uniform", FULL), ("enas", {n for n in FULL if "alpha" in n or "cosine" in n}), ("proxyless", set())],
@@ -210,6 +222,7 @@ def test_rows_that_were_asked_for_must_have_a_meaning(settings, name, message):
         (lambda: Diagnostics("full", every=0), "diagnostics.every=0"),
         (lambda: Diagnostics("full", images=1), "diagnostics.images=1"),
         (lambda: Diagnostics("full", dense=-1), "diagnostics.dense=-1"),
+        (lambda: Diagnostics("none").also(["skips"], every=0), "every=0: must be"),
         (lambda: Diagnostics("none").also(["skip"]), "unknown row of diagnostics 'skip'; did you mean 'skips'"),
     ],
 )
