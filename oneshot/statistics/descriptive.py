@@ -1,4 +1,4 @@
-"""Statistics of results: intervals, agreement of rankings, Pareto fronts and mean curves."""
+"""Intervals, agreement of rankings, Pareto fronts and mean curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, spearmanr, t
 
-from .errors import InputError
+from ..errors import InputError
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
