@@ -27,7 +27,7 @@ from .fitting.staging import Staging
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
-from .selection.base import check_selection
+from .selection.base import check_selected, check_selection
 from .spaces.base import SearchSpace
 from .stages import Stage, Stages
 from .stopping.base import Stop, StoppingRule
@@ -147,7 +147,7 @@ class Search(Fit):
             self.diagnostics.also([name for name in stop.rows if name in rows_of("full")], stop.every)
         self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
-        check_selection(self.selection, space)
+        check_selection(self.selection, space, self.stages.fewest)
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
         fast = partial(accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice)
@@ -347,7 +347,8 @@ class Search(Fit):
         if not self.valid:  # stopped before its first update
             self._measure()
         self.ending.go_back()
-        self.found = self.selection(self.space, self.architect, self)
+        found = self.selection(self.space, self.architect, self)
+        self.found = check_selected(self.selection, found, self.space, self.architect)
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
         self.publish({"epoch": self.epoch, "step": self.done, **numbers})

@@ -87,7 +87,8 @@ class Staging:
         if callable(stage.keep):
             self.architect.restrict(stage.keep(search))
         elif stage.keep is not None:
-            self.architect.restrict(best(self.architect.scores(), self.architect.mask, stage.keep))
+            scores, mask = self.architect.scores(), self.architect.mask
+            self.architect.restrict(best(scores, mask, stage.keep, self.space.selectable))
         if stage.restart:
             self.architect.load_state_dict(self.start)
         elif stage.sizes == old.sizes and bool(stage.skip_dropout) == bool(old.skip_dropout):

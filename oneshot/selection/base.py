@@ -6,13 +6,22 @@ from typing import Protocol
 from torch import Tensor
 
 from ..architecture import Architecture, Gates, Query
+from ..errors import InputError
 from ..schedule import Step
 from ..spaces.base import SearchSpace
 from ..tasks import Metric
 
 
 class Drawable(Protocol):
-    """What a selection needs of an architect."""
+    """What a selection needs of an architect.
+
+    Attributes:
+        mask: The candidates that have scores, (choices, candidates) of bool.
+        restricted: Whether the stages of the search have left out candidates.
+    """
+
+    mask: Tensor
+    restricted: bool
 
     def gates(self, step: Step) -> Gates:
         """Return the gates that are drawn for a step.
@@ -58,7 +67,8 @@ class Selection(Protocol):
     """A function that decides which architecture a search keeps.
 
     It is called when a search ends. A search that is cut off there calls it again, so its draws must be functions of a
-    seed. If it also has a method `check(space)`, that is called when the search is made.
+    seed. If it also has a method `check(space)`, that is called when the search is made. If it has a number
+    `least_left`, stages that leave fewer candidates of a choice are refused.
     """
 
     def __call__(self, space: SearchSpace, architect: Drawable, measured: Measured, /) -> Architecture:
@@ -71,12 +81,13 @@ class Selection(Protocol):
         """
 
 
-def check_selection(selection: Selection, space: SearchSpace) -> None:
+def check_selection(selection: Selection, space: SearchSpace, left: int | None = None) -> None:
     """Check that a selection can be used in a space. A selection without `check` can.
 
     Args:
         selection: The selection.
         space: The space.
+        left: Candidates that the stages of the search leave of each choice, at least. None: all.
 
     Raises:
         InputError: If it cannot.
@@ -84,3 +95,37 @@ def check_selection(selection: Selection, space: SearchSpace) -> None:
     check: Callable[[SearchSpace], None] | None = getattr(selection, "check", None)
     if check is not None:
         check(space)
+    least = min(getattr(selection, "least_left", 1), int(space.mask.sum(1).min()))
+    if left is not None and left < least:
+        raise InputError(
+            f"selection: {type(selection).__name__} needs {least} candidates of each choice; the stages leave {left}"
+        )
+
+
+def check_selected(selection: Selection, found: object, space: SearchSpace, architect: Drawable) -> Architecture:
+    """Check what a selection has returned.
+
+    Args:
+        selection: The selection.
+        found: What it has returned.
+        space: The space of the search.
+        architect: Its architect.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        InputError: If it is no architecture of the space, or has a candidate that the stages of the search left out.
+    """
+    kind = getattr(type(selection), "__name__", "selection")
+    name = getattr(selection, "__name__", kind)
+    if not isinstance(found, Architecture) or found.space != space.fingerprint or not space.is_valid(found.decisions):
+        raise InputError(f"selection: {name} gives {found!r:.80}; must be a valid architecture of {space.name!r}")
+    left = space.left(architect.mask)
+    for i, (choice, decision) in enumerate(zip(space.choices, found.decisions, strict=True)):
+        if not left[i, decision]:
+            raise InputError(
+                f"selection: {name} gives {choice.candidates[decision]!r} to {choice.name!r}, which the stages of this "
+                "search left out"
+            )
+    return found

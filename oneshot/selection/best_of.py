@@ -48,18 +48,29 @@ class BestOf:
             measured: Gives one score for each query.
         """
         drawn: dict[Architecture, None] = {}  # in the order of their draws
-        scores = architect.scores().tolist() if self.from_scores else None
+        scores = self._scores(space, architect)
         for n in range(1, self.samples + 1):
             step = Step(self.seed, 0, 1, draw=n)
             rng = random.Random(step.generator("selection").initial_seed())
-            gates = None if scores else architect.gates(step)
-            if scores:
-                found = space.sample_by(scores, rng)
-            elif gates and gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
+            gates = None if self.from_scores else architect.gates(step)
+            if gates and gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
                 found = space.discretize(gates.weight)
             else:
-                found = space.sample(rng)
+                found = space.sample(rng) if scores is None else space.sample_by(scores, rng)
             drawn[found] = None
         answers = measured.estimate([Query(architecture) for architecture in drawn])
         best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
         return best
+
+    def _scores(self, space: SearchSpace, architect: Drawable) -> list[list[float]] | None:
+        """What architectures are drawn in proportion to, where that is not the same for all.
+
+        After stages the candidates that they left out have 0. An absent edge then counts as 1.
+        """
+        if not self.from_scores and not architect.restricted:
+            return None
+        kept = architect.mask.cpu()
+        table = architect.scores().double().cpu() if self.from_scores else kept.double()
+        if architect.restricted:
+            table = (table * kept).masked_fill(space.left(kept) & ~kept, 1.0)
+        return table.tolist()

@@ -80,7 +80,7 @@ class Shapley:
     search on the architecture part. The values are estimated by random orders and standardized in each cell: mean 0,
     standard deviation 1. Their softmax over each choice is discretized. `none` is no player, because its removal
     changes nothing; its value is 0. Where a space can choose `none` (NAS-Bench-201), it does so if no other candidate
-    has a value above 0.
+    has a value above 0. Candidates that the stages of a search left out are no players.
 
     Where this differs: the authors move alpha by these values once an epoch, in the second half of a search without
     gradients of alpha, and discretize alpha. Here the values are taken once, at the end of a search with any architect.
@@ -131,7 +131,7 @@ class Shapley:
             The architecture.
         """
         values = standardized(self.values(space, architect, measured), space.choices)
-        return space.discretize(values.masked_fill(~space.mask, -torch.inf).softmax(1))
+        return space.discretize(values.masked_fill(~architect.mask.cpu(), -torch.inf).softmax(1))
 
     @torch.no_grad()
     def values(self, space: SearchSpace, architect: Drawable, measured: Measured) -> Tensor:
@@ -146,7 +146,9 @@ class Shapley:
             (choices, candidates) in float64, 0 for `none` and outside the mask.
         """
         gates = architect.scores()
-        players = [(i, k) for i, c in enumerate(space.choices) for k, name in enumerate(c.candidates) if name != NONE]
+        kept = architect.mask.tolist()
+        names = ((i, k, name) for i, choice in enumerate(space.choices) for k, name in enumerate(choice.candidates))
+        players = [(i, k) for i, k, name in names if name != NONE and kept[i][k]]
         rows, columns = (torch.tensor(indices, dtype=torch.long) for indices in zip(*players, strict=True))
 
         def value(present: frozenset[int]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +23,12 @@ class SkipLimit:
     again. An edge that loses its skip can get another operation or be left out. Of equal scores the earlier one becomes
     0 first. The reduction cell has no limit, as published.
 
-    Where this differs: the authors apply the rule to scores of the last stage, with three candidates an edge. Here all
-    candidates have a score. Scores of exactly 0 become the smallest number above 0, so that a skip whose score was set
-    to 0 comes last.
+    After stages, an edge can only get a candidate that they left; in P-DARTS these are three. Where this differs: in a
+    search of one stage all candidates have a score. Scores of exactly 0 become the smallest number above 0, so that a
+    skip whose score was set to 0 comes last.
 
     Where an edge has no other candidate than a skip (and `none`), a space may have to keep it. A search is refused
-    where the limit then cannot hold.
+    where the limit then cannot hold, and also one with stages that leave fewer than three candidates.
 
     Args:
         limit: Largest number of skips; 2 in the paper.
@@ -43,6 +44,7 @@ class SkipLimit:
         and Evaluation, arXiv:1904.12760.
     """
 
+    least_left: ClassVar = 3
     limit: int = 2
     cell: str | None = "normal"
     skip: str = "skip_connect"
@@ -90,26 +92,31 @@ class SkipLimit:
         Returns:
             The architecture.
         """
-        return self.restricted(space, architect.scores())
+        return self.limited(space, architect.scores(), architect.mask)
 
-    def restricted(self, space: SearchSpace, scores: Tensor) -> Architecture:
+    def limited(self, space: SearchSpace, scores: Tensor, kept: Tensor | None = None) -> Architecture:
         """Discretize scores with at most `limit` skips.
 
         Args:
             space: The space.
             scores: (choices, candidates), at least 0.
+            kept: The candidates that are left, of bool. None: all that gates mix.
         """
         places = self._places(space)
+        kept = space.mask if kept is None else kept.cpu()
         table = scores.detach().double().cpu()
-        table = table.where(~space.mask, table.clamp_min(SMALLEST))
+        table = table.where(~kept, table.clamp_min(SMALLEST))
+        others = (kept & space.selectable).sum(1) > 1  # an edge whose only operation is a skip can only be left out
+        weakened: set[int] = set()
         while True:
             found = space.discretize(table)
             chosen = list(self._chosen(found, places))
-            left = [i for i in chosen if table[i, places[i]] > 0]
+            left = [i for i in chosen if i not in weakened]
             if len(chosen) <= self.limit or not left:
                 return found
             weakest = min(left, key=lambda i: float(table[i, places[i]]))
-            table[weakest, places[weakest]] = 0
+            weakened.add(weakest)
+            table[weakest, places[weakest]] = 0 if others[weakest] else SMALLEST / 2
 
     def _places(self, space: SearchSpace) -> dict[int, int]:
         """The choices that count, each with the index of its skip."""

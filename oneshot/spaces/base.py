@@ -199,6 +199,26 @@ class SearchSpace(ABC):
         """Which candidates an architecture may have, as bool (choices, candidates): `mask`, and those of no mixture."""
         return self._first([len(c.candidates) for c in self.choices])
 
+    @cached_property
+    def selectable(self) -> Tensor:
+        """Which candidates can be an operation of an architecture: `decidable`, without a `none` for absent edges.
+
+        Where an architecture keeps some edges of a group, `none` means that an edge is absent, and no discretization
+        selects it for one that is there.
+        """
+        if self.kept_edges is None:
+            return self.decidable
+        named = [[name == NONE for name in c.candidates] + [False] * self.shape[1] for c in self.choices]
+        return self.decidable & ~torch.tensor([row[: self.shape[1]] for row in named])
+
+    def left(self, kept: Tensor) -> Tensor:
+        """Return which candidates an architecture may have if a search has left out some: absent edges always.
+
+        Args:
+            kept: The candidates that are left, (choices, candidates) of bool.
+        """
+        return kept.cpu() | self.decidable & ~self.selectable
+
     def _first(self, sizes: list[int]) -> Tensor:
         """True for so many of the first candidates of each choice."""
         return torch.arange(self.shape[1]) < torch.tensor(sizes)[:, None]

@@ -182,6 +182,12 @@ class Stages:
         return self.number + 1 < len(self.all) and self.borders(epochs)[self.number] == epoch
 
     @property
+    def fewest(self) -> int | None:
+        """The candidates that are left of each choice at the end, at least; None: all."""
+        kept = [1 if callable(stage.keep) else stage.keep for stage in self.all if stage.keep is not None]
+        return min(kept, default=None)
+
+    @property
     def now(self) -> Stage:
         """The stage that the search is in."""
         return self.all[self.number]
@@ -254,7 +260,7 @@ class Stages:
         return list(zip([0, *borders], borders, strict=False))
 
 
-def best(scores: Tensor, mask: Tensor, number: int) -> Tensor:
+def best(scores: Tensor, mask: Tensor, number: int, selectable: Tensor | None = None) -> Tensor:
     """Return the candidates of each choice with the largest scores, as bool (choices, candidates).
 
     Of equal ones the earlier candidate is kept. A choice with fewer candidates keeps all.
@@ -263,7 +269,10 @@ def best(scores: Tensor, mask: Tensor, number: int) -> Tensor:
         scores: (choices, candidates).
         mask: (choices, candidates) of bool, true for the candidates that there are.
         number: How many of a choice are kept.
+        selectable: See `SearchSpace.selectable`: where one candidate is kept, it is one of these. None: all are.
     """
+    if number == 1 and selectable is not None:
+        mask = mask & selectable.to(mask.device)
     ranked = scores.detach().double().masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
     first = torch.arange(mask.shape[1], device=mask.device) < number
     return torch.zeros_like(mask).scatter(1, ranked, first.expand_as(mask)) & mask

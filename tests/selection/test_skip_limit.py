@@ -77,7 +77,7 @@ def scores_of(table):
 def test_it_is_the_published_rule_in_every_case():
     changed = 0
     for table, limit, expected, cells in cases()[::3]:
-        found = SkipLimit(limit).restricted(SPACE, scores_of(table)).decisions
+        found = SkipLimit(limit).limited(SPACE, scores_of(table)).decisions
         assert found[:5] == expected and found[:5].count(SKIP) <= limit
         assert found[5:].count(SKIP) == 4  # the reduction cell keeps its skips
         changed += expected != cells[frozenset()]
@@ -86,21 +86,21 @@ def test_it_is_the_published_rule_in_every_case():
 
 def test_below_the_limit_nothing_changes():
     for table, _, _, cells in cases()[::40]:
-        assert SkipLimit(4).restricted(SPACE, scores_of(table)).decisions[:5] == cells[frozenset()]
+        assert SkipLimit(4).limited(SPACE, scores_of(table)).decisions[:5] == cells[frozenset()]
 
 
 def test_another_edge_can_take_the_place_of_a_skip():
     """The third edge of the second node has nothing but weak operations: without its skip it is left out."""
     table = [[0.1, 0.1, 0.2, 0.6]] * 2 + [[0.1, 0.1, 0.2, 0.6], [0.1, 0.3, 0.2, 0.1], [0.1, 0.05, 0.7, 0.05]]
     assert discretized(table) == (3, 3, 3, 0, 2)
-    assert SkipLimit(0).restricted(SPACE, scores_of(table)).decisions[:5] == (3, 3, 3, 1, 0)
+    assert SkipLimit(0).limited(SPACE, scores_of(table)).decisions[:5] == (3, 3, 3, 1, 0)
 
 
 def test_all_cells_together():
     table = [[0.1, 0.1, 0.2, 0.6]] * 4 + [[0.1, 0.1, 0.7, 0.1]]
-    assert SkipLimit(1).restricted(SPACE, scores_of(table)).decisions.count(SKIP) == 5
+    assert SkipLimit(1).limited(SPACE, scores_of(table)).decisions.count(SKIP) == 5
     for limit in range(5):
-        assert SkipLimit(limit, cell=None).restricted(SPACE, scores_of(table)).decisions.count(SKIP) == limit
+        assert SkipLimit(limit, cell=None).limited(SPACE, scores_of(table)).decisions.count(SKIP) == limit
 
 
 def test_scores_of_zero_come_before_a_suppressed_skip():
@@ -110,14 +110,14 @@ def test_scores_of_zero_come_before_a_suppressed_skip():
     scores = torch.zeros(first.shape)
     scores[:, 1] = 1
     for limit in range(4):
-        assert SkipLimit(limit).restricted(first, scores).decisions[:5].count(1) == limit
+        assert SkipLimit(limit).limited(first, scores).decisions[:5].count(1) == limit
     space = NASBench201((1, 8, 8), 10, cells=1, channels=4)
     skip = space.choices[0].candidates.index("skip_connect")
     one_hot = torch.zeros(space.shape)
     one_hot[:, skip] = 1
     limit = SkipLimit(2, cell=None)
     limit.check(space)
-    assert limit.restricted(space, one_hot).decisions.count(skip) == 2
+    assert limit.limited(space, one_hot).decisions.count(skip) == 2
 
 
 def test_a_limit_that_cannot_hold_is_refused(data):
