@@ -441,6 +441,9 @@ def test_diagnostics_of_groups_are_means_in_their_colours() -> None:
     line = figure.axes[0].lines[0]
     assert line.get_xydata().tolist() == [[1, 3.0], [2, 4.0]] and line.get_color() == COLOURS[1]
     assert len(figure.axes[0].collections) == 1  # the interval
+    back = plots.diagnostics({"skips": {"b": seeds}}, ["a", "b"], {"b": [1, 2]}).axes[0]
+    dotted = [line for line in back.lines if line.get_linestyle() == ":"]
+    assert [list(line.get_xdata()) for line in dotted] == [[1, 1], [2, 2]] and dotted[0].get_color() == COLOURS[1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 

@@ -50,7 +50,11 @@ PANELS = (
 NUMBERS = tuple(name for panel in PANELS for name in panel.rows)
 
 
-def diagnostics(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequence[str] = ("",)) -> Figure:
+def diagnostics(
+    curves: Mapping[str, Mapping[str, Sequence[Curve]]],
+    names: Sequence[str] = ("",),
+    kept: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
     """Draw the diagnostics of searches: a panel a quantity, a colour a group, over the training steps.
 
     A search that collapses has a rising number of skips and a rising largest eigenvalue, at a falling entropy.
@@ -60,6 +64,7 @@ def diagnostics(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
     Args:
         curves: Names of numbers in the rows of a search -> group -> a curve of (step, value) for each seed.
         names: All groups; a group's place among them gives its colour.
+        kept: Group -> the steps of the epochs to which stopping rules went back; each is a dotted line.
 
     Returns:
         The figure.
@@ -77,6 +82,9 @@ def diagnostics(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
     grid = list(figure.subplots(lines, columns, squeeze=False, sharex=True).flat)
     for axes, panel in zip(grid, shown, strict=False):
         _draw(axes, panel, {name: curves[name] for name in panel.rows if curves.get(name)}, names, len(groups))
+        for name, steps in (kept or {}).items():
+            for step in steps:
+                axes.axvline(step, color=_colour(names, name), linewidth=0.8, linestyle=":", zorder=0)
     for axes in grid[len(shown) :]:
         axes.remove()
     for axes in grid[max(0, len(shown) - columns) : len(shown)]:

@@ -193,13 +193,13 @@ def _damaged(summaries: Iterable[RunSummary]) -> Iterator[str]:
 
 
 def _ends(section: Section) -> Iterator[Table]:
-    """The diagnostics at the end of the searches: a row a group, a column a number."""
+    """The diagnostics at the end of the searches, or at the epochs that they kept: a row a group, a column a number."""
     shown = [m for m in DIAGNOSTICS.values() if any(m.values(group) for group in section.groups)]
     rows = [(group.label, *(measure.text(group) for measure in shown)) for group in section.groups]
     rows = [row for row in rows if any(row[1:])]
     if {measure.name for measure in shown} - {DIAGNOSTICS["entropy"].name}:
         columns = ("group", *(measure.name for measure in shown))
-        yield Table("Diagnostics at the end of the search", columns, rows, frozenset(range(1, len(columns))))
+        yield Table("Diagnostics of what the searches found", columns, rows, frozenset(range(1, len(columns))))
 
 
 def _every(section: Section) -> Table:

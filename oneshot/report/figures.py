@@ -24,7 +24,7 @@ from .lineage import Lineage
 from .measures import MEASURES, Measure, cost_unit, measures
 from .page import Picture
 from .series import Point
-from .summaries import RunSummary
+from .summaries import RunSummary, kept_epoch
 
 PIXELS = 96  # an inch, of CSS
 IMAGES, CLASSES = (3, 32, 32), 10  # the choices of a space do not depend on them
@@ -135,25 +135,34 @@ def diagnostics(section: Section) -> Iterator[Picture]:
         One picture, or none where no search recorded diagnostics besides its entropy.
     """
     names = _searched(section)
-    curves: dict[str, dict[str, list[Any]]] = {}
-    for number in NUMBERS:
-        found = _curves(section, names, partial(series.number, name=number), False)  # type: ignore[arg-type]
-        if any(found.values()):
-            curves[number] = {name: own for name, own in found.items() if own}
+
+    def read(number: str, kept: bool) -> dict[str, list[Any]]:
+        of = partial(series.number, name=number, kept=kept)
+        found = _curves(section, names, of, False)  # type: ignore[arg-type]
+        return {name: own for name, own in found.items() if own}
+
+    curves = {number: own for number in NUMBERS if (own := read(number, False))}
     if not set(curves) - {"entropy"}:
         return
+    until = {number: own for number in curves if (own := read(number, True))}
     ends = "; ".join(
         f"{number.replace('_', ' ')}: {', '.join(f'{name} {_last(own):.4g}' for name, own in of_group.items())}"
-        for number, of_group in curves.items()
+        for number, of_group in until.items()
     )
+    whole = curves.get("entropy", {})
+    kept = {
+        name: [short[-1][0] for short, long in zip(own, whole.get(name, []), strict=False) if len(short) < len(long)]
+        for name, own in until.get("entropy", {}).items()
+    }
     caption = (
         "How searches decide. A collapse is seen at the top left: skips and operations without parameters take over "
         "while the entropy falls. The largest eigenvalue then often rises before, and the loss rises when the mixture "
         "is replaced by the architecture (discretization gap). A colour is a group; lines are means over seeds."
     )
-    yield picture(
-        "diagnostics", partial(plots.diagnostics, curves, names), f"Diagnostics. At the end: {ends}.", caption
-    )
+    if any(kept.values()):
+        caption += " A dotted vertical line is an epoch to which a stopping rule went back."
+    draw = partial(plots.diagnostics, curves, names, kept)
+    yield picture("diagnostics", draw, f"Diagnostics. Of what was found: {ends}.", caption)
 
 
 def _last(curves: Sequence[Sequence[tuple[float, float]]]) -> float:
@@ -311,10 +320,13 @@ def probabilities(section: Section, accuracy: Measure) -> Iterator[Picture]:
         table = series.probabilities(lineage.head, space.shape)
         if table is None or not (table != table[0]).any():
             continue
+        kept = kept_epoch(lineage.head.result)
+        table = table if kept is None else table[: kept + 1]
         found = architecture_of(lineage.head, space)
         chosen = found.decisions if found else None
         draw = partial(plots.heat_maps, table.tolist(), space.choices, chosen=chosen)
-        caption = f"Seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch."
+        until = "" if kept is None else f", up to epoch {kept}, which was kept"
+        caption = f"Seed {lineage.first.seed}: probabilities of the candidates, epoch by epoch{until}."
         last = ", ".join(
             f"{choice.name} {choice.candidates[int(row.argmax())]}"
             for choice, row in zip(space.choices, table[-1], strict=True)

@@ -185,7 +185,7 @@ def size(name: str) -> Callable[[Lineage], float | None]:
 
 
 def last(name: str) -> Callable[[Lineage], float | None]:
-    """Return a function that reads a number of a search's last row that has it.
+    """Return a function that reads a number of a search's last row that has it, up to the epoch that it kept.
 
     Args:
         name: Of the number in the rows.
@@ -195,7 +195,7 @@ def last(name: str) -> Callable[[Lineage], float | None]:
     """
 
     def of(lineage: Lineage) -> float | None:
-        found = series.number(lineage.head, name) if lineage.head and not lineage.head.log else []
+        found = series.number(lineage.head, name, kept=True) if lineage.head and not lineage.head.log else []
         return found[-1][1] if found else None
 
     return of

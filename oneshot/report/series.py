@@ -11,7 +11,7 @@ from ..quantity import of_result
 from ..runs.files import parse_json, read_bytes
 from ..runs.folder import METRICS, TIMINGS, read_rows
 from ..tables.published import VALIDATION_RANK
-from .summaries import SCORES, RunSummary
+from .summaries import SCORES, RunSummary, kept_epoch
 
 
 class Point(NamedTuple):
@@ -68,17 +68,19 @@ def table_rank(summary: RunSummary) -> list[Point]:
     return _metric(summary, VALIDATION_RANK)
 
 
-def number(summary: RunSummary, name: str) -> list[tuple[float, float]]:
+def number(summary: RunSummary, name: str, kept: bool = False) -> list[tuple[float, float]]:
     """Read one of the numbers that a search measures at the ends of its epochs.
 
     Args:
         summary: Of a search.
         name: Of the number in its rows.
+        kept: Whether the epochs count that come after the one that a stopping rule kept: false, all count.
 
     Returns:
         Pairs of the step and the value, with rising steps.
     """
-    return [(point.step, point.value) for point in _metric(summary, name)]
+    last = kept_epoch(summary.result) if kept else None
+    return [(point.step, point.value) for point in _metric(summary, name, last)]
 
 
 def updates(summary: RunSummary) -> float | None:
@@ -147,13 +149,14 @@ def best_query(summary: RunSummary) -> dict[str, Any]:
     return max(rows, key=lambda row: row["fidelity"] if is_number(row.get("fidelity")) else 0.0, default={})
 
 
-def _metric(summary: RunSummary, name: str) -> list[Point]:
+def _metric(summary: RunSummary, name: str, last: int | None = None) -> list[Point]:
     rows, timings = _rows(summary.path / METRICS), _rows(summary.path / TIMINGS)
     clocks = [_seconds(row.get("seconds")) for row in timings] + [math.nan] * len(rows)
     return _rising(
         Point(row["step"], clock, row[name])
         for row, clock in zip(rows, clocks, strict=False)
         if is_number(row.get(name)) and is_number(row.get("step"))
+        if last is None or (is_number(row.get("epoch")) and row["epoch"] <= last)
     )
 
 

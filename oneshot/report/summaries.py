@@ -101,6 +101,17 @@ def ended_early(result: Mapping[str, Any]) -> str:
     return f"{where}{kept}{reason}"
 
 
+def kept_epoch(result: Mapping[str, Any]) -> int | None:
+    """Return the epoch that a stopping rule kept; None if there is none.
+
+    Args:
+        result: What its result.json holds.
+    """
+    end = result.get("stopped")
+    kept = end.get("kept_epoch") if isinstance(end, dict) else None
+    return kept if type(kept) is int else None
+
+
 def exact(value: Any) -> str:
     """Write a value so that equal values, and no others, have equal texts. The order of a mapping does not count."""
     return repr(sorted(value.items()) if isinstance(value, dict) else value)

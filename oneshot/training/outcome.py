@@ -43,13 +43,15 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
     run.write(SCORES, json.dumps(search.scores) + "\n")
     write_weights(run.path / SUPERNET, search.supernet)
     write_weights(run.path / ARCHITECT, search.architect)
+    kept = search.stopped.kept_epoch if search.stopped else len(search.scores) - 1
+    back = [row["step"] for row in search.rows if search.stopped and "valid_loss" in row and row["epoch"] == kept]
     pictures = {
         "cells": partial(plots.cells, space.graphs(found)),
-        "scores": partial(plots.heat_maps, search.scores, space.choices, chosen=found.decisions),
+        "scores": partial(plots.heat_maps, search.scores[: kept + 1], space.choices, chosen=found.decisions),
         "curves": partial(plots.curves, search.rows, metric=search.metric.quantity),
     }
     if search.diagnostics.names:
-        pictures["diagnostics"] = partial(plots.diagnostics, curves_of(search.rows))
+        pictures["diagnostics"] = partial(plots.diagnostics, curves_of(search.rows), kept={"": back})
     if search.diagnostics.details:
         run.write(DIAGNOSTICS, json.dumps(search.diagnostics.details) + "\n")
     for name, figure in pictures.items():

@@ -182,12 +182,26 @@ def test_diagnostics_are_a_picture_and_a_table(tmp_path):
     section = section_of(tmp_path)
     (picture,) = figures.diagnostics(section)
     ends = "entropy: darts 0.5; discretization gap: darts 0.25."
-    assert picture.text == f"Diagnostics. At the end: skips: darts 5; {ends}"
+    assert picture.text == f"Diagnostics. Of what was found: skips: darts 5; {ends}"
     blocks = list(report([section], []))
-    (table,) = [b for b in blocks if isinstance(b, Table) and b.caption == "Diagnostics at the end of the search"]
+    (table,) = [b for b in blocks if isinstance(b, Table) and b.caption == "Diagnostics of what the searches found"]
     assert table.columns == ("group", "skips", "operations in all", "entropy", "discretization gap")
     assert table.rows == [("darts", "5.0", "5.0", "0.500", "0.250")]
     assert "Diagnostics" in [block.text for block in blocks if isinstance(block, Heading)]
+
+
+def test_after_a_roll_back_the_numbers_are_those_of_the_epoch_that_is_kept(tmp_path):
+    node = {"_target_": "oneshot.architects.DARTS", "optimizer": {"lr": 0.1}}
+    rows = [{"epoch": n, "step": 10 * n, "entropy": 1 / n, "skips": n} for n in (1, 2, 3, 4)]
+    stopped = {"epochs": 4, "updates": 40, "reason": "it rose", "kept_epoch": 2}
+    result = {"architecture": decisions(), "found_valid_accuracy": 0.5, "stopped": stopped}
+    leave(tmp_path / "s0", {"architect": node, "epochs": 4, "seed": 0}, result, rows)
+    section = section_of(tmp_path)
+    (picture,) = figures.diagnostics(section)
+    assert picture.text == "Diagnostics. Of what was found: skips: darts 2; entropy: darts 0.5."
+    assert "A dotted vertical line is an epoch to which a stopping rule went back." in picture.caption
+    (table,) = [b for b in report([section], []) if isinstance(b, Table) and b.caption.startswith("Diagnostics")]
+    assert table.rows == [("darts", "2.0", "6.0", "0.500")]
 
 
 def test_a_search_without_diagnostics_has_no_such_section(tmp_path):
