@@ -194,11 +194,17 @@ class Search(Fit):
         """Check that a search of so many epochs moves the architect and is longer than its warm-up.
 
         Raises:
-            InputError: If the architect learns, but would never take a step, or if the warm-up is too long.
+            InputError: If the architect learns, but would never take a step, if the warm-up is too long, or if the
+                stopping rule could never end it.
         """
         for number in range(len(self.stages.all)):
             check_warmup(self.warmup_epochs, self.stages.of_learning_rate(epochs, number))
         self.diagnostics.check(self.space, self.architect)
+        if self.stop is not None and self.stop.first_end > epochs:
+            raise InputError(
+                f"stop: {type(self.stop).__name__} can end a search after epoch {self.stop.first_end} at the earliest, "
+                f"and this one has {epochs}: more epochs, other settings of the rule, or stop=null"
+            )
         if not _learns(self.architect):
             return
         if self.architect.optimizer is None:
@@ -328,6 +334,7 @@ class Search(Fit):
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
+        row |= {"stage": self.stages.number + 1} if len(self.stages.all) > 1 else {}
         row |= {"entropy": float(self.architect.entropy()), **self.architect.measures()}
         self.write({**row, **self.diagnostics.measure(self), **self._looked_up()})
         if self.stop is not None and self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
@@ -416,6 +423,8 @@ class Search(Fit):
     def _next_stage(self) -> None:
         """Go on to the next stage, with new optimizers where weights or learning rate need them."""
         before, self.supernet = self.supernet, self.staging.advance(self, self.supernet)
+        if self.stages.now.restart:
+            self.diagnostics.forget_direction()
         if self.supernet is before and not self.stages.now.new_rate:
             return
         strategy = self.trainer.strategy

@@ -51,7 +51,7 @@ class Architect(nn.Module, ABC):
     own_weight_gates = False  # whether weight steps have gates of their own, which a joint schedule would ignore
     compares_gradients = False  # whether `held` needs a batch of the architecture part
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
-    uses_sizes = False  # whether it depends on the sizes of the supernet, so that no stage can have others
+    uses_sizes: tuple[str, ...] = ()  # names of what depends on the sizes of the supernet: no stage can have others
     narrows = False  # whether it can go on with some of the candidates alone, as a search in stages needs
 
     def __init__(

@@ -51,7 +51,7 @@ class LambdaDARTS(DARTS):
     """
 
     own_weight_gates = True
-    uses_sizes = True
+    uses_sizes = ("LambdaDARTS",)
 
     def __init__(
         self,

@@ -100,6 +100,10 @@ class Diagnostics:
         self._means = Means()
         self._direction: Tensor | None = None  # of the last gradient
 
+    def forget_direction(self) -> None:
+        """Forget the last gradient, as the architecture parameters start anew: it has no successor."""
+        self._direction = None
+
     def also(self, names: Sequence[str], every: int | None = None) -> None:
         """Ask for further rows, whatever the level is.
 

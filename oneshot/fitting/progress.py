@@ -75,6 +75,8 @@ class ProgressBar(pl.Callback):
     def _line(self, module: Any) -> str:
         epoch = min(self.latest.get("epoch", 1), module.epochs)
         parts = [f"epoch {epoch}/{module.epochs}", *numbers(self.latest, module.metric.quantity)]
+        if "stage" in self.latest:
+            parts.insert(1, f"stage {self.latest['stage']}/{len(module.stages.all)}")
         if done := module.done - self.begun:
             left = (time.monotonic() - self.started) / done * (module.total - module.done)
             parts.append(f"{clock(left)} left")

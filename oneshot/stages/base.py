@@ -15,6 +15,8 @@ from ..schedule import Plan, Schedule
 from ..spaces.base import SearchSpace
 from ..tasks import Metric
 
+MANY = 100_000  # epochs up to which a number that is enough is looked for
+
 
 class Narrowed(Protocol):
     """A search as its narrowing sees it, at the border of two stages."""
@@ -140,8 +142,8 @@ class Stages:
             raise InputError("stages: warmup=1.0 in each; the architecture would never move")
         if architect.uses_sizes and any(stage.sizes != Stage().sizes for stage in self.all):
             raise InputError(
-                "stages: this architect depends on the sizes of the supernet, so no stage can have a depth or "
-                "partial_channels of its own"
+                f"stages: {', '.join(architect.uses_sizes)} depends on the sizes of the supernet, so no stage can have "
+                "a depth or partial_channels of its own"
             )
         if any(stage.keep is not None for stage in self.all) and not architect.narrows:
             architect.restrict(space.mask)  # which says why not
@@ -201,11 +203,22 @@ class Stages:
         Raises:
             InputError: If a stage would get no epoch.
         """
-        sums = list(accumulate(stage.share for stage in self.all))
-        borders = [round(epochs * share / sums[-1]) for share in sums]
-        if any(first >= last for first, last in zip([0, *borders], borders, strict=False)):
-            raise InputError(f"epochs={epochs}: too few for {len(self.all)} stages; each needs at least one")
+        borders = self._rounded(epochs)
+        if not self._are_enough(epochs):
+            enough = next((n for n in range(epochs + 1, MANY) if self._are_enough(n)), None)
+            smallest = "" if enough is None else f"; with these shares {enough} are enough"
+            raise InputError(
+                f"epochs={epochs}: too few for {len(self.all)} stages, as each needs at least one{smallest}"
+            )
         return borders
+
+    def _are_enough(self, epochs: int) -> bool:
+        borders = [0, *self._rounded(epochs)]
+        return all(first < last for first, last in zip(borders, borders[1:], strict=False))
+
+    def _rounded(self, epochs: int) -> list[int]:
+        sums = list(accumulate(stage.share for stage in self.all))
+        return [round(epochs * share / sums[-1]) for share in sums]
 
     def plan(self, epochs: int) -> Plan:
         """Return the updates of a search.

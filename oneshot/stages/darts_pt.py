@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..architecture import Gates
 from ..draws import generator
-from ..errors import InputError, check_boolean, unknown
+from ..errors import InputError, check_boolean, check_range, unknown
 from ..spaces.base import NONE, SearchSpace
 from .base import Narrowed, Stage
 
@@ -133,6 +133,8 @@ def projection(
     Raises:
         InputError: If a number is out of range.
     """
+    check_range("stages.search", search, 0.0, open_low=True)
+    check_range("stages.tune", tune, 0.0, open_low=True)
     projections = max(len(cell) + len(list(_crowded(space, cell, space.mask))) for cell in _cells(space))
     check_boolean("stages.fixed_alpha", fixed_alpha)
     warmup = 1.0 if fixed_alpha else 0.0

@@ -86,12 +86,14 @@ class StoppingRule(ABC):
         rows: Names of the numbers that the rule reads in the rows. A search without them refuses the rule.
         every: Epochs from one row that it reads to the next; the first is that of epoch 1. A number that is measured
             for this rule alone is only in these rows.
+        first_end: The first epoch after which it can end a search. A search of fewer epochs refuses the rule.
         back: How many epochs before the last one `kept_epoch` may be. The search keeps the architect of so many epochs.
     """
 
     rows: tuple[str, ...] = ()
     every: int = 1
     back: int = 0
+    first_end: int = 1
 
     @abstractmethod
     def __call__(self, history: History) -> Stop | None:

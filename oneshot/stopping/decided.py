@@ -29,6 +29,7 @@ class Decided(StoppingRule):
         if epochs is not None:
             check_integer("stop.epochs", epochs, 1)
         self.entropy, self.epochs = entropy, epochs
+        self.first_end = 1 if entropy is not None else epochs or 1
 
     def __call__(self, history: History) -> Stop | None:
         """Return a Stop that keeps the last epoch if one of the conditions holds."""

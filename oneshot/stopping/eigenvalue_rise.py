@@ -1,6 +1,7 @@
 """DARTS-ES of RobustDARTS: a search ends when the loss gets sharp in the architecture parameters."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from ..errors import check_integer, check_range
 from .base import History, Stop, StoppingRule
@@ -43,6 +44,7 @@ class EigenvalueRise(StoppingRule):
         check_range("stop.ratio", ratio, 0.0, 1.0, open_low=True)
         self.window, self.from_epoch, self.lag, self.ratio, self.every = window, from_epoch, lag, ratio, every
         self.back = every * (window // 2 + lag)
+        self.first_end = 1 + every * ceil((from_epoch + self.back - 1) / every)
 
     def __call__(self, history: History) -> Stop | None:
         """Return a Stop if the average has risen enough; it keeps the epoch of the earlier average."""

@@ -37,6 +37,7 @@ class SkipCount(StoppingRule):
         check_integer("stop.limit", limit, 1)
         check_integer("stop.from_epoch", from_epoch, 1)
         self.limit, self.skip, self.cell, self.from_epoch = limit, skip, cell, from_epoch
+        self.first_end = from_epoch
 
     def check(self, space: SearchSpace) -> None:
         """Raise InputError if the space has no such cell, or the cell no such candidate or too few choices."""

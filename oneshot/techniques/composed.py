@@ -59,7 +59,7 @@ class Composed(Architect):
         self.schedule, self.selection = architect.schedule, architect.selection  # type: ignore[misc]
         self.differentiates_twice = architect.differentiates_twice
         self.differentiates_gates = architect.differentiates_gates
-        self.narrows, self.uses_sizes = architect.narrows, architect.uses_sizes or bool(freezes)
+        self.narrows, self.uses_sizes = architect.narrows, (*architect.uses_sizes, *map(named, freezes))
         self.own_weight_gates = architect.own_weight_gates or bool(self.perturbations)
         self.compares_gradients = architect.compares_gradients or bool(freezes)
         architect.beside = (*architect.beside, *self.transforms.parameters())

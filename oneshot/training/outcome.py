@@ -128,7 +128,8 @@ def stages(search: Search) -> dict[str, Any]:
         search: A search whose fit has ended.
 
     Returns:
-        `stages`, with their number and the candidates by the name of the choice; empty if it has one stage alone.
+        `stages`, with the number of the last one that it reached, the epoch after which each ends, and the candidates
+        that are left by the name of the choice; empty if it has one stage alone.
     """
     if not search.stages.given:
         return {}
@@ -137,7 +138,8 @@ def stages(search: Search) -> dict[str, Any]:
         choice.name: [name for name, there in zip(choice.candidates, row, strict=False) if there]
         for choice, row in rows
     }
-    return {"stages": {"number": search.stages.number + 1, "kept": kept}}
+    ends = search.stages.borders(search.epochs)
+    return {"stages": {"number": search.stages.number + 1, "ends": ends, "kept": kept}}
 
 
 def score_rows(search: Search) -> list[dict[str, object]]:

@@ -29,7 +29,10 @@ def test_a_search_in_stages_answers_again_is_trained_and_scores_no_whole_space(r
         (["stages=[]"], "stages=[]: must be a list of mappings"),
         (["stages=three"], "stages=three: must be a list of mappings"),
         (["stages=[{},{keep: 0}]"], "stages.keep=0: must be a whole number, at least 1"),
-        (["stages=[{},{},{},{}]"], "epochs=3: too few for 4 stages; each needs at least one"),
+        (
+            ["stages=[{},{},{},{}]"],
+            "epochs=3: too few for 4 stages, as each needs at least one; with these shares 4 are enough",
+        ),
         (["architect=darts_pt", "stages.criterion=best"], "unknown stages.criterion 'best'"),
         (["architect=enas", "schedule.warmup_epochs=0", "stages=[{},{keep: 2}]"], "ENAS cannot leave out candidates"),
     ],

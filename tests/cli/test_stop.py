@@ -73,6 +73,7 @@ def test_a_signal_in_the_middle(run, tmp_path):
         (["stop=skip_count", "stop.cell=norml"], "unknown stop.cell 'norml'; did you mean 'normal'? known: normal, re"),
         (["stop=skip_count", "stop.limit=0"], "stop.limit=0: must be a whole number, at least 1"),
         (["stop=decided", "stop.entropy=null", "stop.epochs=null"], "stop.entropy=None: must be a number if"),
+        (["stop=eigenvalue", "architect=darts"], "EigenvalueRise can end a search after epoch 23 at the earliest, and"),
         (["stop=skip_count", "stop.limt=3"], "limt"),
         (["stop=skip_cuont"], "skip_count"),
     ],

@@ -176,9 +176,10 @@ def test_every_and_further_rows():
 def test_what_a_rule_asks_for_is_measured_when_the_rule_reads_it():
     """In the epochs 1, 1 + every, ...; beside it the rows of the level keep their own epochs."""
     name = "alpha_eigenvalue_largest"
-    search = fitted(made("light", stop=EigenvalueRise(every=3)), 5)
+    rule = EigenvalueRise(window=1, from_epoch=1, lag=1, ratio=1e-9, every=3)
+    search = fitted(made("light", stop=rule), 5)
     assert [row["epoch"] for row in ends(search) if name in row] == [1, 4]
-    both = fitted(made(Diagnostics("full", every=2, dense=0), stop=EigenvalueRise(every=3)), 5)
+    both = fitted(made(Diagnostics("full", every=2, dense=0), stop=rule), 5)
     assert [row["epoch"] for row in ends(both) if name in row] == [1, 2, 4, 5]
     assert [row["epoch"] for row in ends(both) if "flatness" in row] == [2, 4, 5]
     assert ends(both)[3][name] == pytest.approx(ends(search)[3][name], rel=1e-5)

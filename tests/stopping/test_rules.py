@@ -194,6 +194,14 @@ def test_a_rise_with_the_published_numbers():
     assert EigenvalueRise().back == 12
 
 
+@given(st.integers(1, 7), st.integers(1, 12), st.integers(1, 5), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_no_rise_ends_a_search_earlier_than_it_says(window, first, lag, every):
+    """And eigenvalues that double each epoch end it right there."""
+    rule = EigenvalueRise(window, first, lag, 0.75, every)
+    assert rising([2.0**n for n in range(120)], rule)[0] == rule.first_end
+
+
 def test_a_mean_that_is_not_positive_is_no_lower_end_of_a_rise():
     rule = EigenvalueRise(window=1, from_epoch=1, lag=1, ratio=0.75, every=1)
     assert rising([-1.0, 5.0, 4.0, 3.0], rule) is None and rising([0.0, 5.0], rule) is None

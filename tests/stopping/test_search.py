@@ -280,6 +280,13 @@ def test_a_rule_is_refused_before_the_search_starts(rule, message):
         configured("darts", small(), stop=rule)
 
 
+def test_a_rule_that_could_never_end_the_search_is_refused():
+    search = configured("darts", small(), stop=SkipCount(from_epoch=4))
+    search.check(4)
+    with pytest.raises(InputError, match="SkipCount can end a search after epoch 4 at the earliest, and .* has 3"):
+        search.check(3)
+
+
 def test_the_row_of_each_epoch_has_what_it_promises():
     rules = {"darts": Asking("skips", "alpha_eigenvalue_largest"), "snas": Asking("flatness"), "uniform": None}
     for settings, rule in rules.items():
