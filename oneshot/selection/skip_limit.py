@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class SkipLimit:
         and Evaluation, arXiv:1904.12760.
     """
 
-    least_left: ClassVar = 3
+    least_left = 3  # a skip, `none` and another candidate
     limit: int = 2
     cell: str | None = "normal"
     skip: str = "skip_connect"
