@@ -430,6 +430,8 @@ def test_diagnostics_hold_the_rows_and_each_has_its_place() -> None:
         for axes in figure.axes
     }
     assert drawn["operations of the architecture"] == [[[4, 4], [8, 8]]]
+    rising = plots.diagnostics({"alpha_eigenvalue_largest": {"": [[(1, 0.5), (2, 0.6)]]}}).axes[0]
+    assert rising.get_ylim()[0] <= 0 <= 0.6 <= rising.get_ylim()[1]  # a tenth more looks like a tenth more
     assert drawn["eigenvalues of the Hessian"][:2] == [[[4, 2.0], [8, 4.0]], [[4, -4], [8, -8]]]
     assert [axes.get_title(loc="left") for axes in figure.axes][1] == "normalized entropy"
     assert [text.get_text() for text in plots.diagnostics({}).texts] == ["no diagnostics"]

@@ -24,12 +24,14 @@ class Panel(NamedTuple):
         rows: Names of numbers in the rows of a search -> their names in the legend. The first has a solid line.
         limits: What the numbers can be at least and at most.
         whole: Whether they are whole numbers.
+        zero: Whether 0 is shown, so that a small change looks small.
     """
 
     title: str
     rows: Mapping[str, str]
     limits: tuple[float, float] = (-math.inf, math.inf)
     whole: bool = False
+    zero: bool = False
 
 
 PANELS = (
@@ -38,8 +40,9 @@ PANELS = (
     Panel(
         "eigenvalues of the Hessian",
         {"alpha_eigenvalue_largest": "largest", "alpha_eigenvalue_smallest": "smallest"},
+        zero=True,
     ),
-    Panel("discretization gap", {"discretization_gap": ""}),
+    Panel("discretization gap", {"discretization_gap": ""}, zero=True),
     Panel("flatness: E L(p + delta) - L(p)", {"flatness": ""}),
     Panel(
         "cosines of gradients",
@@ -124,8 +127,9 @@ def _draw(
         top = 1.03 if panel.limits[1] == 1 else max([*every, 1]) * 1.08
         axes.set_ylim(-0.02 * top, top)
     elif every:  # intervals of few seeds are cut where they would flatten the rest
-        spread = max(max(every) - min(every), 1e-6)
-        axes.set_ylim(min(every) - 0.15 * spread, max(every) + 0.15 * spread)
+        low, high = min([*every, 0.0] if panel.zero else every), max([*every, 0.0] if panel.zero else every)
+        spread = max(high - low, 1e-6)
+        axes.set_ylim(low - 0.15 * spread, high + 0.15 * spread)
     labels = {number: label for number, label in panel.rows.items() if label and number in curves}
     if labels:
         colour = _colour(names, names[0]) if groups < 2 else "black"
