@@ -251,7 +251,7 @@ class Search(Fit):
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:
             raise ValueError("scores")
         if self.staging.load_state(state, self.epochs):
-            self.supernet = self.staging.supernet()
+            self.supernet = self.staging.supernet(self.supernet)
             share(self.supernet, self.weight_part.batch_size)
         self.ending.load_state(state)
         self.diagnostics.load_state(state["diagnostics"], self.architect)
@@ -418,7 +418,7 @@ class Search(Fit):
             ValueError: If there is no such stage, or these are no candidates.
         """
         if self.staging.take_up(stage, kept):
-            self.supernet = self.staging.supernet()
+            self.supernet = self.staging.supernet(self.supernet)
 
     def _next_stage(self) -> None:
         """Go on to the next stage, with new optimizers where weights or learning rate need them."""

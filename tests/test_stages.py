@@ -361,3 +361,10 @@ def test_a_resized_space_has_the_same_choices(space):
     assert sum(isinstance(m, nn.Module) for m in other.supernet().modules()) > sum(
         1 for _ in space.supernet().modules()
     )
+
+
+def test_the_supernet_of_each_stage_has_the_precision_of_the_search(data):
+    search = made(data, stages=[Stage(), Stage(keep=3, restart=True, depth=4 / 3)])
+    pl.Trainer(max_epochs=2, precision="64-true", **QUIET).fit(search)
+    assert {weight.dtype for weight in search.supernet.parameters()} == {torch.float64}
+    assert search.stages.number == 1 and search.valid["loss"] < 10

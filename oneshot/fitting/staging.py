@@ -50,15 +50,22 @@ class Staging:
         self.drops: CandidateDropPath | None = None
         self.skips: SkipDropout | None = None
 
-    def supernet(self) -> nn.Module:
-        """Return a new supernet for the present stage, not shared yet. Weights from the global generator."""
+    def supernet(self, before: nn.Module | None = None) -> nn.Module:
+        """Return a new supernet for the present stage, not shared yet. Weights from the global generator.
+
+        Args:
+            before: The one before it, whose device and precision it takes.
+        """
         space = self.space.resized(*self.stages.now.sizes)
         supernet: nn.Module = space.supernet()
         supernet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.drops = CandidateDropPath(space, supernet) if self.drop_path else None
         self.skips = SkipDropout(space, supernet) if self.stages.now.skip_dropout else None
         self.accelerated(supernet)
-        return supernet
+        if before is None:
+            return supernet
+        weight = next(before.parameters())
+        return supernet.to(weight.device, weight.dtype)
 
     def set_rates(self, ended: int, epochs: int) -> None:
         """Set the rates of drop path and dropout in an epoch.
@@ -83,7 +90,7 @@ class Staging:
             The supernet of the next stage; the same one if nothing of it changes.
         """
         old, self.stages.number = self.stages.now, self.stages.number + 1
-        stage, device = self.stages.now, next(supernet.parameters()).device
+        stage = self.stages.now
         if callable(stage.keep):
             self.architect.restrict(stage.keep(search))
         elif stage.keep is not None:
@@ -95,7 +102,7 @@ class Staging:
             return supernet
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_of(self.seed, "stage", self.stages.number))
-            following = self.supernet().to(device)
+            following = self.supernet(supernet)
         share(following, self.batch_size)
         if not stage.restart:
             widen_weights(supernet, following, widening(self.seed, self.stages.number))
