@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,11 +149,7 @@ def diagnostics(section: Section) -> Iterator[Picture]:
         f"{number.replace('_', ' ')}: {', '.join(f'{name} {_last(own):.4g}' for name, own in of_group.items())}"
         for number, of_group in until.items()
     )
-    whole = curves.get("entropy", {})
-    kept = {
-        name: [short[-1][0] for short, long in zip(own, whole.get(name, []), strict=False) if len(short) < len(long)]
-        for name, own in until.get("entropy", {}).items()
-    }
+    kept = _went_back(curves.get("entropy", {}), until.get("entropy", {}))
     caption = (
         "How searches decide. A collapse is seen at the top left: skips and operations without parameters take over "
         "while the entropy falls. The largest eigenvalue then often rises before, and the loss rises when the mixture "
@@ -163,6 +159,12 @@ def diagnostics(section: Section) -> Iterator[Picture]:
         caption += " A dotted vertical line is an epoch to which a stopping rule went back."
     draw = partial(plots.diagnostics, curves, names, kept)
     yield picture("diagnostics", draw, f"Diagnostics. Of what was found: {ends}.", caption)
+
+
+def _went_back(whole: Mapping[str, Sequence[Any]], until: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
+    """The steps of the epochs to which searches went back, by group: where the kept part of a curve is shorter."""
+    pairs = {name: zip(own, whole[name], strict=True) for name, own in until.items() if len(own) == len(whole[name])}
+    return {name: [short[-1][0] for short, long in own if len(short) < len(long)] for name, own in pairs.items()}
 
 
 def _last(curves: Sequence[Sequence[tuple[float, float]]]) -> float:

@@ -102,6 +102,18 @@ def check_selection(selection: Selection, space: SearchSpace, left: int | None =
         )
 
 
+def among_left(scores: Tensor, architect: Drawable) -> Tensor:
+    """Return scores in which candidates that the stages of a search left out are below all others.
+
+    An edge whose candidates all have a score of 0 then still gets one of those that are left.
+
+    Args:
+        scores: (choices, candidates), at least 0.
+        architect: Of the search.
+    """
+    return scores.masked_fill(~architect.mask.to(scores.device), -1.0) if architect.restricted else scores
+
+
 def check_selected(selection: Selection, found: object, space: SearchSpace, architect: Drawable) -> Architecture:
     """Check what a selection has returned.
 
@@ -121,7 +133,7 @@ def check_selected(selection: Selection, found: object, space: SearchSpace, arch
     name = getattr(selection, "__name__", kind)
     if not isinstance(found, Architecture) or found.space != space.fingerprint or not space.is_valid(found.decisions):
         raise InputError(f"selection: {name} gives {found!r:.80}; must be a valid architecture of {space.name!r}")
-    left = space.left(architect.mask)
+    left = space.possible(architect.mask)
     for i, (choice, decision) in enumerate(zip(space.choices, found.decisions, strict=True)):
         if not left[i, decision]:
             raise InputError(

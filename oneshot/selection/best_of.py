@@ -9,7 +9,9 @@ from ..architecture import Architecture, Query
 from ..errors import check_boolean, check_integer
 from ..schedule import Step
 from ..spaces.base import SearchSpace
-from .base import Drawable, Measured
+from .base import Drawable, Measured, among_left
+
+LEAST = 1e-12  # score of a candidate that is drawn by its score
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class BestOf:
             rng = random.Random(step.generator("selection").initial_seed())
             gates = None if self.from_scores else architect.gates(step)
             if gates and gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
-                found = space.discretize(gates.weight)
+                found = space.discretize(among_left(gates.weight, architect))
             else:
                 found = space.sample(rng) if scores is None else space.sample_by(scores, rng)
             drawn[found] = None
@@ -65,12 +67,13 @@ class BestOf:
     def _scores(self, space: SearchSpace, architect: Drawable) -> list[list[float]] | None:
         """What architectures are drawn in proportion to, where that is not the same for all.
 
-        After stages the candidates that they left out have 0. An absent edge then counts as 1.
+        After stages the candidates that they left out have 0, and the others at least `LEAST`: else a node whose scores
+        are all 0 would be drawn from all candidates. An absent edge then counts as 1.
         """
         if not self.from_scores and not architect.restricted:
             return None
         kept = architect.mask.cpu()
         table = architect.scores().double().cpu() if self.from_scores else kept.double()
         if architect.restricted:
-            table = (table * kept).masked_fill(space.left(kept) & ~kept, 1.0)
+            table = (table.clamp_min(LEAST) * kept).masked_fill(space.possible(kept) & ~kept, 1.0)
         return table.tolist()

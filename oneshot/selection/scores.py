@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..architecture import Architecture
 from ..spaces.base import SearchSpace
-from .base import Drawable, Measured
+from .base import Drawable, Measured, among_left
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ByScores:
         Returns:
             The discretized architecture.
         """
-        return space.discretize(architect.scores())
+        return space.discretize(among_left(architect.scores(), architect))
 
 
 by_scores: ByScores = ByScores()

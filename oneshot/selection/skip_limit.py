@@ -104,18 +104,15 @@ class SkipLimit:
         places = self._places(space)
         kept = space.mask if kept is None else kept.cpu()
         table = scores.detach().double().cpu()
-        table = table.where(~kept, table.clamp_min(SMALLEST))
-        others = (kept & space.selectable).sum(1) > 1  # an edge whose only operation is a skip can only be left out
-        weakened: set[int] = set()
+        table = table.clamp_min(SMALLEST).where(kept, -1.0)  # what is left out comes after a skip with 0
         while True:
             found = space.discretize(table)
             chosen = list(self._chosen(found, places))
-            left = [i for i in chosen if i not in weakened]
+            left = [i for i in chosen if table[i, places[i]] > 0]
             if len(chosen) <= self.limit or not left:
                 return found
             weakest = min(left, key=lambda i: float(table[i, places[i]]))
-            weakened.add(weakest)
-            table[weakest, places[weakest]] = 0 if others[weakest] else SMALLEST / 2
+            table[weakest, places[weakest]] = 0
 
     def _places(self, space: SearchSpace) -> dict[int, int]:
         """The choices that count, each with the index of its skip."""

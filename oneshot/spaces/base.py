@@ -211,7 +211,7 @@ class SearchSpace(ABC):
         named = [[name == NONE for name in c.candidates] + [False] * self.shape[1] for c in self.choices]
         return self.decidable & ~torch.tensor([row[: self.shape[1]] for row in named])
 
-    def left(self, kept: Tensor) -> Tensor:
+    def possible(self, kept: Tensor) -> Tensor:
         """Return which candidates an architecture may have if a search has left out some: absent edges always.
 
         Args:

@@ -58,7 +58,7 @@ def uniform_mean_p(ranks: Sequence[int], size: int) -> float:
 
     Args:
         ranks: Ranks of results that were drawn independently, 1 is the best. Tied architectures all get the last rank
-            of the tie, so that the test is never too optimistic.
+            of the tie, so that the test is never too optimistic. (Published tables give them the first rank.)
         size: Number of all architectures.
 
     Returns:
@@ -159,18 +159,23 @@ def seeds_needed(effect: float, level: float = LEVEL) -> int | None:
     return low
 
 
-def against_random(ranks: Mapping[str, Sequence[int]], size: int) -> dict[str, Verdict]:
+def against_random(
+    ranks: Mapping[str, Sequence[int]], size: int, first: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, Verdict]:
     """Judge methods by the ranks of what they found among all architectures of a space.
 
     Args:
         ranks: Of each method, one for each seed, as in `uniform_mean_p`.
         size: Number of all architectures.
+        first: The same where tied architectures get the first rank of the tie, for the question whether a method is
+            worse. None: there are no ties.
 
     Returns:
         A verdict for each method. It needs no least number of seeds, as nothing is estimated.
     """
     better = holm({name: uniform_mean_p(own, size) for name, own in ranks.items()})
-    worse = holm({name: uniform_mean_p([size + 1 - rank for rank in own], size) for name, own in ranks.items()})
+    from_below = {name: [size + 1 - rank for rank in own] for name, own in (first or ranks).items()}
+    worse = holm({name: uniform_mean_p(own, size) for name, own in from_below.items()})
     verdicts = {}
     for name, own in ranks.items():
         kind = BETTER if better[name] < LEVEL else WORSE if worse[name] < LEVEL else OPEN

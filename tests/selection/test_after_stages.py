@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from helpers.support import QUIET, darts, small_space
 
+from oneshot.architects import SNAS
 from oneshot.data import digits
 from oneshot.errors import InputError
 from oneshot.search import Search
@@ -68,6 +69,29 @@ def test_nothing_comes_back_that_was_left_out(selection, space, number):
         found = selection(space, architect, Supernet(seed))
         assert found.decisions in inside(space, architect)
         assert check_selected(selection, found, space, architect) is found
+
+
+@pytest.mark.parametrize("space", [DARTS, CELL], ids=["darts", "nasbench201"])
+def test_scores_of_exactly_zero_are_no_reason_for_what_was_left_out(space):
+    """As of an architect that has decided: the softmax is 1 at one candidate, often `none`, and 0 at all others."""
+    for seed in range(10):
+        architect = narrowed(space, 2, seed)
+        with torch.no_grad():
+            architect.alpha *= 1e6
+        assert bool((architect.scores()[architect.mask] == 0).any())
+        for selection in (ByScores(), BestOf(20, from_scores=True), SkipLimit(0, cell=None)):
+            found = selection(space, architect, Supernet(seed))
+            assert found.decisions in inside(space, architect), type(selection).__name__
+
+
+def test_drawn_paths_that_are_all_none_give_what_is_left():
+    """A path of the DARTS space can leave a node without two operations: the discretization adds some."""
+    architect = SNAS(DARTS)
+    torch.nn.init.normal_(architect.alpha, generator=torch.Generator().manual_seed(0))
+    architect.restrict(torch.tensor([[True, False, False, True]] * len(DARTS.choices)))
+    supernet = Supernet(0)
+    found = BestOf(40)(DARTS, architect, supernet)
+    assert found.decisions in inside(DARTS, architect) and {*supernet.asked} <= inside(DARTS, architect)
 
 
 @pytest.mark.parametrize("from_scores", [False, True])

@@ -142,6 +142,8 @@ def test_verdicts_in_words():
     assert [v.kind for v in table.values()] == [BETTER, WORSE, OPEN]
     assert table["good"].effect == pytest.approx(1 - (150 + 800 + 30) / 3 / 15625)
     assert str(table["good"]) == "better than random (p < 0.001)"
+    tied = against_random({"broken": [15625]}, 15625, {"broken": [14000]})["broken"]  # 1,626 cells are as bad
+    assert tied.kind == OPEN and against_random({"broken": [15625]}, 15625)["broken"].kind == WORSE
 
 
 @pytest.mark.parametrize(
