@@ -82,6 +82,8 @@ class Search(Fit):
         stages: Stages of the search, one after the other. None: one, the whole search.
         drop_path: Probability at the last epoch that a candidate of the supernet is dropped for an example in a weight
             or an architecture step; it rises from 0 in a line over the epochs. Identities are not dropped.
+        epoch_batches: Batches of the weight part in an epoch. None: all of them, each image once. Otherwise an epoch
+            begins where the one before has ended, and every image has its turn as often as any other.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -115,8 +117,12 @@ class Search(Fit):
         diagnostics: str | Diagnostics = "light",
         stages: Sequence[Stage] | None = None,
         drop_path: float = 0.0,
+        epoch_batches: int | None = None,
     ) -> None:
         super().__init__(log_every, seed, record)
+        if epoch_batches is not None:
+            check_integer("epoch_batches", epoch_batches, 1)
+        self.epoch_batches = epoch_batches
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
@@ -173,10 +179,15 @@ class Search(Fit):
         """Why the stopping rule ended the search and which epoch it kept; None if it did not."""
         return self.ending.decided
 
+    @property
+    def batches(self) -> int:
+        """Batches of the weight part in an epoch."""
+        return self.epoch_batches or self.weight_part.batches
+
     def updates_of(self, epochs: int) -> int:
         """Return the number of updates of so many epochs."""
         whole = epochs if self._trainer is None else self.epochs
-        return self._plan(whole).total(epochs, self.at_most(self.weight_part.batches))
+        return self._plan(whole).total(epochs, self.at_most(self.batches))
 
     def _plan(self, epochs: int) -> Plan:
         """The updates; for a trial without warm-up and with the shortest cycle, so that each kind of step is taken."""
@@ -187,7 +198,7 @@ class Search(Fit):
 
     def remaining(self) -> Iterator[Update]:
         """Yield the updates that are left of the current epoch."""
-        updates = self._plan(self.epochs).epoch(self.ended, self.at_most(self.weight_part.batches))
+        updates = self._plan(self.epochs).epoch(self.ended, self.at_most(self.batches))
         return (update for update in updates if update.index >= self.done)
 
     def check(self, epochs: int) -> None:
@@ -242,10 +253,12 @@ class Search(Fit):
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides weights and rows: scores, and the states of its parts."""
         parts = {**self.staging.state(), **self.ending.state()}
-        return {"scores": self.scores, "diagnostics": self.diagnostics.state(), **parts}
+        return {"scores": self.scores, "batches": self.batches, "diagnostics": self.diagnostics.state(), **parts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
+        if state.get("batches", self.batches) != self.batches:
+            raise ValueError(f"an epoch has {state['batches']!r:.40} batches, here {self.batches}")
         self.scores = state["scores"]
         shape = (len(self.scores), *self.space.shape)
         if torch.tensor(self.scores).shape != shape or len(self.scores) != state["ended"] + 1:

@@ -101,6 +101,25 @@ def test_a_search_equals_the_plain_loop(data):
         assert torch.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize(("epochs", "batches"), [(2, 3), (6, 1)])
+def test_an_epoch_of_other_length_goes_on_with_the_same_batches(data, epochs, batches):
+    """With a constant learning rate nothing but the number of updates is left of the epochs."""
+    whole = run(data, epochs=3, minimum_learning_rate=0.025)  # 2 batches each
+    other = run(data, epochs=epochs, epoch_batches=batches, minimum_learning_rate=0.025)
+    assert (other.done, other.ended) == (whole.done, epochs)
+    for a, b in zip(whole.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_of_epochs_of_another_length_is_refused(data, tmp_path):
+    keep = Keep(tmp_path / "first.ckpt")
+    space = small_space(data)
+    search = Search(space, darts(space), data, epoch_batches=1)
+    pl.Trainer(max_epochs=2, callbacks=[keep], **{**QUIET, "enable_checkpointing": True}).fit(search)
+    with pytest.raises(InputError, match="an epoch has 1 batches, here 2"):
+        pl.Trainer(max_epochs=2, **QUIET).fit(Search(space, darts(space), data), ckpt_path=keep.path)
+
+
 def test_rows_and_result(data):
     rows = []
     search = run(data, record=rows.append)
@@ -267,6 +286,7 @@ def test_an_architect_that_learns_needs_an_optimizer(data, settings):
         (lambda s, d: Schedule(warmup_epochs=-1), "schedule.warmup_epochs=-1"),
         (lambda s, d: Search(s, darts(s), d, gradient_clip=-1), "gradient_clip=-1"),
         (lambda s, d: Search(s, darts(s), d, log_every=0), "log_every=0"),
+        (lambda s, d: Search(s, darts(s), d, epoch_batches=0), "epoch_batches=0"),
         (lambda s, d: Search(s, darts(s), d, optimizer=partial(torch.optim.SGD, lr=-1)), "weights.optimizer: .*-1"),
         (lambda s, d: Search(s, darts(s, lr=-2), d), "architect.optimizer: .*-2"),
     ],

@@ -85,6 +85,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         cuda_graph=config.trainer.cuda_graph,
         stop=make(config.stop) if config.stop else None,
         diagnostics=config.diagnostics,
+        epoch_batches=config.epoch_batches,
     )
     search.check(config.epochs)
     if isinstance(config.supernet, DictConfig) and config.supernet.weights is not None:
