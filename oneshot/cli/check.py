@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..errors import InputError, check_boolean, check_integer, is_number, unknown
 from ..runs.files import read_given
 from . import job
+from .comparison import settings as comparison
 from .composition import SEVERAL, settings_of, techniques
 from .conf import CONF, choices, load, spoken
 from .meanings import included
@@ -26,9 +27,8 @@ KINDS = {
     "None": ("null", lambda v: v is None),
 }
 GROUPS = tuple(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
-ALL = "all"  # of architects and strategies, in place of a list
-RANDOM = "random"  # among the architects of `oneshot compare`: an architecture that nothing searched
-LISTS = {"architects": "architect", "strategies": "strategy"}  # setting -> the group whose choices it lists
+ALL = "all"  # of architects, in place of a list
+LISTS = {"architects": "architect"}  # setting -> the group whose choices it lists
 OF_THE_RUN = ("source", "test_split")  # of data: null is what the run of `oneshot evaluate` had
 MACHINERY = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
@@ -61,13 +61,15 @@ def check(config: DictConfig, command: str) -> None:
     for path, node in _nodes(config):
         _check_node(path, node, OF_THE_RUN if (command, path) == ("evaluate", "data") else ())
     for key, group in LISTS.items():
-        known = [*choices(group, job.folders()), *((RANDOM,) if command == "compare" else ())]
+        known = choices(group, job.folders())
         names = config.get(key, [])
         if not isinstance(names, ListConfig | list) and names != ALL:
             raise InputError(f"{key}={_text(names)}: must be a list, as {key}=[...]")
         for name in names if names != ALL else ():
             if name not in known:
                 raise unknown(group, name, known)
+    if command == "compare":
+        comparison.read(config)
 
 
 def _check_common(config: DictConfig) -> None:
@@ -200,9 +202,9 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
     if "run" in config:
         parts.append(f"run {config.run}")
     for group in ("strategy", "estimator", "architect", "space", "data"):
-        if chosen.get(group):
+        if chosen.get(group) and not (command == "compare" and group in ("architect", "estimator")):
             parts.append(f"{group} {chosen[group]}{_beside(config, chosen) if group == 'architect' else ''}")
-    for key in ("architects", "strategies", "file", "runs"):
+    for key in ("methods", "architects", "file", "runs"):
         if key in config and config[key]:
             value = config[key]
             parts.append(f"{key} {' '.join(map(str, value)) if isinstance(value, ListConfig) else value}")

@@ -43,12 +43,11 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         """Return the verdict in words."""
-        words = f"{self.kind} {self.control}"
-        if not math.isnan(self.p):
-            words += f" (p = {self.p:.2g})" if self.p >= 0.001 else " (p < 0.001)"
+        details = [] if math.isnan(self.p) else [f"p = {self.p:.2g}" if self.p >= 0.001 else "p < 0.001"]
         if self.needed is not None:
-            words += f"; about {self.needed} seeds would show this difference"
-        return words
+            details.append(f"about {self.needed} seeds would show this difference")
+        said = f" ({', '.join(details)})" if details else ""
+        return f"{self.kind} {self.control}{said}"
 
 
 def uniform_mean_p(ranks: Sequence[int], size: int) -> float:

@@ -1,0 +1,92 @@
+"""The jobs of a comparison: commands, each in a process and a folder of its own."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...runs.folder import read_result
+from .. import job as running
+from ..composition import groups
+from ..conf import CONF
+from ..jobs import ENDING, run_script, wait_for
+from ..meanings import included, own_settings, read
+from ..screen import PASSED_ON, SEARCH_ONLY
+
+POLL = 0.5  # seconds between two looks whether the comparison ends
+SHARED_KEYS = ("debug", "logger", "pictures", "trainer")  # of every command; the others of the comparison are its own
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command of a comparison.
+
+    Args:
+        name: For readers.
+        program: The command.
+        words: Its settings, without out=.
+        folder: Folder of its run.
+        group: W&B group of its run.
+    """
+
+    name: str
+    program: str
+    words: tuple[str, ...]
+    folder: Path
+    group: str
+
+    @property
+    def done(self) -> bool:
+        """Whether it has finished."""
+        return read_result(self.folder) is not None
+
+
+class Ended(NamedTuple):
+    """How a job ended.
+
+    Args:
+        result: What its result.json holds; None if it failed.
+        code: Its exit code.
+        line: Its last line of stderr.
+        seconds: How long it was waited for.
+    """
+
+    result: Mapping[str, Any] | None
+    code: int
+    line: str
+    seconds: float
+
+
+def execute(job: Job) -> Ended:
+    """Run a job, or continue it; one that has finished is only read. Works on any machine that has the folders.
+
+    Args:
+        job: The job.
+    """
+    wait_for(job.folder)
+    code, line, start = 0, "", time.monotonic()
+    if not job.done:
+        code, line = run_script(job.program, job.words, job.folder, job.group, POLL, ENDING.is_set)
+    result = read_result(job.folder)
+    return Ended(result, code, line if code else f"left no result in {job.folder}", time.monotonic() - start)
+
+
+def shared(program: str) -> list[str]:
+    """Return the settings of the comparison's command line that a job takes over.
+
+    Args:
+        program: The command of the job.
+    """
+    own = {setting.key.partition(".")[0] for setting in read(CONF / "compare.yaml").settings}
+    own |= {"estimator@reference", "reference", "architect", "selection"} - {*SHARED_KEYS}
+    takes = {*own_settings(program), *(group for name in included(program) for group in groups(name))}
+    if program == "retrain":
+        takes = {*PASSED_ON["retrain"], "debug"}
+    left = SEARCH_ONLY if program == "retrain" else ()
+    words = []
+    for word in running.overrides():
+        name = running.names(word)
+        if (first := name.partition(".")[0]) in takes and first not in own and name not in left:
+            words.append(word)
+    return words
