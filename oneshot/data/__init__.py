@@ -4,6 +4,7 @@ from .augmentation import Augmentation
 from .digits import digits
 from .huggingface import huggingface
 from .images import Batch, ImageData, LabelledImages, Part, Splits, TrainAndTest
+from .mnist1d import mnist1d
 from .own import own, tensors
 from .streaming import Source
 from .text import Text
@@ -20,6 +21,7 @@ __all__ = [
     "TrainAndTest",
     "digits",
     "huggingface",
+    "mnist1d",
     "own",
     "tensors",
 ]

@@ -570,7 +570,7 @@ def is_dense(image_shape: ImageShape | Images, dense: bool | None) -> bool:
 
 
 def check_halves(space: str, image_shape: ImageShape) -> None:
-    """Check that height and width can be halved twice.
+    """Check that height and width can be halved twice. The single row of a signal is not halved.
 
     Args:
         space: Name of the space, for the message.
@@ -580,11 +580,20 @@ def check_halves(space: str, image_shape: ImageShape) -> None:
         InputError: If they cannot.
     """
     channels, height, width = image_shape
-    if height % 4 or width % 4 or min(height, width) < 4:
+    if height != 1 and height % 4 or width % 4 or min(height, width) < 1:
         raise InputError(
             f"image shape {channels}x{height}x{width}: the space {space!r} halves it twice, so height and "
-            "width must be divisible by 4 (data.image_size=N resizes)"
+            "width must be divisible by 4, or the height 1 (data.image_size=N resizes)"
         )
+
+
+def halved(side: int) -> int:
+    """Return half of a height or width; a single row stays one.
+
+    Args:
+        side: Pixels, 1 or an even number.
+    """
+    return -(-side // 2)
 
 
 class ImageHead(nn.Linear):

@@ -203,7 +203,7 @@ class MixedCell(nn.Module):
 
     def _pass(self, x: Tensor, stride: int, edges: list[int], gates: Gates, passed: Sums) -> None:
         """Add the channels that no candidate sees to the sums of the targets."""
-        x = functional.max_pool2d(x, 2) if stride == 2 else x
+        x = functional.max_pool2d(x, (min(2, x.shape[2]), 2)) if stride == 2 else x
         for i in edges:
             if gates.active is None:
                 weight = gates.weight[i].sum()

@@ -26,6 +26,7 @@ from .base import (
     check_partial,
     check_whole,
     deeper,
+    halved,
     head,
     images_of,
     is_dense,
@@ -75,7 +76,7 @@ class DARTSCells(SearchSpace):
 
     Args:
         image_shape: A data set with `image_shape` and `classes`, or the shape (channels, height, width). Height and
-            width must be divisible by 4, for the two reductions.
+            width must be divisible by 4, for the two reductions; the height may be 1, as that of a signal.
         classes: Number of logits; not given with a data set.
         cells: Number of cells, at least 3; 8 in the paper's search and 20 in its retraining.
         channels: Channels of the first cell, doubled by each reduction; 16 in the paper's search, 36 in its retraining.
@@ -243,10 +244,11 @@ class DARTSCells(SearchSpace):
             for i, edge in enumerate(self.edges(plan.reduces)):
                 for k, name in enumerate(self.choices[first + i].candidates):
                     if name != NONE:
-                        shrunk = 2 if plan.reduces and edge.source >= 2 else 1
+                        inner = plan.reduces and edge.source >= 2
+                        size = (halved(height), halved(width)) if inner else (height, width)
                         module = self.factories[name](plan.channels, edge.stride, True)
-                        yield first + i, k, module, (plan.channels, height // shrunk, width // shrunk)
-            height, width = (height // 2, width // 2) if plan.reduces else (height, width)
+                        yield first + i, k, module, (plan.channels, *size)
+            height, width = (halved(height), halved(width)) if plan.reduces else (height, width)
 
     def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
         """Yield every candidate in a supernet; see `SearchSpace.branches`."""

@@ -46,6 +46,8 @@ class Depthwise(nn.Conv2d):
         """
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         stride, dilation = self.stride[0], self.dilation[0]
+        if x.shape[2] == 1:
+            return _row(x, weight, stride, dilation)
         if stride == dilation == 2:  # reads even pixels only
             x, stride, dilation = x[:, :, ::2, ::2], 1, 1
         if x.device.type != "cpu":
@@ -61,6 +63,13 @@ class Depthwise(nn.Conv2d):
         return functional.conv2d(
             _repeated(x, len(weight) // x.shape[1]), weight, None, stride, padding, dilation, len(weight)
         )
+
+
+def _row(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """Convolve a single row, with the middle row of each kernel: the others see the padding alone."""
+    middle, padding = weight.shape[2] // 2, dilation * (weight.shape[3] // 2)
+    x, weight = _repeated(x, len(weight) // x.shape[1]), weight[:, :, middle : middle + 1]
+    return functional.conv2d(x, weight, None, (1, stride), (0, padding), (1, dilation), len(weight))
 
 
 class _Convolution(torch.autograd.Function):

@@ -71,7 +71,7 @@ class NASBench201(SearchSpace):
 
     Args:
         image_shape: A data set with `image_shape` and `classes`, or the shape (channels, height, width). Height and
-            width must be divisible by 4.
+            width must be divisible by 4; the height may be 1, as that of a signal.
         classes: Number of logits; not given with a data set.
         cells: Cells of a stage; 5 in the paper.
         channels: Channels of the first stage; 16 in the paper.
@@ -208,7 +208,7 @@ class NASBench201(SearchSpace):
                 for edge in range(len(EDGES)):
                     for k, name in enumerate(CANDIDATES):
                         if name != NONE:
-                            shape = (channels, height >> stage, width >> stage)
+                            shape = (channels, max(1, height >> stage), width >> stage)
                             yield edge, k, OPERATIONS[name](channels, 1, True), shape
 
     def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:
@@ -237,7 +237,8 @@ class Skeleton(nn.Module):
         for stage in range(STAGES):
             channels = space.channels << stage
             if stage:
-                self.blocks.append(Reduction(channels // 2, channels, skeleton, affine))
+                rows = min(2, space.image_shape[1])
+                self.blocks.append(Reduction(channels // 2, channels, skeleton, affine, rows))
             self.blocks.extend(cell(channels) for _ in range(space.cells))
         self.tail = nn.Sequential(batch_norm(channels, skeleton, affine), nn.ReLU())
         self.classifier = head(channels, space.classes, space.image_shape, space.dense)
@@ -267,15 +268,16 @@ class Reduction(nn.Module):
         outputs: Channels that leave.
         affine: Whether its batch norms have weights.
         running: Whether they have running statistics.
+        rows: Of the pool: 2, or 1 for a signal, which has a single row.
     """
 
-    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool, rows: int = 2) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             relu_conv_norm(inputs, outputs, affine, 3, 2, running),
             relu_conv_norm(outputs, outputs, affine, 3, 1, running),
         )
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+        self.shortcut = nn.Sequential(nn.AvgPool2d((rows, 2)), nn.Conv2d(inputs, outputs, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, outputs, height / 2, width / 2) for x (batch, inputs, height, width)."""

@@ -88,7 +88,8 @@ class _Halves(nn.Module):
         self.odd = StridedPointwise(inputs, outputs - outputs // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1)
+        below = min(1, x.shape[2] - 1)  # the single row of a signal stays
+        return torch.cat([self.even(x), self.odd(x[:, :, below:, 1:])], dim=1)
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
