@@ -62,7 +62,8 @@ class MixedCell(nn.Module):
     and the candidates without parameters (a pool and its batch norm). The batch norm at a branch's end multiplies by
     the gate. With execution "grouped" the branches of one candidate on all edges that leave a state run at once, with
     concatenated weights: fewer and larger calls, at the price of copies. With "edges" they run one by one. "auto" is
-    grouped on accelerators, and on the CPU where a state has at most 2^16 numbers.
+    grouped on the CPU where a state has at most 2^16 numbers. Other devices refuse "grouped", which gave wrong
+    gradients there.
 
     With partial channels (PC-DARTS) the candidates of an edge see the first 1/k of the channels. The others are passed,
     through a 2x2 max pool where the edge has stride 2, and multiplied by the sum of the edge's gates. That is 1 for a
@@ -148,9 +149,13 @@ class MixedCell(nn.Module):
         return lambda i, name: rows[i * width + self.candidates[i].index(name)]
 
     def _groups(self, x: Tensor) -> bool:
-        if self.execution == "auto":
-            return x.device.type != "cpu" or x.numel() <= SMALL
-        return self.execution == "grouped"
+        on_cpu = x.device.type == "cpu"
+        if self.execution == "grouped" and not on_cpu:
+            raise InputError(
+                "space.execution=grouped: gave wrong gradients on a GPU (see docs/speed.md), so it is for the CPU; use "
+                "auto or edges"
+            )
+        return self.execution == "grouped" or self.execution == "auto" and on_cpu and x.numel() <= SMALL
 
     def _active(self, edges: list[int], gates: Gates) -> dict[tuple[str, bool, str], list[int]]:
         """For each candidate to compute, whether it is silent, and its kind: its edges."""

@@ -3,6 +3,7 @@
 Machines without one skip all but the first.
 """
 
+import contextlib
 import copy
 import json
 import random
@@ -17,6 +18,7 @@ from torch.nn import functional
 import oneshot
 from oneshot.architecture import Gates
 from oneshot.data import digits
+from oneshot.errors import InputError
 from oneshot.search import Search
 from oneshot.spaces import DARTSCells, NASBench201
 
@@ -28,6 +30,41 @@ def test_a_part_knows_its_device_by_the_name_that_tensors_have():
     part, _ = digits(batch_size=16).split()
     part.to(torch.device("cpu", 0))  # of tensors there, `device` is cpu
     assert part.device == part.batch(0, 0).x.device
+
+
+@pytest.mark.parametrize("space_class", [DARTSCells, NASBench201])
+def test_no_device_but_the_cpu_groups_edges(space_class):
+    """Gradients were wrong on a GPU. The device `meta` stands for it: it computes shapes alone."""
+    results = []
+    for execution in ("auto", "grouped"):
+        space = space_class(
+            (3, 16, 16), 10, cells=3 if space_class is DARTSCells else 1, channels=8, execution=execution
+        )
+        net = space.supernet().to("meta")
+        gates = Gates(torch.full(space.shape, 0.2, device="meta"))
+        with contextlib.suppress(InputError):
+            results.append(net(torch.empty(4, 3, 16, 16, device="meta"), gates).shape)
+    assert results == [(4, 10)]
+
+
+@gpu
+def test_batch_norm_and_groups_of_torch_itself():
+    """Parts of what `grouped` computes, to find out which of them differs on the device: float64, gate in the norm."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(4, 8, 6, 6).double(), torch.randn(24, 8, 3, 3).double()
+    gate, add = torch.rand(24).double(), torch.randn(4, 3, 8, 6, 6).double()
+    for first in (torch.channels_last, torch.contiguous_format):
+        for last in (torch.channels_last, torch.contiguous_format):
+            found = []
+            for device in ("cpu", "cuda"):
+                leaves = [t.to(device).requires_grad_() for t in (x, weight, gate)]
+                y = functional.conv2d(leaves[0].contiguous(memory_format=first), leaves[1], padding=1)
+                y = functional.batch_norm(y, None, None, leaves[2], None, True)
+                y = y.contiguous(memory_format=last).unflatten(1, (3, 8)).unbind(1)
+                sum((part * weight).sum() for part, weight in zip(y, add.to(device).unbind(1), strict=True)).backward()
+                found.append([leaf.grad.cpu() for leaf in leaves])
+            for ours, expected in zip(*found, strict=True):
+                assert torch.allclose(ours, expected, rtol=1e-9, atol=1e-10), (first, last)
 
 
 @gpu
@@ -44,7 +81,7 @@ def test_batches_are_those_of_the_cpu(residence):
 
 
 @gpu
-@pytest.mark.parametrize("execution", ["grouped", "edges"])
+@pytest.mark.parametrize("execution", ["auto", "edges"])
 @pytest.mark.parametrize("space_class", [DARTSCells, NASBench201])
 @pytest.mark.parametrize("drawn", [False, True])
 def test_logits_and_gradients_are_those_of_the_cpu(space_class, execution, drawn):

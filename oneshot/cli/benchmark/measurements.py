@@ -229,13 +229,13 @@ class Benchmark:
                 mine = self.bytes(loss(ours, gate), ours)
             yield beside(f"memory, {kind} step", "MB", mine / 1e6, theirs / 1e6)
         theirs = operations(loss(reference, False))
-        for plan in ("grouped", "edges") if "execution" in self.config.space else ():
+        for plan in self.executions:
             net = self.space_with(execution=plan).supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             yield beside(f"operations, {plan}", "calls", operations(loss(net, False)), theirs)
 
     def plans(self) -> Iterator[Figure]:
         """Yield the time of a weight step with edges one by one, against edges grouped."""
-        if "execution" not in self.config.space:
+        if len(self.executions) < 2:
             return
         steps, optimizer = [], make(inside("search", []).weights.optimizer)
         for plan in ("edges", "grouped"):
@@ -243,6 +243,12 @@ class Benchmark:
             net = self.ours(self.space_with(execution=plan).supernet().to(self.device))
             steps.append(self.plain_step(net, optimizer(net.parameters()), Gates(self.uniform())))
         yield beside("edges, the reference grouped", "ms", *self.interleaved({"": Pair(*steps)})[""])
+
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """How the space can be computed on this device."""
+        known = ("grouped", "edges") if self.device.type == "cpu" else ("edges",)
+        return known if "execution" in self.config.space else ()
 
     def uniform(self) -> Tensor:
         """Return equal gates for all allowed candidates, (choices, candidates)."""

@@ -27,6 +27,7 @@ from ...runs.folder import Run, read_json, read_result
 from ...spaces import SearchSpace
 from ...stages import Stages
 from ...tables import lookup_for
+from .. import job as running
 from ..composition import inside
 from ..estimates import wanted
 from ..faults import BAD_INPUT
@@ -43,6 +44,7 @@ from .verdicts import Ranked, judge, off_budget, table, unequal
 SUPERNET = "supernet"  # of strategies: a search whose supernet they ask
 LENGTHS = "lengths.json"  # batches in an epoch of each method's searches
 UNIFORM = "architect=uniform"
+COST = "cost=multiply_accumulates"
 
 
 class JobsFailed(Exception):
@@ -165,6 +167,7 @@ class Comparison:
 
     def _baseline(self, name: str, seed: int) -> Job:
         words = [f"strategy={name}", *shared("baseline"), f"failures={self.config.failures}"]
+        words += [] if "cost" in running.given() else [COST]  # what NSGA-II minimizes; others note it alone
         budget, spent = self.settings.budget, 0.0
         if self.asks_supernet:
             words.append(f"supernet={self._folder(SUPERNET, seed, 'search')}")
@@ -195,24 +198,32 @@ class Comparison:
                         "retrain", method.name, seed, f"retrain-{recipe}", [*words, *self.config.retrain_settings]
                     )
 
-    def _work(self, jobs: Sequence[Job]) -> None:
-        """Run jobs and say after each how far the comparison is."""
+    def _work(self, jobs: Sequence[Job], counted: bool = True) -> None:
+        """Run jobs and say after each how far the comparison is.
+
+        Args:
+            jobs: The jobs; those that have finished are left out.
+            counted: Whether they are among the jobs of the whole comparison, as pilots are not.
+        """
         waiting = [job for job in jobs if not job.done]
-        self.left.subtract(job.program for job in jobs if job.done)
+        if counted:
+            self.left.subtract(job.program for job in jobs if job.done)
         for job, answer in self.executor.map(execute, waiting):
             if isinstance(answer, InputError):
                 raise answer
             ended = answer if isinstance(answer, Ended) else Ended(None, 1, str(answer), 0.0)
-            self.left[job.program] -= 1
             command = shlex.join(["oneshot", job.program, *job.words])
             if ended.result is None and ended.code == BAD_INPUT:
                 raise InputError(f"{command}: {ended.line}")
             said = "" if ended.result else f"failed: {ended.line}; "
             if ended.result is None:
                 self.failed.append((job, ended))
-            self.ended.setdefault(job.program, []).append(ended.seconds)
-            number = f"[{self.total - self.left.total()} of {self.total}] " if self.total else ""
-            say(self.console, [f"{number}{job.name}: {said}{clock(ended.seconds)}{self._time_left()}"])
+            number, left = "", ""
+            if counted:
+                self.left[job.program] -= 1
+                self.ended.setdefault(job.program, []).append(ended.seconds)
+                number, left = f"[{self.total - self.left.total()} of {self.total}] ", self._time_left()
+            say(self.console, [f"{number}{job.name}: {said}{clock(ended.seconds)}{left}"])
 
     def _time_left(self) -> str:
         """About how long the jobs that are left will take; empty at the end."""
@@ -262,7 +273,7 @@ class Comparison:
                 jobs[name, batches] = Job(
                     f"pilot of {name}, {batches} batches in an epoch", "search", tuple(words), folder, self.path.name
                 )
-        self._work(list(jobs.values()))
+        self._work(list(jobs.values()), counted=False)
         found = {}
         for name, pair in pairs.items():
             results = [read_result(jobs[name, batches].folder) for batches in pair]
