@@ -69,8 +69,8 @@ JOBS = {
         *["reference.cells=3", "reference.channels=2"],
     ],
     "compare": [
-        *["compare", "architects=[uniform,random]", "seeds=[0]", "search_settings=['selection.samples=2']"],
-        *["retrain_settings=['epochs=1']", f"settings={[*TINY, *DATA, 'epochs=2']}"],
+        *["compare", *TINY, *DATA, "methods=[uniform,evolution,random]", "seeds=1", "epochs=2", "budget=updates:60"],
+        *["search_settings=['selection.samples=2']", "queries=8", "retrain_settings=['epochs=1']"],
     ],
     "hyperband": [
         *["baseline", *TINY, "data.train_size=96", "data.batch_size=16", "strategy=hyperband", "estimator=training"],

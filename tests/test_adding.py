@@ -14,9 +14,7 @@ from helpers.commands import call
 from helpers.groups import VARIABLE
 from helpers.support import ROOT
 
-from oneshot.cli import job
-from oneshot.cli.commands import compare, compare_strategies
-from oneshot.cli.composition import configuration
+from oneshot.cli.comparison import methods
 from oneshot.cli.conf import choices
 from oneshot.cli.settings import page
 
@@ -284,19 +282,16 @@ def test_a_baseline(run, folder, estimator, space):
 
 def test_architects_are_compared_with_it(run, folder):
     """In processes of their own, as compare starts them."""
-    settings = ["space=chain", "data=blobs", *QUICK]
-    run("compare", "architects=[sigmoid]", "seeds=[0]", f"settings={settings}", "out=compared")
+    run("compare", "methods=[sigmoid]", "seeds=1", "space=chain", "data=blobs", *QUICK, "out=compared")
     (row,) = json.loads((folder / "compared" / "results.json").read_text())
-    assert row["architect"] == "sigmoid" and 0 <= row["test_accuracy"] <= 1
+    assert row["method"] == "sigmoid" and 0 <= row["test"]["published"] <= 1
 
 
-def test_it_is_one_of_all(folder, monkeypatch):
-    """What architects=all and strategies=all are with the folder of settings."""
-    monkeypatch.setattr(job, "folders", lambda: (folder / "parts",))
-    assert set(compare.architects()) == {*choices("architect"), "sigmoid"}
-    nodes = compare_strategies.check(configuration("compare_strategies", ["strategies=all"]))
-    assert set(nodes) == {*choices("strategy"), "greedy"}
-    assert nodes["greedy"]._target_ == "own_greedy.Greedy"
+def test_it_is_one_of_all(folder):
+    """What methods=all is with the folder of settings."""
+    found = {method.name: method.kind for method in methods.chosen("all", (folder / "parts",))}
+    assert set(found) == {*choices("architect"), *choices("strategy"), "sigmoid", "greedy", "random"}
+    assert (found["sigmoid"], found["greedy"], found["largest"]) == ("architect", "strategy", "control")
 
 
 def test_its_steps_are_timed(run, folder):

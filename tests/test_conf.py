@@ -164,7 +164,7 @@ def test_the_published_setting_of_darts():
 def test_an_experiment_sizes_a_search(experiment):
     """Its own sizes and not the defaults of the space, whichever command trains the supernet."""
     sized = composed("search", f"experiment={experiment}")
-    for command in ("baseline", "compare_strategies"):
+    for command in ("baseline", "compare"):
         other = composed(command, f"experiment={experiment}", "space=darts", "architect=darts")
         mine = composed("search", f"experiment={experiment}", "space=darts", "architect=darts")
         assert (other.space, other.epochs, other.data) == (mine.space, mine.epochs, mine.data)
@@ -177,9 +177,7 @@ def test_the_command_line_wins():
     assert composed("benchmark", "quick=true", "rounds=9").rounds == 9
 
 
-def test_compare_takes_every_architect():
-    config = composed("compare")
-    assert config.architects == "all" and list(config.seeds) == [0, 1, 2]
+def test_the_benchmark_takes_every_architect():
     assert composed("benchmark").architects == "all"
 
 
@@ -195,4 +193,4 @@ def test_a_supernet_that_ranks():
     assert (config.space.cells, config.space.channels, config.architectures) == (1, 16, 200)
     assert config.architect.fairness and config.epochs == 33 and config.estimator.batch_size == 250
     assert config.architect._target_ == composed("search", "architect=uniform").architect._target_
-    assert composed("compare_strategies", "experiment=nb201_cifar10").epochs == 21
+    assert composed("baseline", "experiment=nb201_cifar10").epochs == 21

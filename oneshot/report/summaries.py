@@ -31,13 +31,16 @@ DAMAGED = "damaged"
 KINDS = {  # of a run -> a setting that no kind above it has
     "sweep": "sweep.program",
     "evaluate": "repeats",
-    "compare_strategies": "regret_at",
     "compare": "retrain_settings",
     "rank": "resamples",
     "baseline": "strategy._target_",
     "retrain": "drop_path",
     "search": "architect._target_",
 }
+OF_COMPARISONS = (  # settings of a comparison that a search in it does not have
+    *("methods", "seeds", "budget", "truth", "recipes", "queries", "supernet_share", "regret_at", "jobs", "reference"),
+    *("search_settings", "supernet_settings", "strategy_settings", "retrain_settings"),
+)
 ARCHITECTURE, SCORES = "architecture.json", "scores.json"
 MEASURED = ("test", "valid", "found_valid", "validation", "best")  # before the name of the metric
 AMOUNTS = (
@@ -175,7 +178,7 @@ def read(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> list[RunSummar
         return [RunSummary(folder, kind, DAMAGED, one_line(reason), settings, method=method)]
     try:
         _check(result)
-        if kind == "compare_strategies":
+        if kind == "compare" and "searches" in result:
             return list(_searches(folder, settings, result, known))
     except InputError as error:
         return [RunSummary(folder, kind, DAMAGED, one_line(f"{folder / RESULT}: {error}"), settings, method=method)]
@@ -277,24 +280,19 @@ def _check(result: Mapping[str, Any]) -> None:
 def _searches(
     folder: Path, settings: Mapping[str, Any], result: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[RunSummary]:
-    """The searches of a comparison of strategies, each with the settings of a run of the command `baseline`."""
-    rows = result.get("results")
+    """The searches of a table in a comparison, each with the settings of a run of the command `baseline`."""
+    rows = result.get("searches")
     if not isinstance(rows, list):
-        raise InputError("results is no list")
-    dropped = ("strategies", "seeds", "regret_at", "runs", "queries", "estimator", "reference")
-    shared = {name: value for name, value in settings.items() if name.split(".")[0] not in dropped}
-    estimator = "estimator" if "estimator._target_" in settings else "reference"  # which then answers itself
-    shared |= {f"estimator.{n.partition('.')[2]}": v for n, v in settings.items() if n.startswith(f"{estimator}.")}
-    if estimator == "estimator":
-        shared |= {name: value for name, value in settings.items() if name.startswith("reference.")}
-    shared |= {"budget.queries": settings.get("queries"), "budget.seconds": None, "batch": 1}
+        raise InputError("searches is no list")
+    shared = {name: value for name, value in settings.items() if name.split(".")[0] not in OF_COMPARISONS}
     for row in rows:
-        name, seed = (row.get("strategy"), row.get("seed")) if isinstance(row, dict) else (None, None)
+        name, seed = (row.get("method"), row.get("seed")) if isinstance(row, dict) else (None, None)
         if not (isinstance(name, str) and re.fullmatch(r"\w{1,80}", name) and type(seed) is int):
-            raise InputError(f"results: {row!r:.60} is no search")
+            raise InputError(f"searches: {row!r:.60} is no search")
         _check(row)
-        spent = {"search_seconds": row.get("seconds"), "queries": settings.get("queries")}
-        found = {**row, **spent, "supernet_seconds": result.get("supernet_seconds")}
+        spent = {"search_seconds": row.get("seconds"), "queries": row.get("queries")}
+        shared |= {"budget.queries": row.get("queries"), "budget.seconds": None, "batch": 1}
+        found = {**row, **spent}
         own = {**shared, **known.get(name, {}), "seed": seed}
         file = folder / name / f"{seed}.json"
         yield RunSummary(file, "baseline", FINISHED, "", own, found, name, file.with_suffix(".jsonl"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -9,85 +10,167 @@ import sys
 import pytest
 from helpers.commands import is_first_line
 
-SIZES = ["experiment=digits", "epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128"]
-TINY = ["architects=[uniform,random]", "seeds=[3]", f"settings={SIZES}", "out=compared"]
-JOBS = ["uniform/3/search", "uniform/3/retrain", "random/3/retrain"]
+from oneshot.architects.largest import largest
+from oneshot.data import digits
+from oneshot.spaces import DARTSCells, NASBench201
+
+SIZES = ["epochs=2", "space.channels=4", "space.nodes=2", "data.train_size=128", "logger=none", "data.batch_size=16"]
+METHODS = "methods=[uniform,random_search,random,largest]"
+TINY = [METHODS, "seeds=[3]", *SIZES, "budget=updates:7", "queries=4", "retrain_settings=['epochs=1']", "out=compared"]
+SEARCHES = ["uniform/3/search", "supernet/3/search", "random_search/3/search"]
+TRAININGS = [f"{name}/3/retrain-published" for name in ("uniform", "random_search", "random", "largest")]
+TABLE = ["space=nasbench201", "truth=table", "estimator=tabular", "out=compared"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder with one comparison, made by a process of its own."""
     folder = tmp_path_factory.mktemp("compare")
-    command = [sys.executable, "-m", "oneshot", "compare", *TINY]
+    command = [sys.executable, "-m", "oneshot", "compare", *TINY, "search_settings=['selection.samples=2']"]
     environment = {**os.environ, "ONESHOT_PICTURES": "screen"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "| uniform | " in done.stdout and "written to compared" in done.stdout
+    (folder / "screen").write_text(done.stdout)
     return folder
 
 
-def times(folder):
-    return {job: (folder / job / "result.json").stat().st_mtime_ns for job in JOBS}
+def result(folder, job):
+    return json.loads((folder / "compared" / job / "result.json").read_text())
 
 
 def test_what_it_leaves(finished):
-    folder = finished / "compared"
-    search, retrain, random = (json.loads((folder / job / "result.json").read_text()) for job in JOBS)
-    first, second = json.loads((folder / "results.json").read_text())
-    assert (first["architect"], second["architect"]) == ("uniform", "random") and first["seed"] == second["seed"] == 3
-    for row, trained in ((first, retrain), (second, random)):
-        assert all(row[key] == trained[key] for key in ("test_accuracy", "parameters", "architecture"))
-    assert first["architecture"] == search["architecture"] != second["architecture"]
-    assert (first["seconds"], first["peak_memory_bytes"]) == (search["seconds"], search["peak_memory_bytes"])
-    assert second["seconds"] is None
-    lines = (folder / "table.md").read_text().splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| uniform", "| random"]
-    for line, row in zip(lines[2:], (first, second), strict=True):
-        assert f"{100 * row['test_accuracy']:.2f}" in line and f"{row['parameters']:,}" in line
-    assert all((folder / f"comparison.{kind}").stat().st_size > 1000 for kind in ("pdf", "png", "svg"))
+    rows = json.loads((finished / "compared" / "results.json").read_text())
+    assert [(row["method"], row["seed"]) for row in rows] == [(job.split("/")[0], 3) for job in TRAININGS]
+    for row, job in zip(rows, TRAININGS, strict=True):
+        trained = result(finished, job)
+        assert row["test"] == {"published": trained["test_accuracy"]} and row["parameters"] == trained["parameters"]
+        assert row["architecture"] == trained["architecture"]
+    searches = {job: result(finished, job) for job in SEARCHES}
+    assert rows[0]["architecture"] == searches[SEARCHES[0]]["architecture"]
+    assert rows[0]["seconds"] == searches[SEARCHES[0]]["seconds"]
+    assert rows[1]["seconds"] == searches[SEARCHES[2]]["search_seconds"] + searches[SEARCHES[1]]["seconds"]
+    assert rows[1]["queries"] == 4 and "seconds" not in rows[2]
+    space = DARTSCells(digits().image_shape, 10, 3, 4, 2)
+    assert rows[2]["notation"] == space.notation(space.sample(random.Random(3)))
+    assert rows[3]["notation"] == space.notation(largest(space))
+    lengths = json.loads((finished / "compared" / "lengths.json").read_text())
+    assert lengths == {"uniform": 3, "supernet": 3}  # 2 epochs of 3 batches are at most 7 updates
+    for kind in ("pdf", "png", "svg"):
+        assert (finished / "compared" / f"comparison.{kind}").stat().st_size > 1000
+
+
+def test_the_screen(finished):
+    text = (finished / "screen").read_text()
+    lines = text.splitlines()
+    assert lines[0].startswith("compare: ") and "methods uniform random_search random largest" in lines[0]
+    assert "[1 of 7] search of " in text and "[7 of 7] retrain-published of " in text
+    assert "- uniform: too few seeds to compare with random; too few seeds to compare with largest" in lines
+    assert "Budget of each search: 7 updates. Seeds: 1." in lines
+    assert (finished / "compared" / "table.md").read_text() in text
 
 
 @pytest.mark.parametrize("left", ["everything", "no result"])
 def test_finished_jobs_are_not_repeated_and_cut_off_ones_are(run, finished, tmp_path, left):
     shutil.copytree(finished / "compared", tmp_path / "compared")
-    folder, job = tmp_path / "compared", tmp_path / "compared" / JOBS[2]
-    before, table = times(folder), (folder / "table.md").read_bytes()
+    folder, again = tmp_path / "compared", TRAININGS[2]
+    table = (folder / "table.md").read_bytes()
+    before = {job: (folder / job / "result.json").stat().st_mtime_ns for job in (*SEARCHES, *TRAININGS)}
     (folder / "table.md").unlink()
     if left != "everything":
-        (job / "result.json").unlink()
-    code, out, err = run("compare", *TINY)
-    assert (code, err) == (0, "") and out.count("\noneshot ") == (left != "everything")
-    after = times(folder)
-    assert {job for job in JOBS if before[job] != after[job]} == ({JOBS[2]} if left != "everything" else set())
+        (folder / again / "result.json").unlink()
+    code, out, err = run("compare", *TINY, "search_settings=['selection.samples=2']")
+    assert (code, err) == (0, "") and ("[7 of 7] retrain-published of random, seed 3: " in out) == (
+        left != "everything"
+    )
+    changed = {job for job, time in before.items() if (folder / job / "result.json").stat().st_mtime_ns != time}
+    assert changed == (set() if left == "everything" else {again})
     assert (folder / "table.md").read_bytes() == table  # the same seed, the same accuracy
 
 
 def test_a_folder_holds_one_comparison(run, finished, tmp_path):
     shutil.copytree(finished / "compared", tmp_path / "compared")
-    before = times(tmp_path / "compared")
-    other = [argument.replace("space.channels=4", "space.channels=8") for argument in TINY]
-    code, out, err = run("compare", *other)
+    code, out, err = run("compare", *TINY, "search_settings=['selection.samples=2']", "space.channels=8")
     assert (code, len(err.splitlines())) == (2, 1) and is_first_line("compare", out)
-    assert err.startswith("error: out=compared: was started with settings=") and "space.channels=8" in err
-    assert times(tmp_path / "compared") == before
+    assert err.startswith("error: out=compared: was started with ") and "space.channels=4" in err
+
+
+def test_strategies_on_a_table(run, tmp_path):
+    """The regret and the ranks by hand, and a search that is repeated after its file was lost."""
+    words = [*TABLE, "methods=[random_search,nsga2,largest]", "seeds=3", "budget=queries:20", "regret_at=[10,20]"]
+    code, out, err = run("compare", *words)
+    assert (code, err) == (0, "")
+    rows = json.loads((tmp_path / "compared" / "results.json").read_text())
+    assert [(r["method"], r["seed"]) for r in rows] == [
+        (m, s) for m in ("random_search", "nsga2", "largest") for s in range(3)
+    ]
+    file = tmp_path / "compared" / "random_search" / "1.json"
+    kept = json.loads(file.read_text())
+    log = [json.loads(line) for line in file.with_suffix(".jsonl").read_text().splitlines()]
+    scores = [100 * row["scores"]["accuracy"] for row in log]
+    best = max(score for score in scores)
+    assert kept["regret"][-1] == pytest.approx(kept["regret"][0] + scores[0] - best)
+    assert rows[1]["validation_accuracy"] == pytest.approx(best / 100)
+    text = (tmp_path / "compared" / "table.md").read_text()
+    assert text in out and "| strategy | 10 queries | 20 queries |" in text and "of all" not in text
+    file.unlink()
+    assert run("compare", *words)[0] == 0 and (tmp_path / "compared" / "table.md").read_text() == text
+    assert json.loads(file.read_text())["decisions"] == kept["decisions"]
+
+
+def test_the_table_that_judges_may_be_a_file(run, tmp_path):
+    space = NASBench201((1, 8, 8), 10)
+    rng = random.Random(0)
+    names = [space.notation(a) for a in every(space)]
+    lines = [f"{name},{rng.uniform(50, 60):.3f},{rng.uniform(50, 60):.3f}" for name in names]
+    (tmp_path / "own.csv").write_text("\n".join(["arch,own-val,own-test", *lines]) + "\n")
+    given = ["reference.table=own.csv", "reference.dataset=own", "estimator.table=own.csv", "estimator.dataset=own"]
+    code, out, err = run("compare", *TABLE[:1], *TABLE[2:], "methods=[evolution]", "seeds=1", "queries=5", *given)
+    assert (code, err) == (0, "") and "table (15,625 architectures, own, own.csv); a random" in out
+
+
+def every(space):
+    from oneshot.estimators.tabular import _every
+
+    return _every(space)
 
 
 BAD = [
-    (["architects=[drts]"], "unknown architect 'drts'; did you mean 'darts'?"),
-    (["architects=[random,random]"], "architects="),
-    (["architects=[]"], "architects="),
+    (["methods=[drts]"], "unknown method 'drts'; did you mean 'darts'?"),
+    (["methods=[random,random]"], "methods="),
+    (["methods=[]"], "methods="),
+    (["methods=darts"], "methods='darts': must be a list"),
     (["seeds=[1,0,1]"], "seeds="),
     (["seeds=[]"], "seeds="),
-    (["seeds=3"], "seeds=3"),
+    (["seeds=0"], "seeds=0"),
     (["seeds=[-1]"], "seeds=-1"),
-    (["settings=7"], "settings=7"),
-    (["settings=[7]"], "settings"),
-    (["architects=[random]", "settings=['epohcs=1']"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
+    (["seed=1"], "seeds=[0,1,2] names seeds"),
+    (["architect=darts"], "methods=[darts,snas] names architects"),
+    (["budget=7"], "budget=7: must be seconds:N"),
+    (["methods=[darts]", "budget=queries:9"], "darts: an architect asks no queries"),
+    (["truth=oracle"], "unknown truth 'oracle'"),
+    (["recipes=[modrn]"], "unknown recipe 'modrn'; did you mean 'modern'?"),
+    (["search_settings=7"], "search_settings=7: must be a list"),
+    (["search_settings=[7]"], "search_settings: 7 is no setting"),
+    (["methods=[random]", "truth=table"], "at least one must search"),
+    (["epohcs=1"], "unknown setting 'epohcs'; did you mean 'epochs'?"),
+    ([*TABLE, "methods=[evolution]", "budget=seconds:9"], "answers at once"),
+    (["truth=table"], "the package has no table of the space 'darts'"),
+    (
+        ["truth=table", "space=nasbench201", "estimator@reference=one_shot"],
+        "must be a table, estimator@reference=tabular",
+    ),
+    (["methods=[darts]", "budget=updates:3"], "darts has 12 updates with one batch in each epoch"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_bad_input_is_one_clear_line(run, arguments, message):
-    code, _, err = run("compare", *arguments, "out=compared")
-    assert code == 2
-    assert message in err and err.startswith("error: ") and len(err.splitlines()) == 1
+def test_bad_input_is_one_clear_line(run, arguments, message, tmp_path):
+    code, _, err = run("compare", *arguments, *(["out=compared"] if "out=compared" not in arguments else []))
+    assert code == 2 and message in err, err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
+    assert not list((tmp_path / "compared").glob("*/*"))
+
+
+def test_a_job_that_refuses_its_settings_ends_the_comparison(run):
+    code, _, err = run("compare", "methods=[random]", "retrain_settings=['epohcs=1']", "out=compared")
+    assert code == 2 and "unknown setting 'epohcs'; did you mean 'epochs'?" in err and len(err.splitlines()) == 1

@@ -356,7 +356,7 @@ def test_a_sweep_goes_on_after_a_job_that_diverged(run, tmp_path):
 def test_a_comparison_that_is_killed(tmp_path):
     """Its job ends with it, saves, and is taken up by the same command, without out= too."""
     sizes = [*TINY, "experiment=digits", "checkpoint.every=1"]
-    arguments = ["architects=[darts]", "seeds=[0]", f"settings={sizes}", "search_settings=['epochs=300']"]
+    arguments = ["methods=[darts]", "seeds=1", *sizes, "search_settings=['epochs=300']"]
     process = subprocess.Popen(command("compare", *arguments), cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not any(tmp_path.glob("outputs/compare/*/darts/0/search/checkpoints/*.ckpt")):
         assert process.poll() is None

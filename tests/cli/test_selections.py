@@ -37,7 +37,7 @@ def test_search(words, expected):
 def test_commands_that_train_a_supernet_have_the_one_of_its_architect():
     assert selected(command="baseline") == BestOf(30)
     assert selected("architect=darts", command="rank") == ByScores()
-    assert selected("selection=skip_limit", command="compare_strategies") == SkipLimit()
+    assert selected("selection=skip_limit", command="rank") == SkipLimit()
 
 
 def test_defaults_are_those_of_the_classes():

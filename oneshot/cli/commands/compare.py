@@ -19,6 +19,7 @@ from rich.console import Console
 from ... import plots
 from ...runs.folder import Run
 from ..comparison import settings
+from ..comparison.methods import STRATEGY
 from ..comparison.run import Comparison, JobsFailed
 from ..folders import FREE, run_folder
 from ..objects import prepare, space_and_data
@@ -44,7 +45,8 @@ def main(config: DictConfig) -> None:
             written = [file for name, figure in figures.items() for file in plots.save(figure, run.path / name)]
             say(console, [text, f"written to {path}: results.json, table.md{''.join(f', {p.name}' for p in written)}"])
             comparison.check_failures()
-            run.finish({"jobs": len(rows)})
+            searches = [row for row in rows if row["kind"] == STRATEGY] if comparison.tabular else []
+            run.finish({"jobs": len(rows), **({"searches": searches} if searches else {})})
     except JobsFailed as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -91,15 +91,12 @@ class Comparison:
                 return None
         elif self.config.truth not in (AUTO, TABLE):
             return None
-        made = make(reference, space=self.space)
-        if not isinstance(made, Tabular):
+        if wanted(reference) - {"space"}:
             raise InputError(f"reference: is {reference._target_}; must be a table, estimator@reference=tabular")
-        return Ranked(made)
+        return Ranked(make(reference, space=self.space))
 
     def _prepare_strategies(self) -> None:
         node, budget = self.config.estimator, self.settings.budget
-        if node is None:
-            raise InputError("estimator=none: strategies need one: one_shot, training, tabular, ...")
         asked = wanted(node)
         if asked <= {"space"}:
             self.tabular = make(node, space=self.space)
@@ -363,9 +360,10 @@ class Comparison:
         """By the name of the picture: title, rows with `value`, and what the value is."""
         if self.ranked:
             every, reference = self.ranked.accuracies, self.config.reference
+            of = f"{reference.get('epochs')} epochs" if reference.get("table") is None else reference.table
             title = (
-                f"Judged by the table ({len(every):,} architectures, {reference.get('dataset')}, "
-                f"{reference.get('epochs')} epochs); a random architecture has {every.mean():.2f} % on average"
+                f"Judged by the table ({len(every):,} architectures, {reference.get('dataset')}, {of}); a random "
+                f"architecture has {every.mean():.2f} % on average"
             )
             return {"comparison": (title, [{**row, "value": row["test_accuracy"]} for row in rows], ACCURACY)}
         metric, found = Quantity(**rows[0]["metric"]), {}
