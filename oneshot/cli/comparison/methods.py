@@ -12,7 +12,7 @@ from ..conf import choices
 ARCHITECT, STRATEGY, CONTROL = "architect", "strategy", "control"
 RANDOM, LARGEST = "random", "largest"  # a random architecture, and the one with the most parameters
 CONTROLS = (RANDOM, LARGEST)
-ALL = "all"
+GROUPS = {"all": (ARCHITECT, STRATEGY, CONTROL), "architects": (ARCHITECT,), "strategies": (STRATEGY,)}
 
 
 class Method(NamedTuple):
@@ -48,17 +48,19 @@ def chosen(names: Sequence[str] | str, folders: tuple[Path, ...]) -> list[Method
     """Return the methods that `methods` names.
 
     Args:
-        names: Their names, or `all`.
+        names: Their names, or `all`, `architects` or `strategies`.
         folders: The user's folders of settings.
 
     Raises:
         InputError: If it is no list, or a name is unknown or comes twice.
     """
     methods = known(folders)
-    if names == ALL:
-        return list(methods.values())
+    if isinstance(names, str) and names in GROUPS:
+        return [method for method in methods.values() if method.kind in GROUPS[names]]
     if not isinstance(names, ListConfig | list):
-        raise InputError(f"methods={names!s:.80}: must be a list, as methods=[darts,evolution,random]; or all")
+        raise InputError(
+            f"methods={names!s:.80}: must be a list, as methods=[darts,evolution,random], or {', '.join(GROUPS)}"
+        )
     for name in names:
         if name not in methods:
             raise unknown("method", name, methods)

@@ -105,7 +105,7 @@ class Comparison:
                     f"budget={self.config.budget}: {node._target_} answers at once, so strategies have a number of "
                     "queries: budget=queries:N"
                 )
-        self.asks_supernet = "supernet" in asked
+        self.asks_supernet = "supernet" in asked and self.config.supernet is None
 
     def run(self, run: Run) -> list[dict[str, Any]]:
         """Run all jobs and return a row for each method and seed whose jobs have finished.
@@ -169,6 +169,8 @@ class Comparison:
         if self.asks_supernet:
             words.append(f"supernet={self._folder(SUPERNET, seed, 'search')}")
             spent = (self._of(SUPERNET, seed, "search") or {}).get("seconds", 0.0)
+        elif self.config.supernet is not None:
+            spent = (read_result(Path(self.config.supernet)) or {}).get("seconds", 0.0)
         if budget and budget.unit == SECONDS:
             words += ["budget.queries=null", f"budget.seconds={max(1.0, budget.amount - spent):.1f}"]
         else:
