@@ -65,14 +65,17 @@ class Controls(NamedTuple):
         return value < self.found if maximize else value > self.found
 
     def to_result(self, maximize: bool = True) -> dict[str, Any]:
-        """Return what `result.json` holds: the fields, the mean of the random ones, and the share that is beaten.
+        """Return what `result.json` holds: the fields, and what follows from them.
+
+        That is the `mean` of the random ones, the share that the found one beats, and whether it beats the largest.
 
         Args:
             maximize: Whether larger is better.
         """
         number = len(self.random)
         mean, share = (sum(self.random) / number, self.beaten(maximize) / number) if number else (None, None)
-        return {**self._asdict(), "mean": mean, "share_beaten": share}
+        beats = None if self.largest is None else self.beats_largest(maximize)
+        return {**self._asdict(), "mean": mean, "share_beaten": share, "beats_largest": beats}
 
 
 def measure_controls(
