@@ -144,7 +144,7 @@ def controls_of(result: Mapping[str, Any]) -> Controls | None:
         The controls; None where it holds none, or what it holds cannot be controls.
     """
     own = result.get("controls")
-    fields = {name: own.get(name) for name in Controls._fields} if isinstance(own, dict) else {}
+    fields: dict[str, Any] = {name: own.get(name) for name in Controls._fields} if isinstance(own, dict) else {}
     if not (is_number(fields.get("found")) and isinstance(fields["random"], list)):
         return None
     counts = all(type(fields[name]) is int and fields[name] >= 0 for name in ("failed", "batches"))
