@@ -37,21 +37,21 @@ def _beaten(controls: Controls, quantity: Quantity) -> str:
     return f"{controls.beaten(quantity.maximize)} of {len(values)} {which} ({mean}){more}"
 
 
-def doubt(result: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return a line about a search that is not better than its controls, and which of them is to be trained.
+def beside(result: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what the comparison inside a supernet says and does not say, and the control that is to be trained.
 
     Args:
         result: What result.json of the search holds.
 
     Returns:
-        The line, and `"random"` or `"largest"`; None where there is no such doubt.
+        A line, and `"random"` or `"largest"`; None for a search without controls.
     """
     controls, maximize = controls_of(result), of_result(result).maximize
     if controls is None:
         return None
     beats = {"most random ones": controls.beats_most(maximize), "the largest one": controls.beats_largest(maximize)}
-    if all(beats.values()):
-        return None
     lost = " or than ".join(name for name, beaten in beats.items() if not beaten)
-    line = f"inside this supernet the found cell is not better than {lost}. That is no proof; a training beside it is:"
-    return line, LARGEST if controls.beats_most(maximize) else RANDOM
+    which = LARGEST if lost and controls.beats_most(maximize) else RANDOM
+    no_proof = "a supernet is no proof, as a search trains most what it prefers"
+    said = f"inside its supernet the found cell is not better than {lost}" if lost else no_proof
+    return f"{said}; this trains {'the' if which == LARGEST else 'a'} {which} cell beside it:", which

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from oneshot.cli.composition import configuration
-from oneshot.cli.controls import control_rows, doubt
+from oneshot.cli.controls import beside, control_rows
 from oneshot.cli.screen import summary
 from oneshot.fitting.controls import Controls
 from oneshot.runs.settings import read_settings
@@ -42,7 +42,8 @@ def test_search_retrain_and_the_control_beside_it(run, tmp_path):
     assert f"  {beaten} of 4 random ones ({100 * controls['mean']:.2f} %)\n" in out
     (largest,) = [line.split()[-2:] for line in out.splitlines() if line.startswith("  the largest one there ")]
     assert largest == [f"{100 * controls['largest']:.2f}", "%"]
-    assert ("\ncontrol: " in out) == (doubt(result) is not None)
+    line, control = beside(result)
+    assert f"\n{line}\n" in out and words_of(out, "control")[-1] == f"architecture={control}"
 
     code, out, err = run("retrain", *SIZES, "epochs=1", "seed=2", "drop_path=0.05", "architecture=s", "out=t")
     assert (code, err) == (0, "")
@@ -96,17 +97,16 @@ def test_rows_of_less_usual_controls():
         (Controls(0.5, [0.4, 0.6], 0.6), "most random ones or than the largest one", "random"),
         (Controls(0.5, [0.4, 0.6], 0.4), "most random ones", "random"),
         (Controls(0.5, [0.4, 0.3], 0.5), "the largest one", "largest"),
-        (Controls(0.5, [0.4, 0.3], 0.4), None, None),
-        (Controls(0.5, [0.4, 0.3], None), None, None),
+        (Controls(0.5, [0.4, 0.3], 0.4), None, "random"),
+        (Controls(0.5, [0.4, 0.3], None), None, "random"),
     ],
 )
-def test_a_search_that_is_not_better_is_doubted(controls, lost, control):
-    found = doubt(result_of(controls))
-    if lost is None:
-        assert found is None
-        return
-    line, name = found
-    assert line.startswith(f"inside this supernet the found cell is not better than {lost}. ") and name == control
+def test_a_comparison_inside_a_supernet_is_never_a_proof(controls, lost, control):
+    line, name = beside(result_of(controls))
+    said = f"inside its supernet the found cell is not better than {lost}; " if lost else "a supernet is no proof, as "
+    assert line.startswith(said) and f" trains {'a' if control == 'random' else 'the'} {name} cell " in line
+    assert name == control
+    assert beside({"found_valid_accuracy": 0.5}) is None
 
 
 def test_twenty_for_a_search_and_none_for_a_supernet_of_another_command():

@@ -19,7 +19,7 @@ from ...fitting.start import start_from
 from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
-from ..controls import doubt
+from ..controls import beside
 from ..earlier import started_with_others
 from ..folders import run_folder
 from ..objects import (
@@ -59,8 +59,8 @@ def main(config: DictConfig) -> None:
     say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more)}"])
     if search.controls and search.found_among is None:
         say(console, ["controls: the stages of this search left one architecture, so there is none to compare it with"])
-    if doubted := doubt(result):
-        line, control = doubted
+    if compared := beside(result):
+        line, control = compared
         say(console, [line, f"control: {next_command('retrain', 'architecture', Path(control), more=more)}"])
 
 
