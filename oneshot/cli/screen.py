@@ -79,7 +79,7 @@ PARTS = {  # what a metric was measured on -> its label on the screen
     "best": "best {}",
 }
 LABELS = {  # number of a result, or the name of a table -> its label on the screen
-    TABLE: "found cell in a published table",
+    TABLE: "the cell in a published table",
     VALIDATION_ACCURACY: f"  validation accuracy after {SHORT} epochs",
     VALIDATION_RANK: "  its rank, 1 is best",
     TEST_ACCURACY: f"  test accuracy after {LONG} epochs",

@@ -52,7 +52,7 @@ def test_search_retrain_and_the_control_beside_it(run, tmp_path):
     found = space.load(tmp_path / "s" / "architecture.json")
     trained = json.loads((tmp_path / "t" / "result.json").read_text())
     assert known(found).items() <= trained.items() and trained["table"] == known.title
-    assert "found cell in a published table" in out and "its rank, 1 is best" in out
+    assert "the cell in a published table" in out and "its rank, 1 is best" in out
 
     code, out, err = run("retrain", *words_of(out, "control"), "out=r")
     assert (code, err) == (0, "") and "\ncontrol: " not in out
