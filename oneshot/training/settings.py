@@ -52,8 +52,6 @@ def settings_of(module: Search | Retrain, epochs: int, trainer: pl.Trainer) -> s
         settings["schedule"] = _described(module.schedule)
         settings["diagnostics"] = module.diagnostics.level
         settings["selection"] = _described(module.selection)
-        if module.controls:
-            settings["controls"] = module.controls
         if module.stages.given:
             settings["stages"] = [_stage(stage) for stage in module.stages.all]
         if module.stop is not None:

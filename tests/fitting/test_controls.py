@@ -220,8 +220,7 @@ def test_the_result_holds_them_and_gives_them_back(tmp_path, monkeypatch):
     assert controls_of(result) == first.found_among
     fit(again, 1, tmp_path / "a", accelerator="cpu", show=False)  # is finished, and only read
     assert again.found_among == first.found_among
-    with pytest.raises(InputError, match="controls"):
-        fit(without, 1, tmp_path / "a", accelerator="cpu", show=False)
+    assert fit(without, 1, tmp_path / "a", accelerator="cpu", show=False) == result  # its number may be another one
 
 
 GOOD = Controls(0.5, [0.4], None).to_result()
