@@ -19,12 +19,14 @@ from .draws import seed_of
 from .errors import InputError, check_boolean, check_integer, check_range
 from .fitting.acceleration import accelerate
 from .fitting.base import Fit
+from .fitting.controls import BATCH_SIZE, BATCHES, Controls, measure_controls
 from .fitting.ending import Ending
 from .fitting.evaluation import evaluate, one_path
 from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.staging import Staging
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
+from .runs.clock import worked
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
 from .selection.base import check_selected, check_selection
@@ -50,7 +52,8 @@ class Search(Fit):
     under the gates of the found architecture alone, not retrained; `rows`, the metrics; `scores`, the architect's
     probabilities at the start and after each epoch; `lookup`, which looks up an architecture in the published table of
     the space, or None where the package has no such table or the task is no classification; `stopped`, why a stopping
-    rule ended the search and which epoch it kept, or None.
+    rule ended the search and which epoch it kept, or None; `found_among`, the metric of the found architecture beside
+    those of random ones and of the largest one, or None without `controls`.
 
     A stopping rule is asked at the end of each epoch, also of the last one. If it ends the search, the architect is
     again what it was at the end of the epoch that is kept: for the selection, and in the files. The weights of the
@@ -84,6 +87,9 @@ class Search(Fit):
             or an architecture step; it rises from 0 in a line over the epochs. Identities are not dropped.
         epoch_batches: Batches of the weight part in an epoch. None: all of them, each image once. Otherwise an epoch
             begins where the one before has ended, and every image has its turn as often as any other.
+        controls: Number of random architectures that the found one is compared with at the end, inside the supernet
+            and not retrained; the largest one is measured too. All are measured on the architecture part, or on its
+            first four batches of up to 512 examples if it is larger. 0: none.
 
     Raises:
         InputError: If a setting is out of range, or space, data and criterion do not fit together.
@@ -118,11 +124,13 @@ class Search(Fit):
         stages: Sequence[Stage] | None = None,
         drop_path: float = 0.0,
         epoch_batches: int | None = None,
+        controls: int = 0,
     ) -> None:
         super().__init__(log_every, seed, record)
         if epoch_batches is not None:
             check_integer("epoch_batches", epoch_batches, 1)
         self.epoch_batches = epoch_batches
+        check_integer("controls", controls, 0)
         check_optimizer("weights.optimizer", optimizer)
         check_range("minimum_learning_rate", minimum_learning_rate, 0.0)
         check_range("gradient_clip", gradient_clip, 0.0)
@@ -168,6 +176,8 @@ class Search(Fit):
         self.scores: list[list[list[float]]] = []  # of each epoch's end, the start first
         self.valid: dict[str, float] = {}
         self.found: Architecture
+        self.controls, self.control_seconds = controls, 0.0
+        self.found_among: Controls | None = None
 
     @property
     def row_names(self) -> frozenset[str]:
@@ -372,6 +382,20 @@ class Search(Fit):
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
         self.publish({"epoch": self.epoch, "step": self.done, **numbers})
+        if self.controls:
+            self._control()
+
+    def _control(self) -> None:
+        """Measure what the found architecture is compared with."""
+        started, part = worked(), self.architecture_part
+        batches = BATCHES if len(part) > BATCHES * BATCH_SIZE else 0
+        left = self.space.possible(self.architect.mask) if self.architect.restricted else None
+
+        def measured(architecture: Architecture) -> float:
+            return self.measure(architecture, batches)[self.metric.name]
+
+        self.found_among = measure_controls(self.space, self.found, self.controls, self.seed, measured, left, batches)
+        self.control_seconds = worked() - started
 
     def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         """Score architectures with the supernet's weights, on the architecture part.
@@ -385,17 +409,18 @@ class Search(Fit):
         found = [self.measure(query.architecture)[self.metric.name] for query in queries]
         return [{self.metric.quantity.score_name: self.metric.quantity.score(value)} for value in found]
 
-    def measure(self, architecture: Architecture) -> dict[str, float]:
+    def measure(self, architecture: Architecture, batches: int = 0) -> dict[str, float]:
         """Measure one architecture with the supernet's weights, on the architecture part.
 
         Args:
             architecture: The architecture.
+            batches: As in `evaluate`.
 
         Returns:
             `loss`, and the metric by its name.
         """
         gates = one_path(self.space, architecture, self.device)
-        return self.evaluate(lambda _: gates)
+        return self.evaluate(lambda _: gates, batches)
 
     def gates_of(self, batch: int) -> Gates:
         """Return the architect's gates under which the supernet is measured on a batch of the architecture part.

@@ -170,8 +170,9 @@ def test_defaults_of_searches_trainings_and_spaces_are_those_of_conf():
         theirs = instantiate(config.weights.optimizer)
         ours = defaults["optimizer"]
         assert (ours.func, ours.keywords) == (theirs.func, theirs.keywords)
-        seen = (set(defaults) & set(config)) - {"criterion", "schedule", "architecture", "network"}
+        seen = (set(defaults) & set(config)) - {"criterion", "schedule", "architecture", "network", "controls"}
         assert {"seed", "log_every"} <= seen
+        assert defaults.get("controls", 0) == 0  # a search inside of something else has none
         assert {name: defaults[name] for name in seen} == {name: config[name] for name in seen}
         for name in set(config.weights) - {"optimizer"}:
             assert defaults[name] == config.weights[name]

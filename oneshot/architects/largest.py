@@ -1,11 +1,9 @@
 """The largest architecture of a space, as a control: what a search finds that knows sizes alone."""
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..architecture import Architecture, Gates
-from ..errors import InputError
+from ..architecture import Gates
 from ..schedule import Schedule
 from ..spaces.base import SearchSpace
 from .base import Architect, Cost, Criterion, Examples, Step
@@ -33,7 +31,7 @@ class Largest(Architect):
     def __init__(self, space: SearchSpace, criterion: Criterion | None = None, cost: Cost | None = None) -> None:
         super().__init__(space, None, criterion, cost)
         self.mask = space.decidable
-        self.found = largest(space)
+        self.found = space.largest()
         self.register_buffer("one_hot", space.one_hot(self.found), persistent=False)
         self.one_hot: Tensor
 
@@ -51,24 +49,3 @@ class Largest(Architect):
     def scores(self) -> Tensor:
         """Return 1 for what the architecture has, else 0, (choices, candidates)."""
         return self.one_hot
-
-
-def largest(space: SearchSpace) -> Architecture:
-    """Return the architecture whose candidates have the most parameters.
-
-    Args:
-        space: The search space. What is no candidate (stem, classifier, inputs of a cell) does not count.
-
-    Raises:
-        InputError: If the space does not say where its candidates are.
-    """
-    if type(space).operations is SearchSpace.operations:
-        raise InputError(
-            f"architect Largest: space {space.name!r} does not say where its candidates are (`operations`), so they "
-            "have no size"
-        )
-    table = torch.zeros(space.shape, dtype=torch.float64)
-    with torch.device("meta"):
-        for choice, candidate, module, _ in space.operations():
-            table[choice, candidate] += sum(p.numel() for p in module.parameters())
-    return space.largest(table)

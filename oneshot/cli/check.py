@@ -80,6 +80,10 @@ def _check_common(config: DictConfig) -> None:
         check_integer("seed", config.seed, *SEED)
     if "threads" in config:
         check_integer("threads", config.threads, 0, os.cpu_count() or 1)
+    if "controls" in config:
+        check_integer("controls", config.controls, 0)
+        if config.controls and not isinstance(config.get("supernet"), DictConfig):  # there a search only trains weights
+            raise InputError(f"controls={config.controls}: is a setting of oneshot search; must be 0 here")
     if "resume" in config:
         check_boolean("resume", config.resume)
     if "checkpoint" in config and (not isinstance(config.checkpoint, DictConfig) or "every" not in config.checkpoint):

@@ -27,6 +27,7 @@ FREE = (
     "logger",
     "resume",
     "checkpoint",
+    "controls",  # they are measured after all else
     "executor",
     "data.residence",  # where images are held changes no batch
     "data.workers",

@@ -23,6 +23,7 @@ from ..tables.published import LONG, SHORT, TABLE, TEST_ACCURACY, TEST_RANK, VAL
 from . import job
 from .arguments import shown
 from .conf import choices
+from .controls import control_rows
 
 TRAINING = ("experiment", "data", "task", "metric", "criterion", "trainer", "logger", "seed", "threads", "space")
 # command -> settings of this run that it takes over when it comes next
@@ -78,11 +79,12 @@ PARTS = {  # what a metric was measured on -> its label on the screen
     "best": "best {}",
 }
 LABELS = {  # number of a result, or the name of a table -> its label on the screen
-    TABLE: "found cell in a published table",
+    TABLE: "the cell in a published table",
     VALIDATION_ACCURACY: f"  validation accuracy after {SHORT} epochs",
     VALIDATION_RANK: "  its rank, 1 is best",
     TEST_ACCURACY: f"  test accuracy after {LONG} epochs",
     TEST_RANK: "  its rank, 1 is best",
+    "control_seconds": "  time of this comparison",
     "parameters": "parameters of the network",
     "multiply_accumulates": "multiply-accumulates for one image",
     "expected_cost": "expected cost that the search paid for",
@@ -103,6 +105,8 @@ def summary(result: Mapping[str, object]) -> str:
             measured[f"{part}_{one.name}"] = label.format(one.label), one
     rows = []
     for name, value in result.items():
+        if name == "controls":
+            rows += control_rows(result)
         label, quantity = measured.get(name, (LABELS.get(name, name.replace("_", " ")), None))
         rows.append((label, _number(name, value, quantity)))
     rows.append(("ended early", ended_early(result)))
@@ -183,6 +187,20 @@ def next_command(
             shared.append(override)
     words = [*job.program(), command, *job.flags, *shared, *more, shown(setting, str(path))]
     return " ".join(map(typed, words))
+
+
+def same_command(command: str, setting: str, value: str, dropped: Collection[str] = ()) -> str:
+    """Return this command with another value of one setting, to be run in a folder of its own.
+
+    Args:
+        command: Its name.
+        setting: The setting.
+        value: Its value there.
+        dropped: Other settings of this run that are left out.
+    """
+    left = (setting, "out", "resume", *dropped)
+    kept = [override for override in job.overrides() if job.names(override) not in left]
+    return " ".join(map(typed, [*job.program(), command, *job.flags, *kept, shown(setting, value)]))
 
 
 def could_name_code() -> list[str]:

@@ -19,6 +19,10 @@ MEMORY = (
     "Peak memory is the larger one of search and training: what a GPU's allocator used, or the whole process where "
     "there is no GPU. Jobs of one --multirun share a process, so each of them shows the largest so far."
 )
+CONTROLLED = (
+    "Better than random ones: the share of random architectures that are worse than the found one inside its supernet, "
+    "not retrained. Better than the largest: the share of searches. This is no proof; trainings are."
+)
 
 
 def report(
@@ -158,6 +162,8 @@ def _notes(section: Section, accuracy: Measure) -> Iterator[str]:
             f"{validation} of a baseline: its best architecture's score by its estimator. It is the best of many "
             "scores, so it is too good on average."
         )
+    if any(MEASURES["share_beaten"].values(group) for group in section.groups):
+        yield CONTROLLED
     tables = [x.head.result.get(TABLE) for x in every if x.head]
     for title in sorted({one for one in tables if isinstance(one, str)}):
         yield f"Rank and test in the table: of the found architecture, not trained here. {title[:80]}."

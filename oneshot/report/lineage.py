@@ -9,7 +9,7 @@ from .summaries import RunSummary, exact
 
 CONTROLS = ("random", "largest")  # architectures that no search found
 RECORDING = (  # change no number but the clock's
-    *("out", "debug", "pictures", "logger", "resume", "checkpoint", "log_every", "diagnostics", "runs"),
+    *("out", "debug", "pictures", "logger", "resume", "checkpoint", "log_every", "diagnostics", "controls", "runs"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.enable_checkpointing"),
 )
 TRAINING = ("architect", "schedule", "selection", "weights", "epochs", "trainer")  # of a supernet, to a baseline

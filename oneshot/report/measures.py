@@ -137,6 +137,24 @@ def looked_up(name: str) -> Callable[[Lineage], float | None]:
     return lambda lineage: _number(lineage.head.result, name) if lineage.head else None
 
 
+def control(name: str) -> Callable[[Lineage], float | None]:
+    """Return a function that reads how a search compares with its controls inside the supernet, as a share.
+
+    Args:
+        name: In `controls` of the run's result: `share_beaten` or `beats_largest`.
+
+    Returns:
+        Function of a lineage; its value is None where the search had no such control.
+    """
+
+    def of(lineage: Lineage) -> float | None:
+        own = lineage.head.result.get("controls") if lineage.head else None
+        value = own.get(name) if isinstance(own, dict) else None
+        return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
+
+    return of
+
+
 def search_seconds(lineage: Lineage) -> float | None:
     """Return the seconds of a search or a baseline, with those of its supernet's training where the run recorded them.
 
@@ -215,6 +233,8 @@ def operations(lineage: Lineage) -> float | None:
 
 MEASURES = {  # besides the metric
     "updates": Measure("updates", updates, 1.0, ",.0f"),
+    "share_beaten": Measure("better than random ones,\N{NO-BREAK SPACE}%", control("share_beaten"), 100.0, ".0f"),
+    "beats_largest": Measure("better than the largest,\N{NO-BREAK SPACE}%", control("beats_largest"), 100.0, ".0f"),
     "table_rank": Measure(f"rank in the table ({SHORT} epochs)", looked_up(VALIDATION_RANK), 1.0, ",.0f"),
     "table_test": Measure(
         f"test in the table ({LONG} epochs),\N{NO-BREAK SPACE}%", looked_up(TEST_ACCURACY), 100.0, ".2f", True

@@ -121,7 +121,9 @@ class SearchSpace(ABC):
         Raises:
             InputError: If the space does not give the places, so that a search cannot have a cost.
         """
-        raise InputError(f"space {self.name!r} does not say where its candidates are, so they have no cost")
+        raise InputError(
+            f"space {self.name!r} does not say where its candidates are (`operations`), so they have no size"
+        )
 
     def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> Self:
         """Return the same choices with other sizes of the supernet, as the stages of a search need them.
@@ -298,15 +300,23 @@ class SearchSpace(ABC):
             decisions = drawn
         return Architecture(self.fingerprint, decisions)
 
-    def largest(self, table: Tensor) -> Architecture:
+    def largest(self, table: Tensor | None = None, left: Tensor | None = None) -> Architecture:
         """Return the valid architecture with the largest sum over a table. Groups are searched one after the other.
 
         Of equal ones that wins whose first choice has the larger entry, then the earlier candidate; then the second
         choice decides, and so on.
 
         Args:
-            table: (choices, candidates), at least 0; for example the cost of each candidate.
+            table: (choices, candidates), at least 0; for example the cost of each candidate. None: the parameters of
+                each candidate, over its places in the networks. Stem, classifier and inputs of cells do not count.
+            left: The candidates that it may have, (choices, candidates) of bool. None: all.
+
+        Raises:
+            InputError: Without a table, if the space does not give the places of its candidates.
         """
+        table = self._parameters() if table is None else table
+        if left is not None:  # one candidate that is left counts more than all parameters
+            table = (table + float(table.sum()) + 1) * left
         rows = table.tolist()
         decisions: tuple[int, ...] = ()
         for group in self._groups:
@@ -327,6 +337,14 @@ class SearchSpace(ABC):
             if NONE in choice.candidates:
                 row[choice.candidates.index(NONE)] = 0
         return self.largest(rows)
+
+    def _parameters(self) -> Tensor:
+        """The parameters of each candidate, summed over its places, (choices, candidates) of float64."""
+        table = torch.zeros(self.shape, dtype=torch.float64)
+        with torch.device("meta"):
+            for choice, candidate, module, _ in self.operations():
+                table[choice, candidate] += sum(p.numel() for p in module.parameters())
+        return table
 
     def _largest(self, rows: list[list[float]], prefix: tuple[int, ...], end: int) -> tuple[int, ...]:
         """The best valid decisions up to `end` that begin with the prefix, by branch and bound."""

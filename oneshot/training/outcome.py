@@ -12,6 +12,7 @@ from .. import plots
 from ..architecture import Architecture, by_name
 from ..cost import ExpectedCost, count_parameters, network_cost
 from ..errors import InputError, is_number, one_line
+from ..fitting.controls import controls_of
 from ..plots.diagnostics import curves_of
 from ..retrain import Retrain
 from ..runs.files import parse_json, read_text
@@ -19,7 +20,7 @@ from ..runs.folder import METRICS, Run, read_rows, read_weights, write_weights
 from ..search import Search
 from ..spaces.base import ImageShape, SearchSpace
 from ..stopping.base import Stop
-from ..tables.published import TABLE
+from ..tables.published import TABLE, Lookup, lookup_for
 from ..techniques.base import named
 from ..techniques.composed import taken_apart
 
@@ -61,10 +62,11 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             "architecture": by_name(found, space.choices),
             f"valid_{metric}": search.valid[metric],
             f"found_valid_{metric}": search.found_valid[metric],
+            **controls(search),
             "metric": search.metric.quantity._asdict(),
             "classes": list(search.classes),
             **techniques(search),
-            **looked_up(search),
+            **looked_up(search.lookup, found),
             **network_cost(space, found, image_shape),
             **candidates_cost(search),
             **stages(search),
@@ -102,7 +104,10 @@ def write_retraining(
         return run.finish({**tested, "parameters": count_parameters(retrain.network, image_shape)})
     plots.save(partial(plots.cells, space.graphs(architecture)), run.path / "cells")
     decisions = by_name(architecture, space.choices)
-    return run.finish({"architecture": decisions, **tested, **network_cost(space, architecture, image_shape)})
+    of_classes = retrain.task.name == "classification"  # a table's accuracies mean nothing for other tasks
+    lookup = lookup_for(space.fingerprint, retrain.classes, image_shape) if of_classes else None
+    found = {**looked_up(lookup, architecture), **network_cost(space, architecture, image_shape)}
+    return run.finish({"architecture": decisions, **tested, **found})
 
 
 def stopped(module: Search | Retrain) -> dict[str, Any]:
@@ -119,6 +124,21 @@ def stopped(module: Search | Retrain) -> dict[str, Any]:
     if isinstance(module, Search) and module.stopped:
         return {"stopped": {**far, **module.stopped._asdict()}}
     return {"stopped": far} if module.done < module.total else {}
+
+
+def controls(search: Search) -> dict[str, Any]:
+    """Return what the found architecture of a search is compared with.
+
+    Args:
+        search: A search whose fit has ended.
+
+    Returns:
+        `controls`, as `Controls.to_result` has them, and `control_seconds`, what they took; empty if there are none.
+    """
+    if search.found_among is None:
+        return {}
+    found = search.found_among.to_result(search.metric.quantity.maximize)
+    return {"controls": found, "control_seconds": search.control_seconds}
 
 
 def stages(search: Search) -> dict[str, Any]:
@@ -160,16 +180,17 @@ def score_rows(search: Search) -> list[dict[str, object]]:
     ]
 
 
-def looked_up(search: Search) -> dict[str, Any]:
-    """Return what the published table of its space says of what a search found.
+def looked_up(lookup: Lookup | None, architecture: Architecture) -> dict[str, Any]:
+    """Return what the published table of its space says of an architecture.
 
     Args:
-        search: A search whose fit has ended.
+        lookup: Looks it up. None: the package has no table for it.
+        architecture: The architecture.
 
     Returns:
         `table`, which table it is, with accuracies (shares) and ranks by name; empty where the package has no table.
     """
-    return {TABLE: search.lookup.title, **search.lookup(search.found)} if search.lookup else {}
+    return {TABLE: lookup.title, **lookup(architecture)} if lookup else {}
 
 
 def techniques(search: Search) -> dict[str, Any]:
@@ -229,6 +250,7 @@ def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epoch
             module.scores = parse_json(read_text(run.path / SCORES))
             module.valid = {name: number_of(result, f"valid_{name}")}
             module.found_valid = {name: number_of(result, f"found_valid_{name}")}
+            module.found_among = controls_of(result)
             module.supernet.load_state_dict(read_weights(run.path / SUPERNET))
             module.architect.load_state_dict(read_weights(run.path / ARCHITECT))
         else:

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from helpers.support import QUIET, small_space
 
-from oneshot.architects.largest import Largest, largest
+from oneshot.architects.largest import Largest
 from oneshot.architecture import Choice
 from oneshot.cost.counting import candidate_costs, count_parameters, network_cost
 from oneshot.data import digits
@@ -32,15 +32,15 @@ def test_no_cell_of_nasbench201_has_more_parameters():
         if space.used(found) == found:
             assert parameters(space, found) == empty + sum(table[i, k] for i, k in enumerate(found.decisions))
     sizes = [sum(row[k] for row, k in zip(table.tolist(), d, strict=True)) for d in product(range(5), repeat=6)]
-    assert len(sizes) == 15625 and parameters(space, largest(space)) == empty + max(sizes)
-    assert space.notation(largest(space)).count("nor_conv_3x3") == 6
+    assert len(sizes) == 15625 and parameters(space, space.largest()) == empty + max(sizes)
+    assert space.notation(space.largest()).count("nor_conv_3x3") == 6
 
 
 def test_no_sampled_network_of_the_darts_space_has_more():
     space = DARTSCells((3, 8, 8), 10, cells=3, channels=4, nodes=2)
-    most, rng = parameters(space, largest(space)), random.Random(0)
+    most, rng = parameters(space, space.largest()), random.Random(0)
     assert all(parameters(space, space.sample(rng)) < most for _ in range(8))
-    assert {space.candidates[k] for k in largest(space).decisions} == {"none", "sep_conv_5x5"}
+    assert {space.candidates[k] for k in space.largest().decisions} == {"none", "sep_conv_5x5"}
 
 
 class Ragged(SearchSpace):
@@ -113,7 +113,7 @@ def test_a_search_trains_its_path_alone_and_finds_it():
     search = Search(space, Largest(space), data)
     before = {name: p.clone() for name, p in search.supernet.named_parameters()}
     pl.Trainer(max_epochs=1, **QUIET).fit(search)
-    assert search.found == largest(space) and search.architect.entropy() == 0
+    assert search.found == space.largest() and search.architect.entropy() == 0
     moved = {name for name, p in search.supernet.named_parameters() if not torch.equal(p, before[name])}
     ways = {".".join(name.split(".")[-5:]) for name in moved if ".edges." in name}
     assert ways and all("sep_conv_5x5" in name for name in ways)
@@ -121,5 +121,5 @@ def test_a_search_trains_its_path_alone_and_finds_it():
 
 
 def test_a_space_without_places_is_refused():
-    with pytest.raises(InputError, match=r"architect Largest: space 'ragged' does not say where .* \(`operations`\)"):
+    with pytest.raises(InputError, match=r"space 'ragged' does not say where .* \(`operations`\)"):
         Largest(Ragged())

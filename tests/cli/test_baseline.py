@@ -255,7 +255,7 @@ def test_the_packages_table_needs_no_file(run, supernet, tmp_path):
     known = table_of_12(space.load(supernet / "architecture.json"))
     assert searched["table_validation_accuracy_12_epochs"] == known
     shown = [re.sub("  +", ": ", line.strip()) for line in out.splitlines()]
-    start = shown.index(f"found cell in a published table: {title}")
+    start = shown.index(f"the cell in a published table: {title}")
     assert shown[start + 1 : start + 5] == [
         f"validation accuracy after 12 epochs: {100 * known:.2f} %",
         f"its rank, 1 is best: {searched['table_validation_rank_12_epochs']:,}",

@@ -159,7 +159,7 @@ def test_command_lines(run, tmp_path, words, line):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["space.cells=three"], ["architct=darts"], ["architect=drts"], ["--epochs", "3"]])
+@pytest.mark.parametrize("words", [["space.cells=three"], ["architct=darts"], ["controls=-1"], ["--epochs", "3"]])
 def test_a_refusal_comes_before_torch(tmp_path, words):
     code = (
         "import sys\nfrom oneshot.cli import main\nsys.argv[:] = ['oneshot', 'search', *sys.argv[1:]]\n"

@@ -10,7 +10,6 @@ import sys
 import pytest
 from helpers.commands import is_first_line
 
-from oneshot.architects.largest import largest
 from oneshot.data import digits
 from oneshot.spaces import DARTSCells, NASBench201
 
@@ -52,7 +51,7 @@ def test_what_it_leaves(finished):
     assert rows[1]["queries"] == 4 and "seconds" not in rows[2]
     space = DARTSCells(digits().image_shape, 10, 3, 4, 2)
     assert rows[2]["notation"] == space.notation(space.sample(random.Random(3)))
-    assert rows[3]["notation"] == space.notation(largest(space))
+    assert rows[3]["notation"] == space.notation(space.largest())
     lengths = json.loads((finished / "compared" / "lengths.json").read_text())
     assert lengths == {"uniform": 3, "supernet": 3}  # 2 epochs of 3 batches are at most 7 updates
     for kind in ("pdf", "png", "svg"):

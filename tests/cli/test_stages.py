@@ -9,9 +9,9 @@ from helpers.support import TINY
 
 def test_a_search_in_stages_answers_again_is_trained_and_scores_no_whole_space(run, tmp_path):
     words = [*TINY, "space.nodes=1", "logger=none"]
-    search = ["search", *words, "architect=darts_pt", "stages.search=1", "epochs=3", "out=found"]
+    search = ["search", *words, "architect=darts_pt", "stages.search=1", "epochs=3", "out=found", "controls=2"]
     code, out, err = run(*search)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "") and "\ncontrols: the stages of this search left one architecture, so " in out
     result = json.loads((tmp_path / "found" / "result.json").read_text())
     assert result["stages"]["number"] == 3
     assert {name: [chosen] for name, chosen in result["architecture"].items()} == result["stages"]["kept"]

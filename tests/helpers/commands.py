@@ -14,7 +14,12 @@ from oneshot.cli.conf import spoken
 
 
 def call(command: str, *words: str) -> int | str | None:
-    """Run a command in this process and folder; returns its exit code."""
+    """Run a command in this process and folder; returns its exit code.
+
+    A search has no controls unless the words give it some: those of the default take as long as a tiny search.
+    """
+    if command == "search" and not any(word.startswith(("-", "controls=")) for word in words):
+        words = (*words, "controls=0")
     GlobalHydra.instance().clear()
     before = [*sys.path]
     try:

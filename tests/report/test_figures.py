@@ -161,6 +161,7 @@ def test_ranks_in_a_table_are_a_curve_columns_and_a_note(tmp_path):
     title = "NAS-Bench-201, CIFAR-10 table, for orientation"
     for seed, ranks, accuracy in ((0, [9000, 100], 0.93), (1, [7000, 300], 0.91)):
         table = {"table": title, "table_validation_rank_12_epochs": ranks[-1]}
+        table["controls"] = {"share_beaten": 0.25 + 0.5 * seed, "beats_largest": seed == 1}
         ranked(tmp_path / f"s{seed}", ranks, {**table, "table_test_accuracy_200_epochs": accuracy}, seed=seed)
     section = section_of(tmp_path)
     (picture,) = figures.table_ranks(section)
@@ -170,6 +171,9 @@ def test_ranks_in_a_table_are_a_curve_columns_and_a_note(tmp_path):
     cells = {n.replace("\N{NO-BREAK SPACE}", " "): c for n, c in zip(results.columns, results.rows[0], strict=True)}
     assert cells["rank in the table (12 epochs)"] == "200"
     assert cells["test in the table (200 epochs), %"] == f"92.00 ± {12.706204736432095:.2f}"
+    assert [cells[f"better than {who}, %"] for who in ("random ones", "the largest")] == ["50", "50"]
+    notes = [item for block in blocks if isinstance(block, Listing) for item in block.items]
+    assert len([item for item in notes if item.startswith("Better than random ones: ")]) == 1
     assert any(title in item for block in blocks if isinstance(block, Listing) for item in block.items)
 
 

@@ -89,3 +89,11 @@ def test_best_only_where_its_interval_is_above_all_others(tmp_path, tests, expec
             retrain(tmp_path / f"t{method}{seed}", path, test=test, seed=seed)
     found = best(list(groups(tmp_path).values()), measures(ACCURACY)["test"])
     assert (found.label if found else None) == expected
+
+
+@pytest.mark.parametrize("strange", [3, {}, {"share_beaten": "x", "beats_largest": []}, {"share_beaten": 2.0}])
+def test_strange_controls_are_none(tmp_path, strange):
+    node = {"_target_": "oneshot.architects.DARTS", "optimizer": {"lr": 0.1}}
+    leave(tmp_path / "s", {"architect": node}, {"found_valid_accuracy": 0.5, "controls": strange})
+    (group,) = groups(tmp_path).values()
+    assert [measures(ACCURACY)[name].values(group) for name in ("share_beaten", "beats_largest")] == [[], []]

@@ -13,7 +13,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ...architects.largest import largest
 from ...architecture import Architecture
 from ...data import ImageData
 from ...errors import InputError
@@ -28,7 +27,17 @@ from ..folders import run_folder
 from ..objects import criterion_for, prepare, say_about, space_and_data, trainer_for, training_of_weights
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
-from ..screen import answered, architecture_table, could_name_code, next_command, say, started, summary, written
+from ..screen import (
+    answered,
+    architecture_table,
+    could_name_code,
+    next_command,
+    same_command,
+    say,
+    started,
+    summary,
+    written,
+)
 
 
 def main(config: DictConfig) -> None:
@@ -61,6 +70,8 @@ def main(config: DictConfig) -> None:
     console.print(architecture_table(space, architecture))
     say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('evaluate', 'run', run.path, more=could_name_code())}"])
+    if config.architecture not in CONTROLS and config.network.weights is None:  # which another network could not take
+        say(console, [f"control: {same_command('retrain', 'architecture', 'random')}"])
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
@@ -107,7 +118,7 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     if config.architecture == "random":
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
     if config.architecture == "largest":
-        return largest(space), "largest"
+        return space.largest(), "largest"
     if not isinstance(config.architecture, str) or not config.architecture:
         raise InputError(
             f"architecture={config.architecture!r}: must be latest, random, largest or the path of a run or a file"

@@ -9,6 +9,8 @@ Examples:
     oneshot search architect=darts stop=skip_count
 """
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -17,6 +19,7 @@ from ...fitting.start import start_from
 from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
+from ..controls import beside
 from ..earlier import started_with_others
 from ..folders import run_folder
 from ..objects import (
@@ -54,6 +57,11 @@ def main(config: DictConfig) -> None:
     say(console, [summary(result), written(run)])
     lines, more = held_out_next(data.about, config.data.get("source"))
     say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more)}"])
+    if search.controls and search.found_among is None:
+        say(console, ["controls: the stages of this search left one architecture, so there is none to compare it with"])
+    if compared := beside(result):
+        line, control = compared
+        say(console, [line, f"control: {next_command('retrain', 'architecture', Path(control), more=more)}"])
 
 
 def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:
@@ -79,6 +87,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         selection=make(config.selection),
         stages=stages_for(config, space),
         drop_path=config.weights.drop_path,
+        controls=config.controls,
         log_every=config.log_every,
         seed=config.seed,
         compile=config.trainer.compile,

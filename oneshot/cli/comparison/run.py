@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ... import plots
-from ...architects.largest import largest
 from ...architecture import Architecture, by_name
 from ...data import ImageData
 from ...errors import InputError
@@ -154,9 +153,8 @@ class Comparison:
 
     def _words(self, name: str) -> list[str]:
         """The settings of a search but for its seed and its length."""
-        if name != SUPERNET:
-            return [f"architect={name}", *shared("search"), *self.config.search_settings]
-        return [UNIFORM, *shared("search"), *self.config.search_settings, *self.config.supernet_settings]
+        words = [*shared("search"), "controls=0", *self.config.search_settings]  # the comparison has its own
+        return [UNIFORM, *words, *self.config.supernet_settings] if name == SUPERNET else [f"architect={name}", *words]
 
     def _search(self, name: str, seed: int, lengths: Mapping[str, int]) -> Job:
         length = [f"epoch_batches={lengths[name]}"] if name in lengths else []
@@ -310,7 +308,7 @@ class Comparison:
         if method.name == RANDOM and self.ranked:
             return None  # its distribution is known exactly
         if method.kind == CONTROL:
-            found = self.space.sample(random.Random(seed)) if method.name == RANDOM else largest(self.space)
+            found = self.space.sample(random.Random(seed)) if method.name == RANDOM else self.space.largest()
         elif method.kind == STRATEGY and self.tabular:
             kept = read_json(self.path / method.name / f"{seed}.json")
             found = Architecture(self.space.fingerprint, tuple(kept["decisions"]))
@@ -320,11 +318,8 @@ class Comparison:
             if result is None:
                 return None
             found = self.space.load(self._folder(method.name, seed, "search") / "architecture.json")
-            row |= {
-                "seconds": self._seconds(method, seed, result),
-                "peak_memory_bytes": result.get("peak_memory_bytes"),
-            }
-            row |= {"queries": result["queries"]} if "queries" in result else {}
+            kept = ("peak_memory_bytes", "queries")
+            row |= {"seconds": _seconds(result), **{name: result[name] for name in kept if name in result}}
         row |= {"architecture": by_name(found, self.space.choices), "notation": self.space.notation(found)}
         if self.ranked:
             return row | self.ranked.of(found)
