@@ -14,6 +14,7 @@ from scipy.stats import nct, t
 from ..errors import InputError, check_integer
 
 SEEDS = 10  # fewer pairs of results give no verdict
+ENOUGH = 3  # pairs from which a number of seeds is planned; two say hardly anything about a standard deviation
 LEVEL = 0.05  # of the tests
 POWER = 0.8  # at which numbers of seeds are planned
 RESAMPLES = 2**14  # of the signs; up to 14 pairs all of them are enumerated
@@ -43,11 +44,21 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         """Return the verdict in words."""
-        details = [] if math.isnan(self.p) else [f"p = {self.p:.2g}" if self.p >= 0.001 else "p < 0.001"]
+        return self.said()
+
+    def said(self, with_effect: bool = False) -> str:
+        """Return the verdict in words.
+
+        Args:
+            with_effect: Whether it has the effect in standard deviations, where that is finite.
+        """
+        details = [f"effect {self.effect:+.1f}"] if with_effect and math.isfinite(self.effect) else []
+        if not math.isnan(self.p):
+            details.append(f"p = {self.p:.2g}" if self.p >= 0.001 else "p < 0.001")
         if self.needed is not None:
-            details.append(f"about {self.needed} seeds would show this difference")
-        said = f" ({', '.join(details)})" if details else ""
-        return f"{self.kind} {self.control}{said}"
+            details.append(f"about {self.needed} seeds would show it")
+        words = f"{self.kind} {self.control}"
+        return f"{words} ({', '.join(details)})" if details else words
 
 
 def uniform_mean_p(ranks: Sequence[int], size: int) -> float:
@@ -213,7 +224,8 @@ def against_control(
     for method, own in differences.items():
         effect = _effect(own)
         kind = FEW if few else BETTER if better[method] < LEVEL else WORSE if worse[method] < LEVEL else OPEN
-        needed = seeds_needed(effect, LEVEL / len(values)) if kind in (FEW, OPEN) else None
+        unclear = kind in (FEW, OPEN) and len(own) >= ENOUGH
+        needed = seeds_needed(effect, LEVEL / len(values)) if unclear else None
         verdicts[method] = Verdict(kind, name, better[method], effect, needed)
     return verdicts
 

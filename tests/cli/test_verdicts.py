@@ -46,7 +46,7 @@ def test_by_a_table(ranked):
     values = {"good": order[-10:], "bad": order[:10], "drawn": [rng.choice(order) for _ in SEEDS]}
     judged = judge(rows_of(values), "value", ACCURACY, ranked)
     (good,), (bad,), (drawn,) = (judged[name].verdicts for name in values)
-    assert str(good) == "better than random (p < 0.001)"
+    assert sentence("good", judged["good"]) == "- good: better than random (p < 0.001)" and good.kind == "better than"
     assert bad.kind == "worse than" and drawn.kind == "not shown to be better than"
     share = np.mean([np.mean([other < value - 1e-9 for other in order]) for value in values["drawn"]])
     assert judged["drawn"].beaten == pytest.approx(share, abs=1e-3)  # ties get the last rank

@@ -134,7 +134,7 @@ def test_verdicts_in_words():
     assert behind.kind == WORSE and behind.effect == -against_control({"a": ahead}, control, "largest")["a"].effect
     few = against_control({"a": ahead[:3], "b": mixed[:1] + [0.5, 0.4]}, control[:3], "random")
     assert few["a"].kind == few["b"].kind == FEW and math.isnan(few["a"].p)
-    assert str(few["a"]) == "too few seeds to compare with random (about 10 seeds would show this difference)"
+    assert str(few["a"]) == "too few seeds to compare with random (about 10 seeds would show it)"
     assert str(few["b"]) == "too few seeds to compare with random"
     one = against_control({"a": [0.93]}, [0.9], "random")["a"]
     assert one.kind == FEW and math.isnan(one.effect) and one.needed is None

@@ -376,6 +376,8 @@ class Comparison:
         lines = [f"Budget of each search: {budget or 'the epochs of its settings'}. Seeds: {len(self.seeds)}."]
         if len(methods) > 1:
             lines.append(f"p-values are corrected for {len(methods)} methods (Holm).")
+        if len(self.seeds) > 1:
+            lines.append("effect: mean difference between pairs of the same seed, in its own standard deviations.")
         if not self.ranked and RANDOM not in (m.name for m in self.settings.methods):
             lines.append("Without random among methods= nothing is said about chance.")
         if budget and budget.unit == SECONDS:

@@ -154,15 +154,9 @@ def sentence(name: str, judged: Judged) -> str:
     if not judged.verdicts:
         said = "no verdict" if judged.beaten is None else f"beats {judged.beaten:.0%} of random architectures"
         return f"- {name}: {said}"
-    said = "; ".join(f"{verdict}{_effect(verdict, judged)}" for verdict in judged.verdicts)
-    return f"- {name}: {said}"
-
-
-def _effect(verdict: Verdict, judged: Judged) -> str:
-    """The mean difference in standard deviations; nothing where the share of beaten architectures says it."""
-    if verdict.control == RANDOM and verdict.effect == judged.beaten or not math.isfinite(verdict.effect):
-        return ""
-    return f", on average {verdict.effect:+.1f} standard deviations of the difference"
+    by_table = judged.verdicts[0].effect == judged.beaten  # its effect has a column
+    said = [one.said(with_effect=not (by_table and one.control == RANDOM)) for one in judged.verdicts]
+    return f"- {name}: {'; '.join(said)}"
 
 
 def _means(rows: Sequence[Row], key: str, scale: float, form: str) -> dict[str, str]:
