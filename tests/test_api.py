@@ -17,7 +17,6 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import oneshot
-from oneshot import plots
 from oneshot.errors import InputError, Lost
 
 SAME = ("metrics.jsonl", "architecture.json", "scores.json", "supernet.safetensors", "architect.safetensors")
@@ -53,33 +52,24 @@ def raises_at(number, error=Enough):
     return record
 
 
-@pytest.fixture(autouse=True)
-def without_pictures(request, monkeypatch):
-    """One test looks at them; they take longer than these searches."""
-    if request.function is not test_ten_lines:
-        monkeypatch.setattr(plots, "save", lambda figure, path: [])
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A search of two epochs that nothing interrupted, and its folder."""
     folder = tmp_path_factory.mktemp("api") / "whole"
     search = make(oneshot.data.digits(batch_size=32, train_size=160))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "save", lambda figure, path: [])
-        result = oneshot.fit(search, 2, folder, **CPU)
+    result = oneshot.fit(search, 2, folder, **CPU)
     assert len(search.rows) == 11
     return search, folder, result
 
 
-def test_ten_lines(tmp_path):
+def test_ten_lines(tmp_path, pictures):
     data = oneshot.data.digits(train_size=256)
     space = oneshot.spaces.NASBench201(data, cells=1, channels=4)
     search = oneshot.Search(space, oneshot.architects.DARTS(space), data)
     result = oneshot.fit(search, epochs=2, out=tmp_path / "found", accelerator="cpu")
     files = {path.name for path in (tmp_path / "found").iterdir()}
-    pictures = {f"{name}.{kind}" for name in ("cells", "scores", "curves") for kind in ("png", "svg")}
-    assert {*FOLDER, *SAME, *pictures} <= files
+    drawn = {f"{name}.{kind}" for name in ("cells", "scores", "curves") for kind in ("png", "svg")}
+    assert {*FOLDER, *SAME, *drawn} <= files
     assert json.loads((tmp_path / "found" / "result.json").read_text()) == result
     assert result["status"] == "finished" and result["found_valid_accuracy"] == search.found_valid["accuracy"]
     assert json.loads((tmp_path / "found" / "status.json").read_text())["status"] == "finished"

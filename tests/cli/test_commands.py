@@ -13,8 +13,6 @@ from oneshot.cost import candidate_costs, count_multiply_accumulates
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 TINY = [
     "epochs=1",
     "space.cells=3",
@@ -35,7 +33,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_search_then_retrain(run, tmp_path):
+def test_search_then_retrain(pictures, run, tmp_path):
     code, out, err = run("search", *TINY, "out=found", "log_every=2")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "found").iterdir()} == LEFT
@@ -76,7 +74,7 @@ def test_the_largest_architecture_is_a_control_of_its_own(run, tmp_path):
     assert (code, err) == (0, "") and "| largest |" in (tmp_path / "page" / "report.md").read_text()
 
 
-def test_same_seed_same_files(run, tmp_path):
+def test_same_seed_same_files(pictures, run, tmp_path):
     for name in ("a", "b"):
         assert run("search", *TINY, f"out={name}", "seed=3")[0] == 0
     for name in (
