@@ -104,7 +104,8 @@ def test_twice_in_one_epoch(tmp_path):
     whole, first, second = (configured("snas", data, start) for start in range(3))
     fitted(whole, tmp_path / "whole")
     fitted(first, tmp_path / "first", kept(tmp_path / "whole")[4])
-    fitted(second, tmp_path / "second", kept(tmp_path / "first")[0], every=None)  # behind one more update of the same epoch
+    one_more = kept(tmp_path / "first")[0]  # an update of the same epoch
+    fitted(second, tmp_path / "second", one_more, every=None)
     assert whole.total == 12 and equal(whole, second) and second.rows == whole.rows
 
 

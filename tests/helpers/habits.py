@@ -22,7 +22,6 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.tuner import Tuner
 
 import oneshot
-from oneshot import plots
 from oneshot.fitting.base import Fit
 
 from .support import QUIET, Keep
