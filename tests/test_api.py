@@ -30,7 +30,7 @@ class Enough(Exception):
 
 def make(data, seed=0, record=None, start=0, **settings):
     torch.manual_seed(start)
-    space = small_space(data)
+    space = small_space(data, nodes=1)
     return oneshot.Search(
         space, oneshot.architects.DARTS(space, **settings), data, log_every=1, seed=seed, record=record
     )
@@ -225,7 +225,7 @@ def test_the_same_search_continues_after_an_interrupt(tmp_path, data, whole):
 def test_a_retraining_continues_to_the_same_bytes(tmp_path, data):
     def new(record=None):
         torch.manual_seed(0)
-        space = small_space(data)
+        space = small_space(data, nodes=1)
         found = space.discretize(torch.rand(space.shape))
         return oneshot.Retrain(
             space.network(found), data, drop_path=0.5, log_every=1, record=record, space=space, architecture=found
@@ -267,7 +267,7 @@ def test_other_settings_are_refused_by_name(data, whole):
     ]:
         with pytest.raises(InputError, match=f"was started with .*{message}"):
             oneshot.fit(search, epochs, folder, **CPU)
-    space = oneshot.spaces.DARTSCells(data, cells=4, channels=4, nodes=2)
+    space = oneshot.spaces.DARTSCells(data, cells=4, channels=4, nodes=1)
     search = oneshot.Search(space, oneshot.architects.DARTS(space), data, log_every=1)
     with pytest.raises(InputError, match="space.cells=3 and not 4"):
         oneshot.fit(search, 2, folder, **CPU)
@@ -278,7 +278,7 @@ def test_all_settings_of_architects_are_kept(tmp_path, data):
     from oneshot.training.settings import settings_of
 
     trainer = pl.Trainer(max_epochs=2, **QUIET)
-    space = small_space(data)
+    space = small_space(data, nodes=1)
     for config, made, _ in (p.values for p in PUBLISHED):
         base = settings_of(oneshot.Search(space, made(space), data), 2, trainer)
         for name, parameter in inspect.signature(made).parameters.items():
