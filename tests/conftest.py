@@ -10,10 +10,11 @@ import pytest
 import torch
 from helpers.groups import VARIABLE
 
+from oneshot import plots
 from oneshot.data import ImageData, digits
 
 os.environ["WANDB_MODE"] = "disabled"  # here and in the processes that tests start, but for those about W&B
-os.environ["ONESHOT_PICTURES"] = "none"  # as most tests look at none; the fixture `pictures` has them made
+os.environ["ONESHOT_PICTURES"] = "none"  # of commands, as `no_pictures` of what is called here
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def one_thread() -> None:
     """Nets this small gain nothing from more, and lose much on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_pictures() -> Iterator[None]:
+    """Most tests look at none, and they take longer than a small search; the fixture `pictures` has them drawn."""
+    with plots.width("none"):
+        yield
 
 
 @pytest.fixture
@@ -60,6 +68,8 @@ def data() -> ImageData:
 
 
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands draw their pictures, as for a user."""
+def pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs draw their pictures, as for a user."""
     monkeypatch.setenv("ONESHOT_PICTURES", "screen")
+    with plots.width("screen"):
+        yield

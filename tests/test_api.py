@@ -17,7 +17,6 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import oneshot
-from oneshot import plots
 from oneshot.errors import InputError, Lost
 
 SAME = ("metrics.jsonl", "architecture.json", "scores.json", "supernet.safetensors", "architect.safetensors")
@@ -31,7 +30,7 @@ class Enough(Exception):
 
 def make(data, seed=0, record=None, start=0, **settings):
     torch.manual_seed(start)
-    space = small_space(data)
+    space = small_space(data, nodes=1)
     return oneshot.Search(
         space, oneshot.architects.DARTS(space, **settings), data, log_every=1, seed=seed, record=record
     )
@@ -53,33 +52,24 @@ def raises_at(number, error=Enough):
     return record
 
 
-@pytest.fixture(autouse=True)
-def without_pictures(request, monkeypatch):
-    """One test looks at them; they take longer than these searches."""
-    if request.function is not test_ten_lines:
-        monkeypatch.setattr(plots, "save", lambda figure, path: [])
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A search of two epochs that nothing interrupted, and its folder."""
     folder = tmp_path_factory.mktemp("api") / "whole"
     search = make(oneshot.data.digits(batch_size=32, train_size=160))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "save", lambda figure, path: [])
-        result = oneshot.fit(search, 2, folder, **CPU)
+    result = oneshot.fit(search, 2, folder, **CPU)
     assert len(search.rows) == 11
     return search, folder, result
 
 
-def test_ten_lines(tmp_path):
+def test_ten_lines(tmp_path, pictures):
     data = oneshot.data.digits(train_size=256)
     space = oneshot.spaces.NASBench201(data, cells=1, channels=4)
     search = oneshot.Search(space, oneshot.architects.DARTS(space), data)
     result = oneshot.fit(search, epochs=2, out=tmp_path / "found", accelerator="cpu")
     files = {path.name for path in (tmp_path / "found").iterdir()}
-    pictures = {f"{name}.{kind}" for name in ("cells", "scores", "curves") for kind in ("png", "svg")}
-    assert {*FOLDER, *SAME, *pictures} <= files
+    drawn = {f"{name}.{kind}" for name in ("cells", "scores", "curves") for kind in ("png", "svg")}
+    assert {*FOLDER, *SAME, *drawn} <= files
     assert json.loads((tmp_path / "found" / "result.json").read_text()) == result
     assert result["status"] == "finished" and result["found_valid_accuracy"] == search.found_valid["accuracy"]
     assert json.loads((tmp_path / "found" / "status.json").read_text())["status"] == "finished"
@@ -236,7 +226,7 @@ def test_the_same_search_continues_after_an_interrupt(tmp_path, data, whole):
 def test_a_retraining_continues_to_the_same_bytes(tmp_path, data):
     def new(record=None):
         torch.manual_seed(0)
-        space = small_space(data)
+        space = small_space(data, nodes=1)
         found = space.discretize(torch.rand(space.shape))
         return oneshot.Retrain(
             space.network(found), data, drop_path=0.5, log_every=1, record=record, space=space, architecture=found
@@ -278,7 +268,7 @@ def test_other_settings_are_refused_by_name(data, whole):
     ]:
         with pytest.raises(InputError, match=f"was started with .*{message}"):
             oneshot.fit(search, epochs, folder, **CPU)
-    space = oneshot.spaces.DARTSCells(data, cells=4, channels=4, nodes=2)
+    space = oneshot.spaces.DARTSCells(data, cells=4, channels=4, nodes=1)
     search = oneshot.Search(space, oneshot.architects.DARTS(space), data, log_every=1)
     with pytest.raises(InputError, match="space.cells=3 and not 4"):
         oneshot.fit(search, 2, folder, **CPU)
@@ -289,7 +279,7 @@ def test_all_settings_of_architects_are_kept(tmp_path, data):
     from oneshot.training.settings import settings_of
 
     trainer = pl.Trainer(max_epochs=2, **QUIET)
-    space = small_space(data)
+    space = small_space(data, nodes=1)
     for config, made, _ in (p.values for p in PUBLISHED):
         base = settings_of(oneshot.Search(space, made(space), data), 2, trainer)
         for name, parameter in inspect.signature(made).parameters.items():

@@ -231,7 +231,7 @@ def test_no_metrics(rows: list[dict[str, float]]) -> None:
     assert [text.get_text() for text in plots.curves(rows).texts] == ["no metrics"]
 
 
-def test_save_writes_three_files_and_the_same_bytes_twice(tmp_path) -> None:
+def test_save_writes_three_files_and_the_same_bytes_twice(tmp_path, pictures) -> None:
     graphs = darts_graphs(0)
     written = [plots.save(plots.cells(graphs), tmp_path / name) for name in ("cells.v1", "cells.v2")]
     assert [path.name for path in written[0]] == ["cells.v1.png", "cells.v1.svg", "cells.v1.pdf"]
@@ -244,7 +244,7 @@ def test_save_writes_three_files_and_the_same_bytes_twice(tmp_path) -> None:
     assert b"Date" not in pdf and b"/FontFile2" in pdf  # letters stay letters
 
 
-def test_another_process_writes_the_same_bytes(tmp_path) -> None:
+def test_another_process_writes_the_same_bytes(tmp_path, pictures) -> None:
     """Whatever order its sets have: hashes of texts differ between processes."""
     code = (
         "import pathlib; from oneshot import plots\n"
@@ -260,7 +260,7 @@ def test_another_process_writes_the_same_bytes(tmp_path) -> None:
         assert (tmp_path / f"curves.{kind}").read_bytes() == (tmp_path / "other" / f"curves.{kind}").read_bytes()
 
 
-def test_save_leaves_no_half_file(tmp_path) -> None:
+def test_save_leaves_no_half_file(tmp_path, pictures) -> None:
     figure = plots.curves([{"step": 1, "train_loss": 1.0}])
     first = plots.save(figure, tmp_path / "curves")
     before = [path.read_bytes() for path in first]

@@ -173,9 +173,9 @@ def test_a_joint_step_moves_the_weights_of_every_architect_or_is_refused(data, s
             InputError,
             match="schedule.joint=true: one step moves weights and .*; use schedule.joint=false",
         ):
-            configured(f"{settings} schedule.joint=true", data)
+            configured(settings, data, changes={"schedule.joint": True})
         return
-    search = configured(f"{settings} schedule.joint=true schedule.warmup_epochs=0", data)
+    search = configured(settings, data, changes={"schedule.joint": True})
     stem, *_, classifier = search.supernet.parameters()  # of every path
     before = [p.detach().clone() for p in (stem, classifier)]
     pl.Trainer(max_epochs=1, **QUIET).fit(search)
@@ -185,7 +185,7 @@ def test_a_joint_step_moves_the_weights_of_every_architect_or_is_refused(data, s
 
 
 def test_a_joint_step_of_proxyless_leaves_the_probabilities_that_were_not_drawn(data):
-    search = configured("proxyless schedule.joint=true", data)
+    search = configured("proxyless", data, changes={"schedule.joint": True})
     seen = []
 
     class Watch(pl.Callback):
@@ -202,7 +202,7 @@ def test_a_joint_step_of_proxyless_leaves_the_probabilities_that_were_not_drawn(
 
 @pytest.mark.parametrize("settings", ["enas", REINFORCE])
 def test_a_joint_step_moves_the_baseline(data, settings):
-    search = configured(f"{settings} schedule.joint=true", data)
+    search = configured(settings, data, changes={"schedule.joint": True})
     pl.Trainer(max_epochs=1, **QUIET).fit(search)
     assert search.architect.baseline != 0
 
@@ -225,7 +225,7 @@ def test_precisions(data, precision, settings):
 @pytest.mark.parametrize("settings", ARCHITECTS)
 def test_a_resumed_search_ends_as_the_uninterrupted_one(tmp_path, settings):
     """From the checkpoint behind epoch 1 of 3, by a search that was made with other weights."""
-    data = digits(batch_size=16, train_size=64)
+    data = digits(batch_size=16, train_size=32)
     whole, rows = configured(settings, data), []
     keep = Keep(tmp_path / "first.ckpt")
     pl.Trainer(max_epochs=3, callbacks=[keep], **{**QUIET, "enable_checkpointing": True}).fit(whole)
@@ -276,7 +276,7 @@ def test_every_batch_of_an_evaluation_has_a_draw_of_its_own():
 @pytest.mark.parametrize("settings", moving())
 def test_an_architect_that_learns_needs_an_optimizer(data, settings):
     with pytest.raises(InputError, match="architect.optimizer"):
-        configured(f"{settings} architect.optimizer=null", data).check(1)
+        configured(settings, data, changes={"architect.optimizer": None}).check(1)
 
 
 @pytest.mark.parametrize(

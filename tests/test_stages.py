@@ -1,6 +1,7 @@
 """Searches in stages: their updates, their borders, and that one stage is a search without stages."""
 
 import copy
+import shutil
 from functools import partial
 
 import pytest
@@ -57,9 +58,14 @@ def same(first, second):
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_one_stage_is_a_search_without_stages(data):
-    same(searched(data), searched(data, stages=[Stage()]))
-    same(searched(data, schedule=Schedule(warmup_epochs=1)), searched(data, stages=[Stage(warmup=0.5)]))
+def test_one_stage_is_a_search_without_stages():
+    data = digits(train_size=64, batch_size=16)
+    for schedule, stage in ((Schedule(), Stage()), (Schedule(warmup_epochs=1), Stage(warmup=0.5))):
+        plain, staged = (
+            searched(data, space=small_space(data, nodes=1), **options)
+            for options in ({"schedule": schedule}, {"stages": [stage]})
+        )
+        same(plain, staged)
 
 
 @pytest.mark.parametrize("schedule", [Schedule(), Schedule(joint=True), Schedule(weight_steps=3, architecture_steps=2)])
@@ -259,20 +265,20 @@ def test_drop_path_drops_examples_of_the_other_candidates(data):
 
 
 def test_a_search_with_drop_path_differs_and_ends(data):
-    first, second = searched(data), searched(data, drop_path=0.3)
+    first, second = (searched(data, space=small_space(data, nodes=1), drop_path=rate) for rate in (0.0, 0.3))
     assert first.rows[1] == second.rows[1] or first.rows[-1] != second.rows[-1]
     assert first.rows[-1] != second.rows[-1]
 
 
-class Stop(pl.Callback):
-    """Ends a fit after an update, as a kill would: what is not in a checkpoint is lost."""
+class Copies(pl.Callback):
+    """The folder of a fit after some of its updates, as a kill leaves it: what is not in a checkpoint is lost."""
 
-    def __init__(self, after):
-        self.after = after
+    def __init__(self, folder, after):
+        self.folder, self.after = folder, after
 
     def on_train_batch_end(self, trainer, module, *_):
-        if module.done == self.after:
-            raise KeyboardInterrupt
+        if module.done in self.after:
+            shutil.copytree(self.folder, self.folder.with_name(str(module.done)))
 
 
 @pytest.mark.parametrize("method", ["p_darts", "drnas", "darts_pt"])
@@ -289,17 +295,16 @@ def test_a_search_that_is_cut_off_anywhere_ends_the_same(data, tmp_path, method)
         return {name: (folder / name).read_bytes() for name in names}
 
     whole = made_()
-    fit(whole, out=tmp_path / "whole", **options)
-    borders = [whole.updates_of(n) for n in whole.stages.borders(epochs)[:-1][:3]]
-    for after in sorted({1, *borders, *(n + 1 for n in borders), whole.total - 1}):
-        folder = tmp_path / str(after)
-        trainer = pl.Trainer(max_epochs=epochs, callbacks=[Stop(after)], **QUIET)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            fit(made_(), out=folder, trainer=trainer, **options)
+    plan, batches = whole.stages.plan(epochs), whole.weight_part.batches
+    borders = [plan.total(n, batches) for n in whole.stages.borders(epochs)[:-1][:3]]
+    cuts = sorted({1, *borders, *(n + 1 for n in borders), plan.total(epochs, batches) - 1})
+    copies = Copies(tmp_path / "whole", cuts)
+    fit(whole, out=tmp_path / "whole", trainer=pl.Trainer(max_epochs=epochs, callbacks=[copies], **QUIET), **options)
+    for after in cuts:
         torch.manual_seed(1)  # the next call starts elsewhere
         again = Search(space, architect(space), data, seed=0, log_every=3, stages=stages)
-        fit(again, out=folder, **options)
-        assert files(folder) == files(tmp_path / "whole"), after
+        fit(again, out=tmp_path / str(after), **options)
+        assert files(tmp_path / str(after)) == files(tmp_path / "whole"), after
     restored = made_()
     fit(restored, out=tmp_path / "whole", **options)  # is finished, and only read
     assert torch.equal(restored.architect.scores(), whole.architect.scores())

@@ -1,5 +1,7 @@
 """scikit-learn's handwritten digits: 1,797 grey images of 8x8, part of the package, so nothing is downloaded."""
 
+from functools import cache
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -61,9 +63,7 @@ def digits(
         raise InputError(f"task={name}: the digits have targets for {', '.join(NAMES)}")
 
     def part(test: bool) -> LabelledImages:
-        bunch = load_digits()
-        images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8).unsqueeze(3)
-        digit = torch.from_numpy(bunch.target).long()
+        images, digit = _all()
         held_out = stratified(digit, round(TEST_SHARE * len(digit)))
         data = LabelledImages(images, targets(name, digit, images))
         return data.take((held_out if test else ~held_out).nonzero().squeeze(1))
@@ -71,6 +71,14 @@ def digits(
     splits = Splits(NAMES[name], lambda: part(False), lambda: part(True))
     augmentation = augmentation or Augmentation([MEAN], [STD], pad=1)
     return ImageData(splits, batch_size, augmentation, architecture_fraction, train_size, residence, workers, task)
+
+
+@cache
+def _all() -> tuple[Tensor, Tensor]:
+    """All images, uint8 (n, 8, 8, 1), and their digits: read once, as scikit-learn parses a text file. Do not write."""
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8).unsqueeze(3)
+    return images, torch.from_numpy(bunch.target).long()
 
 
 def targets(name: str, digit: Tensor, images: Tensor) -> Tensor:

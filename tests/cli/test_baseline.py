@@ -16,8 +16,6 @@ from oneshot.estimators import Tabular
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import NASBench201
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 SMALL = ["epochs=1", "space.cells=1", "space.channels=4", "data.train_size=256", "data.batch_size=32"]
 NB201 = ["space=nasbench201", *SMALL]
 LEFT = {
@@ -52,7 +50,7 @@ def tabular(table):
     return ["space=nasbench201", "estimator=tabular", f"estimator.table={table}", "estimator.dataset=own"]
 
 
-def test_over_a_supernet_of_its_own_then_retrain(run, tmp_path):
+def test_over_a_supernet_of_its_own_then_retrain(pictures, run, tmp_path):
     code, out, err = run("baseline", *NB201, "budget.queries=6", "strategy.population=3", "out=found")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "found").iterdir()} == {*LEFT, "supernet"}
@@ -157,7 +155,7 @@ def test_inherited_weights(run, tmp_path):
     assert len(list((tmp_path / "t" / "weights").iterdir())) == len({str(row["architecture"]) for row in log})
 
 
-def test_accuracy_against_cost(run, supernet, table, tmp_path):
+def test_accuracy_against_cost(pictures, run, supernet, table, tmp_path):
     settings = [*tabular(table), "strategy=nsga2", "strategy.population=6", "budget.queries=30"]
     code, _, err = run("baseline", *settings, "cost=parameters", "out=front")
     assert (code, err) == (0, "") and (tmp_path / "front" / "front.png").is_file()
@@ -211,7 +209,7 @@ def test_the_next_command_fits_the_supernet(run, tmp_path):
     assert run("retrain", *words, *SMALL[2:], "space.cells=3", "epochs=1", "out=t")[0] == 0
 
 
-def test_rank(run, supernet, table, tmp_path):
+def test_rank(pictures, run, supernet, table, tmp_path):
     settings = ["space=nasbench201", f"supernet={supernet}", f"reference.table={table}", "architectures=12"]
     code, out, err = run("rank", *settings, "reference.dataset=own", "resamples=50", "out=rank")
     assert (code, err) == (0, "") and "kendall tau" in out

@@ -10,8 +10,6 @@ from helpers.support import build, learns, small_space
 
 from oneshot.cli.conf import choices
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 TINY = [
     "quick=true",
     "space.channels=4",
@@ -26,7 +24,7 @@ TINY = [
 ARCHITECTS = list(choices("architect"))
 
 
-def test_a_report_of_every_architect(run, tmp_path):
+def test_a_report_of_every_architect(pictures, run, tmp_path):
     """Uniform comes first, which has one kind of step: shares are those of its updates."""
     order = ["uniform", *sorted({*ARCHITECTS} - {"uniform"})]
     code, out, err = run("benchmark", *TINY, f"architects=[{','.join(order)}]", "out=deep/report.json")
@@ -55,7 +53,7 @@ def test_a_report_of_every_architect(run, tmp_path):
     assert figures["augmented batch, of an update"]["ours"] == pytest.approx(share)
 
 
-def test_pictures_are_not_overwritten(run, tmp_path):
+def test_pictures_are_not_overwritten(pictures, run, tmp_path):
     (tmp_path / "report.png").write_text("kept")
     code, out, err = run("benchmark", *TINY, "out=report.json")
     assert code == 2 and is_first_line("benchmark", out) and "report.png exists" in err

@@ -13,13 +13,11 @@ from oneshot.cost import candidate_costs, count_multiply_accumulates
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 TINY = [
     "epochs=1",
     "space.cells=3",
     "space.channels=4",
-    "space.nodes=2",
+    "space.nodes=1",
     "data.train_size=128",
     "data.batch_size=32",
 ]
@@ -35,7 +33,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_search_then_retrain(run, tmp_path):
+def test_search_then_retrain(pictures, run, tmp_path):
     code, out, err = run("search", *TINY, "out=found", "log_every=2")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "found").iterdir()} == LEFT
@@ -46,7 +44,7 @@ def test_search_then_retrain(run, tmp_path):
     assert len(rows(tmp_path / "found" / "metrics.jsonl")) == len(rows(tmp_path / "found" / "timings.jsonl"))
     assert "next: oneshot retrain " in out and "epoch 1/1" in out and "reduce" in out
     command = out.split("next: ")[1].split()
-    assert command[-3:] == ["space.nodes=2", "data.batch_size=32", "architecture=found"]  # what both share
+    assert command[-3:] == ["space.nodes=1", "data.batch_size=32", "architecture=found"]  # what both share
 
     code, out, err = run("retrain", *TINY, "architecture=found", "out=trained")
     assert (code, err) == (0, "")
@@ -76,7 +74,7 @@ def test_the_largest_architecture_is_a_control_of_its_own(run, tmp_path):
     assert (code, err) == (0, "") and "| largest |" in (tmp_path / "page" / "report.md").read_text()
 
 
-def test_same_seed_same_files(run, tmp_path):
+def test_same_seed_same_files(pictures, run, tmp_path):
     for name in ("a", "b"):
         assert run("search", *TINY, f"out={name}", "seed=3")[0] == 0
     for name in (
@@ -117,7 +115,7 @@ def test_multirun_over_architects(run, tmp_path):
 
 def test_cost_is_in_the_result(run, tmp_path):
     cost = ["cost=multiply_accumulates", "cost.weight=1"]
-    assert run("search", *TINY, *cost, "out=costly")[0] == 0
+    assert run("search", *TINY, "space.nodes=2", *cost, "out=costly")[0] == 0
     result, scores, found = (
         json.loads((tmp_path / "costly" / f"{name}.json").read_text()) for name in ("result", "scores", "architecture")
     )

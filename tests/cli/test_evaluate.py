@@ -21,8 +21,6 @@ from oneshot.export import TOLERANCE
 from oneshot.runs.folder import FINISHED
 from oneshot.spaces import DARTSCells
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 TRAIN = ["epochs=1", "space.channels=4", "data.train_size=128", "data.batch_size=32"]
 TINY = ["batches=[1,3]", "repeats=2", "warmup=0"]
 DARTS = ["space.cells=3", "space.nodes=1"]
@@ -58,7 +56,7 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_a_network_with_an_auxiliary_head_and_its_export(run, here):
+def test_a_network_with_an_auxiliary_head_and_its_export(pictures, run, here):
     code, out, err = run("evaluate", *TINY, "run=darts", "export=[torch,onnx]", "logger=csv", "out=e")
     assert (code, err) == (0, "")
     files = {p.name for p in (here / "e").iterdir()}
@@ -101,7 +99,7 @@ def pixels_through(folder):
     return np.mean([name == str(label) for name, label in zip(predicted, labels.tolist(), strict=True)])
 
 
-def test_another_space_in_double_precision_and_latest(run, here):
+def test_another_space_in_double_precision_and_latest(pictures, run, here):
     """Space and precision come from the run, without a word on the command line."""
     for name, time in (("nb", 2e9), ("darts", 1e9)):
         shutil.copytree(here / name, here / "outputs" / "retrain" / name)

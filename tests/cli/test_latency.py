@@ -15,8 +15,8 @@ from oneshot.cli.conf import choices
 from oneshot.cost import LatencyTable
 from oneshot.spaces import DARTSCells
 
-TINY = ["space.cells=3", "space.channels=4", "space.nodes=2", "batch=2", "repeats=2", "warmup=0", "device=cpu"]
-SPACE = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=2)
+TINY = ["space.cells=3", "space.channels=4", "space.nodes=1", "batch=2", "repeats=2", "warmup=0", "device=cpu"]
+SPACE = DARTSCells((1, 8, 8), 10, cells=3, channels=4, nodes=1)
 
 
 def test_a_table_that_a_search_can_read(run, tmp_path):

@@ -7,7 +7,7 @@ from itertools import cycle
 import pytest
 from helpers.commands import is_first_line, run_all
 
-TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
+TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=1", "data.train_size=128", "data.batch_size=32"]
 SEARCH = [*TINY, "architect=uniform", "selection.samples=2"]
 COMPARED = ["strategies=[random_search]", "seeds=1", "queries=12", "space=nasbench201", "reference.table=table.csv"]
 RUNS = {  # folder -> command, its words without out=

@@ -9,8 +9,6 @@ import yaml
 from helpers.support import ROOT
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 TINY = ["logger=none", "architecture=random", "space=nasbench201", "space.cells=1", "space.channels=4"]
 TINY += ["data.train_size=64", "data.batch_size=32"]
 

@@ -12,7 +12,16 @@ from helpers.run_folders import search
 from helpers.support import TINY
 
 # nodes of two edges keep both, so one edge into the second node is none from the start
-SKIPS = [*TINY, "logger=none", "stop=skip_count", "stop.skip=none", "stop.limit=1", "stop.from_epoch=2", "out=run"]
+SKIPS = [
+    *TINY,
+    "space.nodes=2",
+    "logger=none",
+    "stop=skip_count",
+    "stop.skip=none",
+    "stop.limit=1",
+    "stop.from_epoch=2",
+    "out=run",
+]
 FILES = ("architecture.json", "scores.json", "metrics.jsonl", "supernet.safetensors", "architect.safetensors")
 LINE = "after epoch 2, epoch 2 is kept: 1 times none in the cell 'normal', limit 1"
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from helpers.commands import run_all
 
-TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=2", "data.train_size=128", "data.batch_size=32"]
+TINY = ["epochs=1", "space.cells=3", "space.channels=4", "space.nodes=1", "data.train_size=128", "data.batch_size=32"]
 
 
 class Planted:

@@ -22,7 +22,6 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.tuner import Tuner
 
 import oneshot
-from oneshot import plots
 from oneshot.fitting.base import Fit
 
 from .support import QUIET, Keep
@@ -359,9 +358,7 @@ def in_a_folder(folder: Path) -> None:
             calls += [Interrupt(broken, Enough)] if stop else []
             trainer = pl.Trainer(max_epochs=6, callbacks=calls, **{**QUIET, "logger": CSVLogger(folder / "logs")})
             try:
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(plots, "save", lambda figure, path: [])  # pictures take longer than all else
-                    result = oneshot.fit(module, 6, folder / name, trainer=trainer, show=False)
+                result = oneshot.fit(module, 6, folder / name, trainer=trainer, show=False)
             except Enough:
                 assert stop
         assert result["stopped"] == {"epochs": module.ended, "updates": module.done} and module.ended < 6

@@ -1,9 +1,10 @@
 """Small real components that several test files build on."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ TINY = [  # of searches and trainings, that take seconds
     "epochs=3",
     "space.cells=3",
     "space.channels=4",
-    "space.nodes=2",
+    "space.nodes=1",
     "data.train_size=128",
     "data.batch_size=16",
     "log_every=2",
@@ -148,15 +149,24 @@ def configured(
     record: Callable[[Any], None] | None = None,
     space: SearchSpace | None = None,
     stop: StoppingRule | None = None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Search:
-    """A search of two edges a cell with all of conf/architect, in short phases. start: seed of all that it learns."""
+    """A search of two edges a cell with all of conf/architect, in short phases.
+
+    Args:
+        start: Seed of all that it learns.
+        changes: Of the configuration. What is in `settings` would be composed anew.
+    """
     config, space = composed(settings), space or small_space(data, nodes=1)
     if config.schedule.weight_steps > 1:  # whole phases of each kind would not fit into a test
         config.schedule.update(weight_steps=1, architecture_steps=1)
     config.schedule.warmup_epochs = 0
     if "samples" in config.selection:
         config.selection.samples = 3
-    architect = build(settings, space, seed=start)
+    for name, value in changes.items():
+        OmegaConf.update(config, name, value)
+    torch.manual_seed(start)
+    architect = architect_for(config, space, functional.cross_entropy, None)
     schedule, selection = (instantiate(config[name], _convert_="all") for name in ("schedule", "selection"))
     return Search(space, architect, data, schedule, selection=selection, log_every=2, record=record, stop=stop)
 

@@ -1,5 +1,6 @@
 """A search that a rule ends: what it goes back to, what it leaves, and that it resumes exactly."""
 
+import copy
 import json
 import shutil
 
@@ -55,8 +56,9 @@ class States(pl.Callback):
         self.found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
 
 
-def small():
-    return digits(batch_size=16, train_size=64)
+def small(images=32):
+    """Two updates an epoch, with more images more."""
+    return digits(batch_size=16, train_size=images)
 
 
 def fitted(module, ckpt_path=None, callbacks=(), epochs=EPOCHS, **options):
@@ -94,7 +96,7 @@ def test_it_goes_back_to_the_kept_epoch(settings):
 def test_the_start_the_first_and_the_last_epoch(epoch, kept):
     search = fitted(configured("darts", small(), stop=At(epoch, kept)))
     assert search.architect.scores().tolist() == search.scores[kept]
-    end = {"epochs": epoch, "updates": 4 * epoch, "reason": "as I say", "kept_epoch": kept}
+    end = {"epochs": epoch, "updates": 2 * epoch, "reason": "as I say", "kept_epoch": kept}
     assert stopped(search) == {"stopped": end}
 
 
@@ -147,6 +149,14 @@ def test_a_checkpoint_of_after_the_stop_ends_at_once(tmp_path):
         assert_same(whole, fitted(configured("darts", small(), start=1, stop=At(1, 0)), path))
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The content of the checkpoint after the first epoch."""
+    keep = Keep(tmp_path_factory.mktemp("kept") / "first.ckpt")
+    fitted(configured("darts", small(), stop=At(4, 2)), callbacks=[keep], **SAVING)
+    return torch.load(keep.path, weights_only=True)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -159,14 +169,12 @@ def test_a_checkpoint_of_after_the_stop_ends_at_once(tmp_path):
         lambda stop: stop.clear(),
     ],
 )
-def test_a_checkpoint_that_does_not_fit(tmp_path, damage):
-    keep = Keep(tmp_path / "first.ckpt")
-    fitted(configured("darts", small(), stop=At(4, 2)), callbacks=[keep], **SAVING)
-    content = torch.load(keep.path, weights_only=True)
+def test_a_checkpoint_that_does_not_fit(tmp_path, first, damage):
+    content = copy.deepcopy(first)
     damage(content["fit"]["stop"])
-    torch.save(content, keep.path)
+    torch.save(content, tmp_path / "first.ckpt")
     with pytest.raises(InputError, match="the checkpoint does not fit this run"):
-        fitted(configured("darts", small(), stop=At(4, 2)), keep.path)
+        fitted(configured("darts", small(), stop=At(4, 2)), tmp_path / "first.ckpt")
 
 
 def test_a_checkpoint_without_a_rule_does_not_fit_a_search_with_one(tmp_path):
@@ -191,11 +199,11 @@ def test_min_epochs_are_waited_for_and_a_trial_leaves_all_as_it_was():
 
 def test_a_rise_of_a_number_of_the_rows():
     """Of one over the validation loss, by a loop over the rows of a search without a rule."""
-    rows = fitted(configured("darts", small()), epochs=8).rows
+    rows = fitted(configured("darts", small(64)), epochs=8).rows
     losses = [row["valid_loss"] for row in rows if "valid_loss" in row]
     fall = {n: losses[n - 1] / losses[n - 3] for n in range(3, 9)}
     steepest, second = sorted(fall.values())[:2]
-    search = fitted(configured("darts", small(), stop=Rise(1, 1, 2, (steepest + second) / 2, 1)), epochs=8)
+    search = fitted(configured("darts", small(64), stop=Rise(1, 1, 2, (steepest + second) / 2, 1)), epochs=8)
     assert fall[search.ended] == steepest < 1 and search.stopped.kept_epoch == search.ended - 2
 
 
@@ -225,7 +233,7 @@ def test_fit_in_a_folder_continues_between_stop_and_end_with_the_same_bytes(tmp_
         run("parts", fails_once)
     assert not (tmp_path / "parts" / "result.json").exists()
     (search, result), (_, whole) = run("parts", fails_once), run("whole", fails_once)
-    assert result["stopped"] == {"epochs": 3, "updates": 12, "reason": "as I say", "kept_epoch": 2} == whole["stopped"]
+    assert result["stopped"] == {"epochs": 3, "updates": 6, "reason": "as I say", "kept_epoch": 2} == whole["stopped"]
     for name in ("architecture.json", "scores.json", "metrics.jsonl", "supernet.safetensors", "architect.safetensors"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     again, answer = run("parts", fails_once, start=1)

@@ -66,7 +66,7 @@ def trajectory(architect, space, updates=2, seed=0, example=EXAMPLES["classifica
 
 @pytest.mark.parametrize("name", moving())
 def test_neutral_parts_leave_the_trajectory_of_every_architect_as_it_is(name):
-    space = small_space()
+    space = small_space(nodes=1)
     parts, bare = [], build(name, space)
     for technique in NODES:
         neutral = next((others for base, others in NEUTRAL.items() if issubclass(kind_of(technique), base)), None)
