@@ -110,7 +110,7 @@ def test_a_comparison_inside_a_supernet_is_never_a_proof(controls, lost, control
 
 
 def test_twenty_for_a_search_and_none_for_a_supernet_of_another_command():
-    commands = ("search", "baseline", "rank", "compare_strategies")
+    commands = ("search", "baseline", "rank", "compare")
     assert [configuration(command, []).controls for command in commands] == [20, 0, 0, 0]
 
 
