@@ -15,7 +15,6 @@ from ..meanings import included, own_settings, read
 from ..screen import PASSED_ON, SEARCH_ONLY
 
 POLL = 0.5  # seconds between two looks whether the comparison ends
-SHARED_KEYS = ("debug", "logger", "pictures", "trainer")  # of every command; the others of the comparison are its own
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,30 @@ def execute(job: Job) -> Ended:
     return Ended(result, code, line if code else f"left no result in {job.folder}", time.monotonic() - start)
 
 
+def folder_of(path: Path, name: str, seed: int, kind: str) -> Path:
+    """Return the folder of a job.
+
+    Args:
+        path: Folder of the comparison.
+        name: The method.
+        seed: Its seed.
+        kind: What the job does: `search`, or `retrain-` with the name of a recipe.
+    """
+    return path / name / str(seed) / kind
+
+
+def result_of(path: Path, name: str, seed: int, kind: str) -> Mapping[str, Any] | None:
+    """Return the result of a job; None if it has not finished.
+
+    Args:
+        path: Folder of the comparison.
+        name: The method.
+        seed: Its seed.
+        kind: As in `folder_of`.
+    """
+    return read_result(folder_of(path, name, seed, kind))
+
+
 def shared(program: str) -> list[str]:
     """Return the settings of the comparison's command line that a job takes over.
 
@@ -79,7 +102,7 @@ def shared(program: str) -> list[str]:
         program: The command of the job.
     """
     own = {setting.key.partition(".")[0] for setting in read(CONF / "compare.yaml").settings}
-    own |= {"estimator@reference", "reference", "architect", "selection"} - {*SHARED_KEYS}
+    own |= {"estimator@reference", "reference", "architect", "selection", "executor"}
     takes = {*own_settings(program), *(group for name in included(program) for group in groups(name))}
     if program == "retrain":
         takes = {*PASSED_ON["retrain"], "debug"}

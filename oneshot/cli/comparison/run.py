@@ -1,8 +1,7 @@
-"""A comparison: its jobs in their order, the rows of their results, and what judges them."""
+"""A comparison: its jobs in their order, with the budget that each keeps."""
 
 import json
 import math
-import random
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,14 +13,11 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ... import plots
-from ...architecture import Architecture, by_name
 from ...data import ImageData
 from ...errors import InputError
 from ...estimators import Tabular
 from ...executors import Executor
 from ...fitting.progress import clock
-from ...quantity import ACCURACY, Quantity, of_result
 from ...runs.folder import Run, read_json, read_result
 from ...spaces import SearchSpace
 from ...stages import Stages
@@ -34,11 +30,12 @@ from ..jobs import Children
 from ..objects import make, stages_for
 from ..screen import say
 from .budget import QUERIES, SECONDS, UPDATES, batches_within, pace, pilots
-from .jobs import Ended, Job, execute, shared
-from .methods import ARCHITECT, CONTROL, RANDOM, STRATEGY, Method
+from .jobs import Ended, Job, execute, folder_of, result_of, shared
+from .methods import ARCHITECT, CONTROL, STRATEGY
+from .results import Results
 from .settings import AUTO, TABLE, Settings
-from .tabular import regret_table, search_table
-from .verdicts import Ranked, judge, off_budget, table, unequal
+from .tabular import search_table
+from .verdicts import Ranked
 
 SUPERNET = "supernet"  # of strategies: a search whose supernet they ask
 LENGTHS = "lengths.json"  # batches in an epoch of each method's searches
@@ -71,7 +68,7 @@ class Comparison:
         self.config, self.settings, self.space, self.data = config, found, space, data
         self.path, self.console = path, console
         self.ranked = self._ranked()
-        self.tabular: Tabular | None = None
+        self.tabular: Tabular | None = None  # the table that strategies ask
         self.asks_supernet = False
         if found.of(STRATEGY):
             self._prepare_strategies()
@@ -130,26 +127,27 @@ class Comparison:
                 for method, seed in strategies:
                     self._search_table(method.name, seed)
             else:
-                ready = [(m, s) for m, s in strategies if not self.asks_supernet or self._of(SUPERNET, s, "search")]
-                self._work([self._baseline(m.name, s) for m, s in ready])
+                trained = {
+                    s for s in self.seeds if not self.asks_supernet or result_of(self.path, SUPERNET, s, "search")
+                }
+                self._work([self._baseline(m.name, s) for m, s in strategies if s in trained])
             if not self.ranked:
                 self._work(list(self._trainings()))
-        return [row for method in self.settings.methods for seed in self.seeds if (row := self._row(method, seed))]
+        return self.results.rows()
+
+    @property
+    def results(self) -> Results:
+        """What has been found so far."""
+        return Results(self.config, self.settings, self.space, self.path, self.ranked, self.tabular is not None)
 
     @property
     def seeds(self) -> list[int]:
         """The seeds."""
         return self.settings.seeds
 
-    def _folder(self, name: str, seed: int, kind: str) -> Path:
-        return self.path / name / str(seed) / kind
-
-    def _of(self, name: str, seed: int, kind: str) -> Mapping[str, Any] | None:
-        return read_result(self._folder(name, seed, kind))
-
     def _job(self, program: str, name: str, seed: int, kind: str, words: Sequence[str]) -> Job:
         said = f"{kind} of {name}, seed {seed}"
-        return Job(said, program, (*words, f"seed={seed}"), self._folder(name, seed, kind), self.path.name)
+        return Job(said, program, (*words, f"seed={seed}"), folder_of(self.path, name, seed, kind), self.path.name)
 
     def _words(self, name: str) -> list[str]:
         """The settings of a search but for its seed and its length."""
@@ -165,30 +163,25 @@ class Comparison:
         words += [] if "cost" in running.given() else [COST]  # what NSGA-II minimizes; others note it alone
         budget, spent = self.settings.budget, 0.0
         if self.asks_supernet:
-            words.append(f"supernet={self._folder(SUPERNET, seed, 'search')}")
-            spent = (self._of(SUPERNET, seed, "search") or {}).get("seconds", 0.0)
+            words.append(f"supernet={folder_of(self.path, SUPERNET, seed, 'search')}")
+            spent = (result_of(self.path, SUPERNET, seed, "search") or {}).get("seconds", 0.0)
         elif self.config.supernet is not None:
             spent = (read_result(Path(self.config.supernet)) or {}).get("seconds", 0.0)
         if budget and budget.unit == SECONDS:
             words += ["budget.queries=null", f"budget.seconds={max(1.0, budget.amount - spent):.1f}"]
         else:
-            words.append(f"budget.queries={self._queries}")
+            words.append(f"budget.queries={self.settings.queries(self.config)}")
         return self._job("baseline", name, seed, "search", [*words, *self.config.strategy_settings])
-
-    @property
-    def _queries(self) -> int:
-        budget = self.settings.budget
-        return int(budget.amount) if budget and budget.unit == QUERIES else self.config.queries
 
     def _trainings(self) -> Iterator[Job]:
         for method in self.settings.methods:
             for seed in self.seeds:
                 source = method.name
                 if method.kind != CONTROL:
-                    if self._of(method.name, seed, "search") is None:
+                    if result_of(self.path, method.name, seed, "search") is None:
                         self.left["retrain"] -= len(self.config.recipes)
                         continue
-                    source = str(self._folder(method.name, seed, "search"))
+                    source = str(folder_of(self.path, method.name, seed, "search"))
                 for recipe in self.config.recipes:
                     words = [f"architecture={source}", f"recipe={recipe}", *shared("retrain")]
                     yield self._job(
@@ -300,36 +293,7 @@ class Comparison:
         assert self.tabular
         node = inside("baseline", [f"strategy={name}", *shared("baseline"), *self.config.strategy_settings]).strategy
         file = self.path / name / f"{seed}.json"
-        search_table(node, self.tabular, seed, self._queries, self.config, file, self.console)
-
-    def _row(self, method: Method, seed: int) -> dict[str, Any] | None:
-        """What is known of a method and a seed; None if a job of it failed, or nothing was found."""
-        row: dict[str, Any] = {"method": method.name, "kind": method.kind, "seed": seed}
-        if method.name == RANDOM and self.ranked:
-            return None  # its distribution is known exactly
-        if method.kind == CONTROL:
-            found = self.space.sample(random.Random(seed)) if method.name == RANDOM else self.space.largest()
-        elif method.kind == STRATEGY and self.tabular:
-            kept = read_json(self.path / method.name / f"{seed}.json")
-            found = Architecture(self.space.fingerprint, tuple(kept["decisions"]))
-            row |= {"seconds": kept["seconds"], "queries": self._queries}
-        else:
-            result = self._of(method.name, seed, "search")
-            if result is None:
-                return None
-            found = self.space.load(self._folder(method.name, seed, "search") / "architecture.json")
-            kept = ("peak_memory_bytes", "queries")
-            row |= {"seconds": _seconds(result), **{name: result[name] for name in kept if name in result}}
-        row |= {"architecture": by_name(found, self.space.choices), "notation": self.space.notation(found)}
-        if self.ranked:
-            return row | self.ranked.of(found)
-        trained = {recipe: self._of(method.name, seed, f"retrain-{recipe}") for recipe in self.config.recipes}
-        if None in trained.values():
-            return None
-        first = next(iter(trained.values())) or {}
-        metric = of_result(first)
-        tests = {recipe: (result or {})[f"test_{metric.name}"] for recipe, result in trained.items()}
-        return row | {"parameters": first["parameters"], "metric": metric._asdict(), "test": tests}
+        search_table(node, self.tabular, seed, self.settings.queries(self.config), self.config, file, self.console)
 
     def judge(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Callable[[], Figure]]]:
         """Return the text of all tables and verdicts, and pictures by the name of their file.
@@ -337,74 +301,12 @@ class Comparison:
         Args:
             rows: What `run` returned.
         """
-        if not rows:
-            return "no method has finished\n", {}
-        texts, figures = [], {}
-        for name, (title, values, quantity) in self._judges(rows).items():
-            judged = judge(values, "value", quantity, self.ranked)
-            texts.append(table(values, judged, quantity, title))
-            shown = {quantity.titled("test"): _by_method(values, "value", quantity.scale)}
-            more = {"search, s": _by_method(values, "seconds"), "parameters": _by_method(values, "parameters")}
-            figures[name] = partial(plots.comparison, {**shown, **{k: v for k, v in more.items() if any(v.values())}})
-        if self.tabular:
-            at = [n for n in self.config.regret_at if n <= self._queries]
-            text, curves = regret_table(self.path, [m.name for m in self.settings.of(STRATEGY)], self.seeds, at)
-            texts.append(text)
-            figures["regret"] = partial(plots.anytime, curves, "validation regret, percentage points", logarithmic=True)
-        return "\n".join([*texts, *self._remarks(rows)]) + "\n", figures
-
-    def _judges(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, list[dict[str, Any]], Quantity]]:
-        """By the name of the picture: title, rows with `value`, and what the value is."""
-        if self.ranked:
-            every, reference = self.ranked.accuracies, self.config.reference
-            of = f"{reference.get('epochs')} epochs" if reference.get("table") is None else reference.table
-            title = (
-                f"Judged by the table ({len(every):,} architectures, {reference.get('dataset')}, {of}); a random "
-                f"architecture has {every.mean():.2f} % on average"
-            )
-            return {"comparison": (title, [{**row, "value": row["test_accuracy"]} for row in rows], ACCURACY)}
-        metric, found = Quantity(**rows[0]["metric"]), {}
-        for recipe in self.config.recipes:
-            name = "comparison" if len(self.config.recipes) == 1 else f"comparison-{recipe}"
-            title = f"Judged by trainings from scratch, recipe {recipe}"
-            found[name] = (title, [{**row, "value": row["test"][recipe]} for row in rows], metric)
-        return found
-
-    def _remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Lines under the tables: how they are to be read, and where the comparison was not fair."""
-        budget, methods = self.settings.budget, [m for m in self.settings.methods if m.kind != CONTROL]
-        lines = [f"Budget of each search: {budget or 'the epochs of its settings'}. Seeds: {len(self.seeds)}."]
-        if len(methods) > 1:
-            lines.append(f"p-values are corrected for {len(methods)} methods (Holm).")
-        if len(self.seeds) > 1:
-            lines.append("effect: mean difference between pairs of the same seed, in its own standard deviations.")
-        if not self.ranked and RANDOM not in (m.name for m in self.settings.methods):
-            lines.append("Without random among methods= nothing is said about chance.")
-        if budget and budget.unit == SECONDS:
-            lines += off_budget(rows, budget.amount)
-        elif budget is None:
-            lines += unequal(rows)
-        return [*lines, *(f"{job.name}: failed: {ended.line}" for job, ended in self.failed)]
+        text, figures = self.results.judge(rows)
+        lines = [f"{job.name}: failed: {ended.line}" for job, ended in self.failed]
+        return "".join([text, *(f"{line}\n" for line in lines)]), figures
 
     def check_failures(self) -> None:
         """Raise JobsFailed if a job has failed."""
         if self.failed:
             number = f"{len(self.failed)} of {self.total} jobs failed"
             raise JobsFailed(f"{number}; the same command tries them again ({self.path}/table.md says why)")
-
-
-def _seconds(result: Mapping[str, Any]) -> float:
-    """Seconds of a search; for a strategy those of its queries and of its supernet."""
-    if "search_seconds" in result:
-        return float(result["search_seconds"] + result.get("supernet_seconds", 0.0))
-    return float(result["seconds"])
-
-
-def _by_method(rows: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0) -> dict[str, list[float]]:
-    """By method, a number of its seeds."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        own = found.setdefault(row["method"], [])
-        if row.get(key) is not None:
-            own.append(scale * row[key])
-    return found

@@ -43,6 +43,14 @@ class Settings(NamedTuple):
         """
         return [method for method in self.methods if method.kind == kind]
 
+    def queries(self, config: DictConfig) -> int:
+        """Return the queries of a strategy.
+
+        Args:
+            config: The settings of the command.
+        """
+        return int(self.budget.amount) if self.budget and self.budget.unit == QUERIES else int(config.queries)
+
 
 def read(config: DictConfig) -> Settings:
     """Return what a comparison compares.

@@ -152,8 +152,8 @@ def sentence(name: str, judged: Judged) -> str:
         judged: What was found.
     """
     if not judged.verdicts:
-        said = "no verdict" if judged.beaten is None else f"beats {judged.beaten:.0%} of random architectures"
-        return f"- {name}: {said}"
+        words = "no verdict" if judged.beaten is None else f"beats {judged.beaten:.0%} of random architectures"
+        return f"- {name}: {words}"
     by_table = judged.verdicts[0].effect == judged.beaten  # its effect has a column
     said = [one.said(with_effect=not (by_table and one.control == RANDOM)) for one in judged.verdicts]
     return f"- {name}: {'; '.join(said)}"
