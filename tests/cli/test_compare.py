@@ -10,6 +10,8 @@ import sys
 import pytest
 from helpers.commands import is_first_line
 
+from oneshot.cli import job as running
+from oneshot.cli.comparison.jobs import shared
 from oneshot.data import digits
 from oneshot.spaces import DARTSCells, NASBench201
 
@@ -173,3 +175,18 @@ def test_bad_input_is_one_clear_line(run, arguments, message, tmp_path):
 def test_a_job_that_refuses_its_settings_ends_the_comparison(run):
     code, _, err = run("compare", "methods=[random]", "retrain_settings=['epohcs=1']", "out=compared")
     assert code == 2 and "unknown setting 'epohcs'; did you mean 'epochs'?" in err and len(err.splitlines()) == 1
+
+
+def test_settings_reach_the_jobs_that_know_them(monkeypatch):
+    given = (
+        "experiment=mnist1d methods=[a] seeds=3 budget=seconds:3 threads=1 executor=ray estimator=few_shot jobs=2 out=x"
+    )
+    given += " estimator.splits=2 reference.epochs=200 estimator@reference=tabular space.cells=3 space=darts epochs=3"
+    given += (
+        " data.train_size=3 data.image_size=8 supernet=x queries=3 logger=none pictures=none retrain_settings=[a=1]"
+    )
+    monkeypatch.setattr(running, "overrides", given.split)
+    both = ["experiment=mnist1d", "threads=1", "space=darts", "data.image_size=8", "logger=none", "pictures=none"]
+    search = [*both, "space.cells=3", "epochs=3", "data.train_size=3"]
+    assert sorted(shared("retrain")) == sorted(both) and sorted(shared("search")) == sorted(search)
+    assert sorted(shared("baseline")) == sorted([*search, "estimator=few_shot", "estimator.splits=2", "supernet=x"])

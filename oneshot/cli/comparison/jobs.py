@@ -105,8 +105,8 @@ def shared(program: str) -> list[str]:
     own |= {"estimator@reference", "reference", "architect", "selection", "executor"}
     takes = {*own_settings(program), *(group for name in included(program) for group in groups(name))}
     if program == "retrain":
-        takes = {*PASSED_ON["retrain"], "debug"}
-    left = SEARCH_ONLY if program == "retrain" else ()
+        takes = {*PASSED_ON["retrain"], "debug", "pictures"}
+    left = {"retrain": SEARCH_ONLY, "search": ("supernet",)}.get(program, ())  # there `supernet` has other settings
     words = []
     for word in running.overrides():
         name = running.names(word)
