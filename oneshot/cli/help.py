@@ -17,10 +17,12 @@ from . import meanings
 from .arguments import HELP as FLAGS
 from .arguments import MULTIRUN, WITH_VALUE, searched, with_values
 from .composition import SEVERAL, Composed, compose, fits
-from .conf import OPTIONAL, PACKAGE, choices, spoken
-from .meanings import Setting
+from .conf import CONF, OPTIONAL, PACKAGE, choices, spoken
+from .meanings import Setting, own_settings
 
 SELDOM = ("weights", "criterion", "schedule", "stages")  # settings of a command that only --help all shows
+OF_COMPARISONS = "methods"  # a setting of a comparison, whose searches have settings that their own help shows
+NAMED_BY_METHODS = ("architect", "selection")  # groups that a comparison does not take
 OFTEN = (  # settings of the groups that --help shows
     *("space.cells", "space.channels", "space.nodes", "architect.optimizer.lr", "cost.weight", "data.source"),
     *("data.train_size", "data.batch_size", "trainer.precision", "estimator.table", "reference.table"),
@@ -109,9 +111,14 @@ def _screen(console: Console, command: str, composed: Composed) -> None:
     if composed.choices:
         console.print()
         console.print(_choices(command, composed))
-    own = [key for key in composed.own if key.partition(".")[0] not in SELDOM and key not in composed.choices]
+    seldom = {*SELDOM}
+    if OF_COMPARISONS in composed.settings:
+        file = meanings.read(CONF / f"{command}.yaml")
+        seldom |= {*own_settings("search"), *NAMED_BY_METHODS} - {setting.key for setting in file.settings}
+    own = [key for key in composed.own if key not in composed.choices]
     often = (*own, *OFTEN, *_of_techniques(composed))
-    shown = [composed.settings[key] for key in dict.fromkeys(often) if key in composed.settings]
+    known = [key for key in dict.fromkeys(often) if key in composed.settings]
+    shown = [composed.settings[key] for key in known if key.partition(".")[0] not in seldom]
     console.print()
     console.print(_settings(s for s in shown if not s.meaning.endswith("not used")))
     if said.examples:
@@ -125,6 +132,8 @@ def _screen(console: Console, command: str, composed: Composed) -> None:
 def _choices(command: str, composed: Composed) -> Table:
     table = _columns("group", "default", "other choices")
     for group, taken in composed.choices.items():
+        if OF_COMPARISONS in composed.settings and group in NAMED_BY_METHODS:
+            continue
         paths = meanings.group(group.partition("@")[0], composed.folders)
         several = str(taken).split(", ")
         others = [path.stem for path in paths if path.stem not in several and fits(path, command)]
@@ -195,9 +204,11 @@ def _more(composed: Composed) -> Table:
     if composed.choices:
         first = next(iter(composed.choices)).partition("@")[0]
         table.add_row("  --help GROUP", f"choices of a group with their settings, for example --help {first}")
+    if OF_COMPARISONS in composed.settings:
+        table.add_row("  oneshot search --help", "the settings of each search")
     table.add_row("  --help all", "every setting; --help PREFIX: those that begin with PREFIX")
     table.add_row("  --cfg job", "the configuration that would run")
-    if "seed" in composed.settings:
+    if "seed" in composed.settings and OF_COMPARISONS not in composed.settings:
         table.add_row("  --multirun", "one run for each value, for example --multirun seed=0,1,2")
     table.add_row("  docs/", "settings.md: all settings of all commands; how_to.md: what they are for")
     return table

@@ -535,8 +535,8 @@ def _end_workers(iterator: Any) -> None:
 
 
 def _ended(workers: Sequence[Any]) -> int | None:
-    """The exit code of a process that has ended, or ends within a second; None if there is none."""
-    wait([worker.sentinel for worker in workers], timeout=1.0)
+    """The exit code of a process that has ended, or ends within five seconds; None if there is none."""
+    wait([worker.sentinel for worker in workers], timeout=5.0)  # a busy machine takes its time
     return next((worker.exitcode for worker in workers if not worker.is_alive()), None)
 
 

@@ -84,6 +84,9 @@ def test_groups_and_choices_are_those_of_the_command(screens, command):
     for group in composed_groups:
         names = set(known(group.partition("@")[0])) - {"none"}
         found = choices(screens[command], group)
+        if command == "compare" and group in help.NAMED_BY_METHODS:
+            assert found is None
+            continue
         assert found, group
         fitting = {name for name in names if fits(CONF / group.partition("@")[0] / f"{name}.yaml", command)}
         assert fitting <= set(found) <= fitting | {"none"}, group

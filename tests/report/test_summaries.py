@@ -120,32 +120,31 @@ def test_a_link_to_a_file_without_end_is_not_read(tmp_path):
 
 
 COMPARISON = {
-    "strategies": ["tpe"],
+    "methods": ["tpe"],
     "seeds": 2,
     "queries": 5,
-    "regret_at": [5],
+    "retrain_settings": [],
     "metric": "accuracy",
-    "estimator": None,
-    "reference": {"_target_": "oneshot.estimators.Tabular", "table": "t.csv", "dataset": "cifar10"},
+    "estimator": {"_target_": "oneshot.estimators.Tabular", "table": "t.csv", "dataset": "cifar10"},
+    "reference": {"_target_": "oneshot.estimators.Tabular", "table": "u.csv", "dataset": "cifar10"},
 }
 
 
-def test_a_comparison_of_strategies_is_its_searches(tmp_path):
-    rows = [{"strategy": "tpe", "seed": s, "test_accuracy": 0.9, "seconds": 2.0, "notation": "x"} for s in (0, 1)]
-    leave(tmp_path / "all", COMPARISON, {"results": rows, "supernet_seconds": 30.0})
+def test_a_comparison_on_a_table_is_its_searches(tmp_path):
+    row = {"method": "tpe", "test_accuracy": 0.9, "seconds": 2.0, "notation": "x", "queries": 5}
+    leave(tmp_path / "all", COMPARISON, {"jobs": 2, "searches": [{**row, "seed": seed} for seed in (0, 1)]})
     known = {"tpe": {"strategy._target_": "oneshot.strategies.TPE", "strategy.startup": 10}}
     first, second = read(tmp_path / "all", known)
     assert (first.seed, second.seed, first.method, first.kind) == ("0", "1", "tpe", "baseline")
     assert first.settings["estimator.table"] == "t.csv" and first.settings["budget.queries"] == 5
     assert first.settings["strategy.startup"] == 10 and not any(n.startswith("reference") for n in first.settings)
-    assert first.result["search_seconds"] == 2.0 and first.result["supernet_seconds"] == 30.0
+    assert first.result["search_seconds"] == 2.0 and "methods" not in first.settings
     assert first.log == tmp_path / "all" / "tpe" / "0.jsonl"
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "", 3, "a" * 99])
 def test_a_comparison_names_no_other_file(tmp_path, name):
-    rows = [{"strategy": name, "seed": 0, "test_accuracy": 0.9}]
-    leave(tmp_path / "all", COMPARISON, {"results": rows})
+    leave(tmp_path / "all", COMPARISON, {"searches": [{"method": name, "seed": 0, "test_accuracy": 0.9}]})
     summary = one(tmp_path)
     assert summary.status == "damaged" and "is no search" in summary.reason
 
