@@ -143,7 +143,8 @@ def _unreadable(override: str, command: str) -> str:
         inside = re.sub(r"[^\s,\[\]{}:'\"]*[^\x00-\x7f][^\s,\[\]{}:'\"]*", lambda found: quoted(found[0]), value)
         return f"{override}: texts that are not ASCII need quotes: {shlex.quote(f'{name}={inside}')}"
     if value[:1] in ("[", "{", "'", '"'):
-        return f"{override}: cannot be read as SETTING=VALUE; settings inside: \"settings=['epochs=2','seed=1']\""
+        inner = name if name.endswith("settings") else "settings"
+        return f"{override}: cannot be read as SETTING=VALUE; settings inside: \"{inner}=['epochs=2','seed=1']\""
     return f"{override}: cannot be read as SETTING=VALUE; as a text: {shlex.quote(f'{name}={quoted(value)}')}"
 
 

@@ -11,8 +11,10 @@ import pytest
 from helpers.commands import is_first_line
 
 from oneshot.cli import job as running
+from oneshot.cli.comparison import methods
 from oneshot.cli.comparison.jobs import shared
 from oneshot.data import digits
+from oneshot.errors import InputError
 from oneshot.spaces import DARTSCells, NASBench201
 
 SIZES = ["epochs=2", "space.channels=4", "space.nodes=2", "data.train_size=128", "logger=none", "data.batch_size=16"]
@@ -173,6 +175,8 @@ BAD = [
         ["truth=table", "space=nasbench201", "estimator@reference=one_shot"],
         "must be a table, estimator@reference=tabular",
     ),
+    (["methods=[evolution]", "supernet=nowhere"], "supernet=nowhere: must be the folder of a finished search"),
+    (["search_settings=[epochs=9]"], "settings inside: \"search_settings=['epochs=2','seed=1']\""),
     (["methods=[darts]", "budget=updates:3"], "darts has 12 updates with one batch in each epoch"),
 ]
 
@@ -204,3 +208,11 @@ def test_settings_reach_the_jobs_that_know_them(monkeypatch):
     search = [*both, "space.cells=3", "epochs=3", "data.train_size=3"]
     assert sorted(shared("retrain")) == sorted(both) and sorted(shared("search")) == sorted(search)
     assert sorted(shared("baseline")) == sorted([*search, "estimator=few_shot", "estimator.splits=2", "supernet=x"])
+
+
+@pytest.mark.parametrize(("group", "name"), [("architect", "random"), ("strategy", "supernet"), ("strategy", "darts")])
+def test_a_file_with_a_name_that_has_another_meaning_is_refused(tmp_path, group, name):
+    (tmp_path / group).mkdir()
+    (tmp_path / group / f"{name}.yaml").write_text("architect: {}\n")
+    with pytest.raises(InputError, match=f"{name}.yaml"):
+        methods.chosen(["darts"], (tmp_path,))

@@ -12,6 +12,7 @@ from ..conf import choices
 ARCHITECT, STRATEGY, CONTROL = "architect", "strategy", "control"
 RANDOM, LARGEST = "random", "largest"  # a random architecture, and the one with the most parameters
 CONTROLS = (RANDOM, LARGEST)
+SUPERNET, PILOTS = "supernet", "pilots"  # folders beside those of methods: supernets of strategies, short searches
 GROUPS = {"all": (ARCHITECT, STRATEGY, CONTROL), "architects": (ARCHITECT,), "strategies": (STRATEGY,)}
 
 
@@ -34,9 +35,12 @@ def known(folders: tuple[Path, ...]) -> dict[str, Method]:
         folders: The user's folders of settings.
 
     Raises:
-        InputError: If an architect and a strategy have one name.
+        InputError: If an architect and a strategy have one name, or one has a name that a comparison needs itself.
     """
     architects, strategies = (choices(group, folders) for group in (ARCHITECT, STRATEGY))
+    for name, file in {**architects, **strategies}.items():
+        if name in (RANDOM, SUPERNET, PILOTS):
+            raise InputError(f"{file}: {name} means something else in a comparison; give the file another name")
     for name in architects:
         if name in strategies:
             raise InputError(f"{architects[name]} and {strategies[name]}: have one name; `methods` needs two")

@@ -126,7 +126,7 @@ class Results:
         budget, methods = self.settings.budget, [m for m in self.settings.methods if m.kind != CONTROL]
         lines = [f"Budget of each search: {budget or 'the epochs of its settings'}. Seeds: {len(self.settings.seeds)}."]
         if len(methods) > 1:
-            lines.append(f"p-values are corrected for {len(methods)} methods (Holm).")
+            lines.append("p-values are corrected for the number of rows that stand beside the same control (Holm).")
         if len(self.settings.seeds) > 1:
             lines.append("effect: mean difference between pairs of the same seed, in its own standard deviations.")
         if not self.ranked and RANDOM not in (m.name for m in self.settings.methods):

@@ -31,13 +31,12 @@ from ..objects import make, stages_for
 from ..screen import say
 from .budget import QUERIES, SECONDS, UPDATES, batches_within, pace, pilots
 from .jobs import Ended, Job, execute, folder_of, result_of, shared
-from .methods import ARCHITECT, CONTROL, STRATEGY
+from .methods import ARCHITECT, CONTROL, PILOTS, STRATEGY, SUPERNET
 from .results import Results
 from .settings import AUTO, TABLE, Settings
 from .tabular import search_table
 from .verdicts import Ranked
 
-SUPERNET = "supernet"  # of strategies: a search whose supernet they ask
 LENGTHS = "lengths.json"  # batches in an epoch of each method's searches
 UNIFORM = "architect=uniform"
 COST = "cost=multiply_accumulates"
@@ -101,7 +100,10 @@ class Comparison:
                     f"budget={self.config.budget}: {node._target_} answers at once, so strategies have a number of "
                     "queries: budget=queries:N"
                 )
-        self.asks_supernet = "supernet" in asked and self.config.supernet is None
+        given = self.config.supernet
+        self.asks_supernet = "supernet" in asked and given is None
+        if "supernet" in asked and given is not None and not (isinstance(given, str) and read_result(Path(given))):
+            raise InputError(f"supernet={given}: must be the folder of a finished search")
 
     def run(self, run: Run) -> list[dict[str, Any]]:
         """Run all jobs and return a row for each method and seed whose jobs have finished.
@@ -259,7 +261,7 @@ class Comparison:
         for name, pair in pairs.items():
             for batches in pair:
                 words = [*self._words(name), f"epoch_batches={batches}", f"seed={seed}"]
-                folder = self.path / "pilots" / name / str(batches)
+                folder = self.path / PILOTS / name / str(batches)
                 jobs[name, batches] = Job(
                     f"pilot of {name}, {batches} batches in an epoch", "search", tuple(words), folder, self.path.name
                 )

@@ -100,10 +100,8 @@ def judge(rows: Sequence[Row], value: str, quantity: Quantity, ranked: Ranked | 
         beaten = {name: _beaten(own.values(), against, quantity.maximize) for name, own in values.items()}
     for control in (RANDOM, LARGEST):
         if control in full and not (ranked and control == RANDOM):
-            others = {
-                name: own for name, own in full.items() if name in compared or (control, name) == (RANDOM, LARGEST)
-            }
-            if others:
+            other = {LARGEST: full[LARGEST]} if control == RANDOM and LARGEST in full else {}
+            if others := {**compared, **other}:
                 _add(verdicts, against_control(others, full[control], control, quantity.maximize))
     means = {name: mean_interval(list(own.values())) for name, own in values.items()}
     return {name: Judged(*means[name], beaten[name], verdicts[name]) for name in values}
