@@ -89,7 +89,7 @@ _target_: own_greedy.Greedy
 explore: 0.2   # share of random architectures
 """,
     ),
-    "space/chain": (
+    "space/kernels": (
         '''
 import torch
 from torch import nn
@@ -159,7 +159,7 @@ class Net(nn.Module):
         return self.head(x.mean(dim=(2, 3)))
 ''',
         """# Layers in a row, each chooses the kernel of its convolution
-_target_: own_chain.Chain
+_target_: own_kernels.Chain
 layers: 3     # number of choices
 channels: 4   # of every layer
 """,
@@ -258,7 +258,7 @@ def result(folder, out):
 
 
 def test_a_search_and_its_retraining_of_a_space_of_ones_own(run, folder):
-    parts = ["space=chain", "data=blobs"]
+    parts = ["space=kernels", "data=blobs"]
     run("search", "architect=sigmoid", *parts, "cost=multiply_accumulates", *QUICK, "out=found")
     assert set(result(folder, "found")["architecture"]) == {f"chain/{i}->{i + 1}" for i in range(3)}
     run("retrain", "architecture=found", *parts, *QUICK, "out=trained")
@@ -271,7 +271,7 @@ def test_every_space_of_the_package_takes_the_architect(run, folder):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "space"), [("convolutions", "nasbench201"), ("one_shot", "chain"), ("training", "nasbench201")]
+    ("estimator", "space"), [("convolutions", "nasbench201"), ("one_shot", "kernels"), ("training", "nasbench201")]
 )
 def test_a_baseline(run, folder, estimator, space):
     sizes = ["estimator.epochs=1"] if estimator == "training" else []
@@ -282,7 +282,7 @@ def test_a_baseline(run, folder, estimator, space):
 
 def test_architects_are_compared_with_it(run, folder):
     """In processes of their own, as compare starts them."""
-    run("compare", "methods=[sigmoid]", "seeds=1", "space=chain", "data=blobs", *QUICK, "out=compared")
+    run("compare", "methods=[sigmoid]", "seeds=1", "space=kernels", "data=blobs", *QUICK, "out=compared")
     (row,) = json.loads((folder / "compared" / "results.json").read_text())
     assert row["method"] == "sigmoid" and 0 <= row["test"]["published"] <= 1
 

@@ -26,7 +26,8 @@ from oneshot.errors import InputError
 from oneshot.plots.diagnostics import NUMBERS, curves_of
 from oneshot.plots.figure import COLOURS, short
 from oneshot.spaces.darts import DARTSCells
-from oneshot.statistics import Band
+from oneshot.statistics import Band, Interval
+from oneshot.statistics.descriptive import RANKINGS
 
 NB201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -119,6 +120,23 @@ def test_cells_name_panels_nodes_and_kinds() -> None:
     assert texts["a$b_conv"] != texts["max_pool_3x3"]
     assert [text.get_text() for text in figure.texts] == ["run 7"]
     check_cells(figure, {"normal": graph})
+
+
+def test_a_long_chain_has_rows() -> None:
+    """Each edge is in one of them, and none where an edge passes all nodes by; on paper it is one column."""
+    chain = nx.DiGraph()
+    for i in range(20):
+        chain.add_edge(f"block{i}", f"block{i + 1}", operation=f"kind{i}")
+    figure = plots.cells({"model": chain})
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert [row[0] for row in texts] == ["model, 1 of 3", "model, 2 of 3", "model, 3 of 3"]
+    labels = [text for row in texts for text in row if text.startswith("kind")]
+    assert sorted(labels) == sorted(f"kind{i}" for i in range(20))
+    assert "block8" in texts[0] and "block8" in texts[1] and "block7" not in texts[1]
+    with plots.width("paper"):
+        assert len(plots.cells({"model": chain}).axes) == 1
+    chain.add_edge("block0", "block20", operation="")
+    assert len(plots.cells({"model": chain}).axes) == 1
 
 
 def test_cells_are_the_same_each_time() -> None:
@@ -356,6 +374,9 @@ def every_figure() -> dict[str, Figure]:
         "comparison": plots.comparison(values),
         "bars": plots.bars({"a long name of a measurement": 1.0, "b": 2.0}, "reference / ours"),
         "anytime": plots.anytime(regrets(3), "regret, percentage points", logarithmic=True),
+        "agreement": plots.agreement(
+            {name: {3: Interval(0.1, -0.2, 0.4), 6: Interval(0.5, 0.3, 0.6)} for name in RANKINGS}
+        ),
         "ranking": plots.ranking(points, ("by table, %", "by supernet, %"), "tau 0.5"),
         "front": plots.front(points, [0, 1], ("accuracy, %", "cost, parameters")),
         "confusion": plots.confusion(np.eye(10, dtype=int).tolist(), [f"class {c}" for c in range(10)]),
@@ -364,6 +385,14 @@ def every_figure() -> dict[str, Figure]:
         "spent": plots.spent(values, ["darts"]),
         "message": plots.cells({}),
     }
+
+
+def test_agreement_shows_values_and_intervals() -> None:
+    figure = plots.agreement({"kendall_tau": {6: Interval(0.5, 0.3, 0.6), 3: Interval(0.1, -0.2, 0.4)}, "b": {}})
+    (line,), (band,) = figure.axes[0].lines, figure.axes[0].collections
+    assert line.get_xydata().tolist() == [[3, 0.1], [6, 0.5]]
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(3, -0.2), (3, 0.4), (6, 0.3), (6, 0.6)} and len(figure.axes) == 2
 
 
 def test_every_figure_fits_a_papers_column() -> None:

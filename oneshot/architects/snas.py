@@ -125,4 +125,4 @@ def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
         generator: On the host, so that every device sees the same noise.
     """
     exponential = torch.empty(like.shape, dtype=like.dtype).exponential_(generator=generator)
-    return -exponential.log().to(like.device)
+    return -exponential.log().to(like.device, non_blocking=True)  # the host does not wait for the device

@@ -1,7 +1,7 @@
 """Figures as pure functions of data; `save` writes one, `width` makes it fit a paper's column."""
 
 from .cells import cells
-from .comparison import anytime, bars, comparison, front, ranking
+from .comparison import agreement, anytime, bars, comparison, front, ranking
 from .confusion import confusion
 from .diagnostics import diagnostics
 from .figure import save, vector, width
@@ -9,6 +9,7 @@ from .groups import bands, fronts, spent
 from .progress import curves, heat_maps
 
 __all__ = [
+    "agreement",
     "anytime",
     "bands",
     "bars",

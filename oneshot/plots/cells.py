@@ -1,6 +1,6 @@
 """Found cells, drawn as graphs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from .cell_layout import FONT, LINE, MARGIN, Edge, Layout, Stop, cell_layout, sh
 from .figure import BLUE, GREEN, GREY, ORANGE, PURPLE, heading, message, page
 
 HEADING = 0.32  # inches
+ROW = 8  # largest number of nodes that a row of a long chain adds
 KINDS = {"conv": BLUE, "pool": ORANGE, "skip": GREEN, "identity": GREEN}  # others are purple
 
 
@@ -22,7 +23,8 @@ def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
     """Draw the found cells, one panel a cell: from left to right on a screen, from top to bottom on paper.
 
     Every edge's label has a place of its own in a column between nodes. Lines run level through columns and cross
-    between them only, so that nothing covers a label or a node.
+    between them only, so that nothing covers a label or a node. On a screen a long chain is cut into rows; each begins
+    with the node at which the row above ends.
 
     Args:
         graphs: Acyclic graphs by cell name, as `SearchSpace.graphs` gives them. Edges carry `operation`, which is ""
@@ -33,6 +35,7 @@ def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
         The figure. Its letters have 9 points on a screen and at most 7 on paper.
     """
     width = page().width
+    graphs = graphs if width is not None else dict(_in_rows(graphs))
     layouts = {name: cell_layout(graph, down=width is not None) for name, graph in graphs.items() if len(graph)}
     if not layouts:
         return message("no cells")
@@ -57,6 +60,24 @@ def cells(graphs: Mapping[str, nx.DiGraph], title: str = "") -> Figure:
         axes.text(MARGIN - left, h + HEADING / 2, heading(name), size=(FONT + 2) * scale, **look)
         _draw_cell(axes, graphs[name], layout, scale)
     return figure
+
+
+def _in_rows(graphs: Mapping[str, nx.DiGraph]) -> Iterator[tuple[str, nx.DiGraph]]:
+    """Cut graphs that are longer than a row at nodes which no edge passes by."""
+    for name, graph in graphs.items():
+        order = list(nx.lexicographical_topological_sort(graph, key=list(graph).index))
+        at = {node: i for i, node in enumerate(order)}
+        passed = {i for s, t in graph.edges for i in range(at[s] + 1, at[t])}
+        cuts, last = [0], 0
+        for i in range(1, len(order)):
+            if i not in passed:  # every path comes through this node
+                if i - cuts[-1] > ROW and last > cuts[-1]:
+                    cuts.append(last)
+                last = i
+        ends = [*cuts[1:], len(order) - 1]
+        for number, (first, end) in enumerate(zip(cuts, ends, strict=True)):
+            title = name if len(cuts) == 1 else f"{name}, {number + 1} of {len(cuts)}"
+            yield title, graph.subgraph(order[first : end + 1]) if len(cuts) > 1 else graph
 
 
 def _draw_cell(axes: Axes, graph: nx.DiGraph, layout: Layout, scale: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..statistics import mean_interval
+from ..statistics import Interval, mean_interval
 from .cell_layout import rising
 from .figure import (
     BLUE,
@@ -171,6 +171,29 @@ def ranking(points: Sequence[tuple[float, float]], quantities: tuple[str, str], 
         The figure.
     """
     return _dots(points, quantities, title)
+
+
+def agreement(curves: Mapping[str, Mapping[int, Interval]]) -> Figure:
+    """Draw how well scores agree with a reference over the epochs: a panel for each measure, with its interval.
+
+    Args:
+        curves: Name of the measure -> epoch -> its value and its interval.
+
+    Returns:
+        The figure.
+    """
+    figure, grid = panels(len(curves), (2.6, 2.6))
+    for axes, (measure, of_epoch) in zip(grid, curves.items(), strict=True):
+        epochs = sorted(of_epoch)
+        value, low, high = np.array([of_epoch[epoch] for epoch in epochs]).reshape(-1, 3).T
+        axes.plot(epochs, value, color=BLUE, linewidth=page().line, marker=".")
+        axes.fill_between(epochs, low, high, color=BLUE, alpha=0.12, linewidth=0)
+        style_axes(axes, "epoch")
+        axes.set_title(plain(measure.replace("_", " ").capitalize()), size=page().font)
+        number_axis(axes.xaxis, whole=True)
+    note = "A band is a 95% interval over draws of the architectures."
+    figure.supxlabel(note, fontsize=page().font - 1, color="#555555")
+    return figure
 
 
 def front(points: Sequence[tuple[float, float]], best: Sequence[int], quantities: tuple[str, str]) -> Figure:

@@ -92,8 +92,8 @@ def message(text: str) -> Figure:
 
 
 def heading(cell: str) -> str:
-    """What a cell is called above its picture."""
-    return cell if cell in ("", "cell") else f"{'reduction' if cell == 'reduce' else cell} cell"
+    """What a cell, or a network of no cells, is called above its picture."""
+    return {"normal": "normal cell", "reduce": "reduction cell"}.get(cell, cell)
 
 
 def plain(name: str, longest: int | None = None) -> str:

@@ -2,11 +2,12 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, Self, runtime_checkable
 
 import networkx as nx
@@ -17,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..architecture import MAX_BYTES, Architecture, Choice, fingerprint, from_json, to_json
 from ..distributed.collectives import for_each_example
-from ..errors import InputError, check_boolean, check_integer
+from ..errors import InputError, check_boolean, check_integer, unknown
 from ..runs.files import read_given
+from .layout import dense_gradient
 
 NONE = "none"
 UNIFORM_TRIES = 100_000
@@ -52,6 +54,7 @@ class SearchSpace(ABC):
     choices: tuple[Choice, ...]
     settings: dict[str, Any]
     concatenated: tuple[str, ...] = ()
+    published: Mapping[str, str] = MappingProxyType({})  # notations of architectures from papers, by their names
     kept_edges: int | None = None  # edges that an architecture keeps of each group; None: all may be there
     kinds: tuple[str, ...] = ()  # cells of one kind share their gates
 
@@ -109,6 +112,28 @@ class SearchSpace(ABC):
             architecture: An architecture of this space.
         """
         return "|".join(c.candidates[i] for c, i in zip(self.choices, architecture.decisions, strict=True))
+
+    def from_notation(self, text: str) -> Architecture:
+        """Return the architecture of a text that `notation` gives. A space with another notation overrides both.
+
+        Args:
+            text: The text. It is parsed, never evaluated.
+
+        Raises:
+            InputError: If it is no notation of an architecture of this space.
+        """
+        names = text.strip().split("|")
+        if len(names) != len(self.choices):
+            raise InputError(
+                f"architecture {text[:80]!r}: {len(names)} candidates; must be one for each of {len(self.choices)} "
+                "choices"
+            )
+        decisions = []
+        for choice, name in zip(self.choices, names, strict=True):
+            if name not in choice.candidates:
+                raise unknown(f"candidate of {choice.name!r}", name[:60], choice.candidates)
+            decisions.append(choice.candidates.index(name))
+        return self.architecture(decisions)
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
         """Yield every place of a candidate in the networks. The cost of the candidates is computed from this.
@@ -214,12 +239,14 @@ class SearchSpace(ABC):
         return self.decidable & ~torch.tensor([row[: self.shape[1]] for row in named])
 
     def possible(self, kept: Tensor) -> Tensor:
-        """Return which candidates an architecture may have if a search has left out some: absent edges always.
+        """Return which candidates an architecture may have if a search has left out some.
+
+        Those of no mixture always: absent edges, hyperparameters that a layer does not have.
 
         Args:
             kept: The candidates that are left, (choices, candidates) of bool.
         """
-        return kept.cpu() | self.decidable & ~self.selectable
+        return kept.cpu() | self.decidable & ~(self.selectable & self.mask)
 
     def _first(self, sizes: list[int]) -> Tensor:
         """True for so many of the first candidates of each choice."""
@@ -448,7 +475,9 @@ class SearchSpace(ABC):
         return encoding
 
     def graphs(self, architecture: Architecture) -> dict[str, nx.DiGraph]:
-        """Return the graph of each cell, for pictures.
+        """Return the graph of each cell, for pictures and graph kernels.
+
+        A space whose choices have other names than "cell/source->target" overrides this and `ends`.
 
         Args:
             architecture: An architecture of this space.
@@ -468,6 +497,23 @@ class SearchSpace(ABC):
         for graph in graphs.values():
             graph.add_edges_from(((node, "c_{k}") for node in self.concatenated), operation="")
         return graphs
+
+    def ends(self) -> dict[str, tuple[set[str], set[str]]]:
+        """Find the inputs and the outputs of each cell: nodes that nothing can enter, and nodes that nothing can leave.
+
+        Returns:
+            By the name of the cell: its inputs and its outputs, nodes of `graphs`.
+        """
+        edges: dict[str, list[tuple[str, str]]] = {}
+        for choice in self.choices:
+            cell, edge = choice.name.split("/")
+            source, target = edge.split("->")
+            edges.setdefault(cell, [(node, "c_{k}") for node in self.concatenated]).append((source, target))
+        found = {}
+        for cell, pairs in edges.items():
+            sources, targets = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+            found[cell] = sources - targets, targets - sources
+        return found
 
     def to_json(self, architecture: Architecture) -> str:
         """Return the text of the architecture's file."""
@@ -624,7 +670,7 @@ class ImageHead(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes) for features (batch, channels, height, width)."""
-        return super().forward(x.mean(dim=(2, 3)))
+        return super().forward(dense_gradient(x).mean(dim=(2, 3)))
 
 
 class PixelHead(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional
 from ..architecture import Gates
 from ..errors import InputError
 from .base import NONE, DropPath
+from .layout import dense_gradient
 from .mixture import Branch, Sums, normalized, outputs, total
 from .operations import Operation
 
@@ -130,8 +131,9 @@ class MixedCell(nn.Module):
             self._finish(source + 1, states, sums, passed)
             x, relu = states[source], None
             if self.parts > 1:
-                self._pass(x[:, self.channels :], stride, edges, gates, passed)
-                x = x[:, : self.channels].clone()
+                seen, others = x.split([self.channels, x.shape[1] - self.channels], dim=1)
+                self._pass(dense_gradient(others), stride, edges, gates, passed)
+                x = dense_gradient(seen).clone()
             for (name, silent, _), members in self._active(edges, gates).items():
                 if self.branches[members[0], name].relu and relu is None:
                     relu = functional.relu(x)
@@ -256,8 +258,8 @@ def shuffled(first: Tensor, others: Tensor | None, parts: int) -> Tensor:
     """
     if others is None:
         others = first.new_zeros(1).expand(len(first), (parts - 1) * first.shape[1], *first.shape[2:])
-    by_part = others.permute(0, 2, 3, 1).unflatten(3, (parts - 1, -1)).transpose(3, 4)
-    both = torch.cat([first.permute(0, 2, 3, 1).unsqueeze(4), by_part.to(first.dtype)], dim=4)
+    by_part = dense_gradient(others).permute(0, 2, 3, 1).unflatten(3, (parts - 1, -1)).transpose(3, 4)
+    both = torch.cat([dense_gradient(first).permute(0, 2, 3, 1).unsqueeze(4), by_part.to(first.dtype)], dim=4)
     return both.flatten(3).permute(0, 3, 1, 2)
 
 

@@ -9,6 +9,7 @@ node sums one candidate operation an edge over all earlier nodes; the cell's out
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from operator import ne
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -32,7 +33,10 @@ from .base import (
     is_dense,
 )
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell, by_edge
+from .genotype import PUBLISHED, parsed
+from .layout import joined
 from .operations import OPERATIONS, FactorizedReduce, Operation, batch_norm, relu_conv_norm
+from .recompute import recomputed
 
 CANDIDATES = (
     "none",
@@ -94,6 +98,8 @@ class DARTSCells(SearchSpace):
         partial_channels: k: the candidates of the supernet's edges see 1/k of the channels, as in PC-DARTS; it divides
             the channels. 1: all. Networks always have all.
         reduce_candidates: Candidates of the reduction cells, as `candidates`; None: those of the normal cells.
+        recompute: Whether the supernet keeps the inputs of its cells alone and computes the cells again in the backward
+            pass: less memory for more time, and the same numbers.
 
     Raises:
         InputError: If a setting is out of range.
@@ -104,6 +110,7 @@ class DARTSCells(SearchSpace):
 
     name = "darts"
     kept_edges = KEPT
+    published = PUBLISHED
 
     def __init__(
         self,
@@ -120,12 +127,14 @@ class DARTSCells(SearchSpace):
         dense: bool | None = None,
         partial_channels: int = 1,
         reduce_candidates: Candidates | None = None,
+        recompute: bool = False,
     ) -> None:
         check_integer("space.cells", cells, LEAST, 1000)
         check_integer("space.channels", channels, 1, 4096)
         check_integer("space.nodes", nodes, 1, 16)
         check_boolean("space.auxiliary", auxiliary)
         check_boolean("space.affine_skeleton", affine_skeleton)
+        check_boolean("space.recompute", recompute)
         check_partial(partial_channels, channels)
         if execution not in EXECUTIONS:
             raise unknown("space.execution", execution, EXECUTIONS)
@@ -139,6 +148,7 @@ class DARTSCells(SearchSpace):
         self.image_shape, self.classes = image_shape, classes
         self.cells, self.channels, self.nodes, self.auxiliary = cells, channels, nodes, auxiliary
         self.execution, self.affine_skeleton, self.partial_channels = execution, affine_skeleton, partial_channels
+        self.recompute = recompute
         self.candidates = _checked_candidates("candidates", candidates, nodes, self.factories)
         given = {kind: self.candidates for kind in KINDS}
         if reduce_candidates is not None:
@@ -235,6 +245,43 @@ class DARTSCells(SearchSpace):
             pairs = [(name, ends[0]) for ends, name in zip(self._ends, names, strict=True) if name != NONE]
             parts += [f"{kind}={pairs}", f"{kind}_concat=range(2, {self.nodes + 2})"]
         return f"Genotype({', '.join(parts)})"
+
+    def from_notation(self, text: str) -> Architecture:
+        """Return the architecture of a genotype.
+
+        Args:
+            text: As published; see `genotype.parsed`.
+
+        Raises:
+            InputError: If it is no genotype, or not one of this space: other nodes or operations, a part of the nodes
+                in the cell's output, or two edges from one state into a node.
+        """
+        genotype, decisions = parsed(text), self._none.copy()
+        for kind, pairs in (("normal", genotype.normal), ("reduce", genotype.reduce)):
+            if len(pairs) != KEPT * self.nodes:
+                raise InputError(
+                    f"architecture: {kind} has {len(pairs)} edges; a cell with space.nodes={self.nodes} has "
+                    f"{KEPT * self.nodes}"
+                )
+            concatenated = getattr(genotype, f"{kind}_concat")
+            if sorted(concatenated) != list(range(2, self.nodes + 2)):
+                raise InputError(
+                    f"architecture: {kind}_concat={concatenated}: this space concatenates all nodes, 2 to "
+                    f"{self.nodes + 1}"
+                )
+            for i, (name, source) in enumerate(pairs):
+                place, target = f"{kind}, edge {i}", 2 + i // KEPT
+                if (source, target) not in self._ends:
+                    raise InputError(f"architecture: {place}: state {source} is none before node {target}")
+                edge = self._ends.index((source, target)) + KINDS.index(kind) * len(self._ends)
+                candidates = self.choices[edge].candidates
+                if name == NONE or name not in candidates:
+                    allowed = [candidate for candidate in candidates if candidate != NONE]
+                    raise InputError(f"architecture: {place}: {unknown('operation', name[:60], allowed)}")
+                if decisions[edge] != self._none[edge]:
+                    raise InputError(f"architecture: {place}: a second edge from state {source} into node {target}")
+                decisions[edge] = candidates.index(name)
+        return self.architecture(decisions)
 
     def operations(self) -> Iterator[tuple[int, int, nn.Module, tuple[int, int, int]]]:
         """Yield every place of a candidate in the networks; see `SearchSpace.operations`."""
@@ -381,7 +428,7 @@ class SupernetCell(nn.Module):
             s1: Output of the cell before.
             gates: The rows of this kind of cell.
         """
-        return torch.cat(self.graph(self.inputs(s0, s1), gates)[2:], dim=1)
+        return joined(self.graph(self.inputs(s0, s1), gates)[2:])
 
 
 class Supernet(nn.Module):
@@ -398,6 +445,7 @@ class Supernet(nn.Module):
         self.cells = nn.ModuleList(SupernetCell(space, plan) for plan in plans)
         self.classifier = space.head(space.nodes * plans[-1].channels)
         self.edges = len(space.choices) // len(KINDS)
+        self.recompute = space.recompute
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Return logits (batch, classes).
@@ -409,7 +457,8 @@ class Supernet(nn.Module):
         normal, reduce = gates.rows(slice(self.edges)), gates.rows(slice(self.edges, None))
         s0 = s1 = self.stem(x)
         for i, cell in enumerate(self.cells):
-            s0, s1 = s1, cell(s0, s1, (reduce if cell.reduces else normal).of_cell(i))
+            run = partial(recomputed, cell) if self.recompute else cell
+            s0, s1 = s1, run(s0, s1, (reduce if cell.reduces else normal).of_cell(i))
         return self.classifier(s1)
 
 
@@ -432,7 +481,7 @@ class NetworkCell(nn.Module):
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         """Return the concatenated nodes for the outputs of the cell two before and of the cell before."""
-        return torch.cat(self.graph(self.inputs(s0, s1))[2:], dim=1)
+        return joined(self.graph(self.inputs(s0, s1))[2:])
 
 
 class AuxiliaryHead(nn.Module):

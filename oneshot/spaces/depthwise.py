@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .layout import EVEN, pixels
+
 COLUMNS = 3  # of a kernel's gradient, at once
 
 
@@ -49,7 +51,7 @@ class Depthwise(nn.Conv2d):
         if x.shape[2] == 1:
             return _row(x, weight, stride, dilation)
         if stride == dilation == 2:  # reads even pixels only
-            x, stride, dilation = x[:, :, ::2, ::2], 1, 1
+            x, stride, dilation = pixels(x, EVEN, EVEN), 1, 1
         if x.device.type != "cpu":
             x, padding = _repeated(x, len(weight) // x.shape[1]), dilation * (weight.shape[2] // 2)
             return functional.conv2d(x, weight, None, stride, padding, dilation, len(weight))

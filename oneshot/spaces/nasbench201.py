@@ -7,6 +7,7 @@ the cell's output. `none` is a candidate like the others: all 5^6 = 15,625 decis
 import copy
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from .base import (
 )
 from .cell import EXECUTIONS, DiscreteCell, Edge, MixedCell
 from .operations import Operation, batch_norm, relu_conv_norm, skip_connect
+from .recompute import recomputed
 
 NODES = 4
 EDGES = tuple(Edge(source, target, 1) for target in range(1, NODES) for source in range(target))
@@ -81,6 +83,8 @@ class NASBench201(SearchSpace):
         dense: Whether there are logits for each pixel, as for segmentation; None is what a data set needs.
         partial_channels: k: the candidates of the supernet's edges see 1/k of the channels, as in PC-DARTS; it divides
             the channels. 1: all. Networks always have all.
+        recompute: Whether the supernet keeps the inputs of its cells alone and computes the cells again in the backward
+            pass: less memory for more time, and the same numbers.
 
     Raises:
         InputError: If a setting is out of range.
@@ -103,6 +107,7 @@ class NASBench201(SearchSpace):
         affine_skeleton: bool = True,
         dense: bool | None = None,
         partial_channels: int = 1,
+        recompute: bool = False,
     ) -> None:
         check_integer("space.cells", cells, 1, 1000)
         check_integer("space.channels", channels, 1, 4096)
@@ -113,9 +118,11 @@ class NASBench201(SearchSpace):
             raise unknown("space.execution", execution, EXECUTIONS)
         self.image_shape, self.classes = image_shape, classes
         check_boolean("space.affine_skeleton", affine_skeleton)
+        check_boolean("space.recompute", recompute)
         self.cells, self.channels, self.execution = cells, channels, execution
         check_partial(partial_channels, channels)
         self.affine_skeleton, self.partial_channels = affine_skeleton, partial_channels
+        self.recompute = recompute
         self._set_sizes()
 
     def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> "NASBench201":
@@ -242,6 +249,7 @@ class Skeleton(nn.Module):
             self.blocks.extend(cell(channels) for _ in range(space.cells))
         self.tail = nn.Sequential(batch_norm(channels, skeleton, affine), nn.ReLU())
         self.classifier = head(channels, space.classes, space.image_shape, space.dense)
+        self.recompute = space.recompute and not affine
 
     def forward(self, x: Tensor, *gates: Gates) -> Tensor:
         """Return logits (batch, classes).
@@ -255,7 +263,8 @@ class Skeleton(nn.Module):
             if isinstance(block, Reduction):
                 x = block(x)
             else:
-                x = block([x], *(g.of_cell(cell) for g in gates))[-1]
+                run = partial(recomputed, block) if self.recompute else block
+                x = run([x], *(g.of_cell(cell) for g in gates))[-1]
                 cell += 1
         return self.classifier(self.tail(x))
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ..distributed.collectives import for_each_example
 from .depthwise import Depthwise
+from .layout import EVEN, joined, pixels
 
 Operation = Callable[[int, int, bool], nn.Module]
 
@@ -77,7 +78,7 @@ class StridedPointwise(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, outputs, height / 2, width / 2), rounded up, for x (batch, inputs, height, width)."""
         if x.device.type == "cpu" and self.in_channels < 8:
-            return functional.conv2d(x[:, :, ::2, ::2], self.weight)
+            return functional.conv2d(pixels(x, EVEN, EVEN), self.weight)
         return super().forward(x)
 
 
@@ -89,7 +90,7 @@ class _Halves(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         below = min(1, x.shape[2] - 1)  # the single row of a signal stays
-        return torch.cat([self.even(x), self.odd(x[:, :, below:, 1:])], dim=1)
+        return joined([self.even(x), self.odd(pixels(x, slice(below, None), slice(1, None)))])
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:

@@ -205,12 +205,20 @@ class Stages:
         """
         borders = self._rounded(epochs)
         if not self._are_enough(epochs):
-            enough = next((n for n in range(epochs + 1, MANY) if self._are_enough(n)), None)
+            enough = self._enough(epochs + 1)
             smallest = "" if enough is None else f"; with these shares {enough} are enough"
             raise InputError(
                 f"epochs={epochs}: too few for {len(self.all)} stages, as each needs at least one{smallest}"
             )
         return borders
+
+    @property
+    def fewest_epochs(self) -> int:
+        """The epochs with which each stage gets at least one."""
+        return self._enough(1) or MANY
+
+    def _enough(self, first: int) -> int | None:
+        return next((n for n in range(first, MANY) if self._are_enough(n)), None)
 
     def _are_enough(self, epochs: int) -> bool:
         borders = [0, *self._rounded(epochs)]

@@ -33,7 +33,7 @@ class RandomPerturbation(Perturbation):
     def perturb(self, gates: Gates, mask: Tensor, loss: Callable[[Gates], Tensor], epsilon: float, step: Step) -> Gates:
         """Return gates + delta."""
         u = torch.rand(gates.weight.shape, generator=step.generator("random_perturbation"), dtype=torch.float64)
-        delta = (epsilon * (2 * u - 1)).to(gates.weight)
+        delta = (epsilon * (2 * u - 1)).to(gates.weight, non_blocking=True)
         return gates._replace(weight=gates.weight + delta * mask)
 
 

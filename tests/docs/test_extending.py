@@ -81,7 +81,7 @@ QUERIES = ["budget.queries=4", "space.cells=1", "space.channels=4"]
     ("part", "settings", "found"),
     [
         ("my_operations", CELLS, "conv_1x1"),
-        ("space=chain", [], "conv_"),
+        ("space=kernels", [], "conv_"),
         ("architect=sigmoid", CELLS, "normal/"),
         ("technique=[diversity]", CELLS, "normal/"),
         ("architect=diverse_darts", CELLS, "normal/"),

@@ -22,6 +22,7 @@ from oneshot.cli.composition import configuration
 from oneshot.cli.conf import CONF, choices
 from oneshot.cli.objects import architect_for
 from oneshot.data import ImageData
+from oneshot.errors import InputError
 from oneshot.estimators import LoggedEstimator
 from oneshot.executors import Executor
 from oneshot.search import Search
@@ -188,3 +189,16 @@ class Keep(pl.callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.current_epoch == 0:
             trainer.save_checkpoint(self.path)
+
+
+def searches_or_refuses(settings: str, data: ImageData, space: SearchSpace, refused: Mapping[str, str]) -> None:
+    """Check that an architect trains the supernet of a space and finds an architecture, or is refused with a line."""
+    if settings in refused:
+        with pytest.raises(InputError, match=refused[settings]):
+            configured(settings, data, space=space)
+        return
+    search = configured(settings, data, space=space)
+    before = {name: tensor.clone() for name, tensor in search.supernet.state_dict().items()}
+    pl.Trainer(max_epochs=1, **QUIET).fit(search)
+    assert search.found and space.is_valid(search.found.decisions)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in search.supernet.state_dict().items())

@@ -70,7 +70,7 @@ def test_a_file_holds_an_architecture(name, tmp_path):
     for architecture in samples(space):
         path.write_text(space.to_json(architecture))
         assert space.load(path) == architecture
-        assert space.notation(architecture) and space.graphs(architecture)
+        assert space.from_notation(space.notation(architecture)) == architecture and space.graphs(architecture)
 
 
 @each("space")
