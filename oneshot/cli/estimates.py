@@ -1,12 +1,13 @@
 """Build the configured estimator with the objects that its parameters name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -22,10 +23,19 @@ from ..search import Search
 from ..spaces import SearchSpace
 from ..tasks.metric import OF_TASK
 from .earlier import check_classes
-from .objects import criterion_for, make, read_device, trainer_for, training_of_weights
+from .objects import criterion_for, device_of, make, trainer_for, training_of_weights
 from .recorder import WEIGHTS
 from .screen import say
 from .supernets import load, train
+
+
+@contextmanager
+def of_reference() -> Iterator[None]:
+    """Inside, messages name settings of the reference where an estimator that is made would name its own."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace("estimator.", "reference.")) from None
 
 
 class EstimatorFactory:
@@ -49,7 +59,7 @@ class EstimatorFactory:
             "data": lambda: data,
             "part": lambda: data.split()[1],
             "criterion": lambda: criterion_for(config, data),
-            "device": self._device,
+            "device": lambda: device_of(config),
             "seed": lambda: config.seed,
             "supernet": self._supernet,
             "spaces": lambda: partial(_space, config, data),
@@ -64,8 +74,16 @@ class EstimatorFactory:
         asked = wanted(node)
         return make(node, **{name: factory() for name, factory in self.known.items() if name in asked})
 
-    def train(self, run: Run, console: Console) -> dict[str, Any]:
-        """Train the supernet if an estimator asked for one and supernet= names none; return numbers for the result."""
+    def train(
+        self, run: Run, console: Console, callbacks: Callable[[Run], Sequence[pl.Callback]] | None = None
+    ) -> dict[str, Any]:
+        """Train the supernet if an estimator asked for one and supernet= names none; return numbers for the result.
+
+        Args:
+            run: The run that needs the supernet.
+            console: Where lines and the progress bar are shown.
+            callbacks: As in `supernets.train`.
+        """
         given = self.config.supernet
         if self.supernet is None:
             if given is not None:
@@ -74,7 +92,7 @@ class EstimatorFactory:
         if given is not None:
             result = read_result(Path(given)) or {}
         else:
-            result = train(self.supernet, self.config, self.space, self.data, run, console)
+            result = train(self.supernet, self.config, self.space, self.data, run, console, callbacks)
         return {"supernet_seconds": result["seconds"]} if "seconds" in result else {}
 
     def _supernet(self) -> nn.Module:
@@ -85,9 +103,6 @@ class EstimatorFactory:
                 say(Console(), check_classes(folder, self.data, f"supernet={folder}"))
                 load(self.supernet, folder / WEIGHTS)
         return self.supernet
-
-    def _device(self) -> torch.device:
-        return torch.device("cpu") if self.config.trainer.accelerator == "cpu" else read_device("auto")
 
 
 def wanted(node: DictConfig) -> set[str]:

@@ -1,7 +1,7 @@
 """The diagnostics of a search: which rows there are, and the object that measures them at each epoch's end."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -182,8 +182,9 @@ class Diagnostics:
         found: dict[str, float] = {**self._means.read()}
         decided = search.space.discretize(torch.tensor(search.scores[-1], dtype=torch.float64))
         if gives_operations(search.space) and any(name in self.names for name in COUNTS):
-            self._operations = self._operations or operations_of(search.space)
-            found |= self._operations.counts(decided)
+            with suppress(InputError):  # a space may have candidates that cannot be counted alone
+                self._operations = self._operations or operations_of(search.space)
+                found |= self._operations.counts(decided)
         epoch = search.ended + 1
         wanted = {name for name in self.names if self._is_due(name, epoch, epoch == search.epochs)}
         if wanted - {*LEVELS["light"]}:

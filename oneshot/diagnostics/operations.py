@@ -72,7 +72,8 @@ def operations_of(space: SearchSpace) -> Operations:
 @torch.no_grad()
 def _is_identity(module: nn.Module, shape: tuple[int, int, int]) -> bool:
     """Whether a module without parameters and buffers gives back what it gets."""
-    if next(module.parameters(), None) is not None or next(module.buffers(), None) is not None:
+    held = (tensor for m in module.modules() for tensor in (*m._parameters.values(), *m._buffers.values()))
+    if any(tensor is not None for tensor in held):
         return False
     with torch.device("cpu"):
         x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))

@@ -7,6 +7,7 @@ its rows of the batch; batch statistics and gradients are combined (collectives.
 they see neither `torch.autograd.grad` nor `functional_call`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -114,6 +115,11 @@ class _InShare(TorchFunctionMode):
         elif function in MASKS:
             function = partial(_masked, function)
         return function(*inputs, **(named or {}))
+
+
+def same_share() -> AbstractContextManager[Any]:
+    """Return a context for later, in which computations belong to the share that is computed now, if there is one."""
+    return nullcontext() if collectives.current is None else _InShare(collectives.current)
 
 
 def batch_norm(

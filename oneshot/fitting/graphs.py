@@ -25,8 +25,9 @@ def capture_graphs(supernet: nn.Module, silent: bool = False) -> None:
     """Replay the forward and backward passes of a supernet in training as CUDA graphs, one for each kind of step.
 
     Some calls cannot be captured: those on another device, with active candidates, with gates of each cell, with
-    weights of their own as in second-order DARTS, with hooks, or in one of several processes. They run as before. So
-    does a forward pass whose predecessor still waits for its backward pass.
+    weights of their own as in second-order DARTS, with hooks, with cells that are computed again in the backward pass,
+    or in one of several processes. They run as before. So does a forward pass whose predecessor still waits for its
+    backward pass.
 
     Args:
         supernet: The supernet, changed in place.
@@ -86,6 +87,8 @@ class _Graphed:
             return "the architect measures each cell by gates of its own"
         if next(self.supernet.parameters()) is not self.first:
             return "the weights are not the supernet's own, as in second-order DARTS"
+        if getattr(self.supernet, "recompute", False):
+            return "space.recompute=true computes cells in the backward pass"
         if is_available() and is_initialized():
             return "several processes share a batch"
         if not self._unchanged():

@@ -8,10 +8,13 @@ import pytest
 from helpers.commands import is_first_line
 from helpers.support import build, learns, small_space
 
+from oneshot.cli.benchmark.measurements import Figure
+from oneshot.cli.benchmark.processes import combined
 from oneshot.cli.conf import choices
 
 TINY = [
     "quick=true",
+    "space.cells=3",
     "space.channels=4",
     "space.nodes=2",
     "size=8",
@@ -35,7 +38,8 @@ def test_a_report_of_every_architect(pictures, run, tmp_path):
     assert report["settings"]["batch"] == 4 and report["device"].startswith("cpu") and report["threads"] >= 1
     assert set(report["versions"]) == {"python", "torch", "pytorch-lightning"}
     figures = {figure["name"]: figure for figure in report["figures"]}
-    assert all(set(figure) == {"name", "unit", "ours", "reference", "ratio"} for figure in figures.values())
+    fields = {"name", "unit", "ours", "reference", "ratio", "low", "high"}
+    assert all(set(figure) == fields and figure["low"] is None for figure in figures.values())
     for figure in figures.values():
         if figure["ratio"]:
             assert figure["ratio"] == pytest.approx(figure["reference"] / figure["ours"])
@@ -51,6 +55,24 @@ def test_a_report_of_every_architect(pictures, run, tmp_path):
     assert {"path, against its network", "NAS-Bench-201: both steps"} <= set(figures)
     share = 100 * figures["augmented batch"]["ours"] / figures["uniform: weight step"]["ours"]
     assert figures["augmented batch, of an update"]["ours"] == pytest.approx(share)
+
+
+def test_several_processes(run, tmp_path):
+    code, out, err = run("benchmark", *TINY, "architects=[uniform]", "freed_memory=both", "out=report.json")
+    assert (code, err) == (0, "") and {p.stem for p in tmp_path.iterdir()} == {"report"}
+    figures = {figure["name"]: figure for figure in json.loads((tmp_path / "report.json").read_text())["figures"]}
+    kept, returned = (figures[f"uniform: weight step{ending}"] for ending in ("", " (returned)"))
+    for figure in (kept, returned):
+        assert 0 < figure["low"] == figure["ratio"] == figure["high"]  # of one process each
+    assert figures["operations, edges"]["low"] == figures["operations, edges"]["high"]
+    assert "operations, edges (returned)" not in figures and figures["augmented batch"]["low"] is None
+
+
+def test_medians_and_ranges_over_processes():
+    runs = [
+        [Figure("a", "ms", *numbers), Figure("b", "ms", numbers[0])] for numbers in ((1, 3, 3), (2, 2, 1), (3, 6, 2))
+    ]
+    assert list(combined(runs)) == [Figure("a", "ms", 2, 3, 2, 1, 3), Figure("b", "ms", 2)]
 
 
 def test_pictures_are_not_overwritten(pictures, run, tmp_path):
@@ -74,6 +96,8 @@ def test_quick(tmp_path):
         (["warmup=-1"], "warmup=-1"),
         (["size=4"], "size=4"),
         (["batch=1"], "batch=1"),
+        (["processes=0"], "processes=0"),
+        (["freed_memory=lost"], "unknown freed_memory 'lost'"),
         (["architects=[]"], "architects=[]: must be a list of at least one"),
         (["architects=darts"], "architects='darts': must be a list, as architects=[...]"),
         (["trainer.precision=64-true"], "trainer.precision=64-true: must be auto, 32-true or bf16-mixed"),

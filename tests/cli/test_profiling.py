@@ -2,7 +2,7 @@
 
 import torch
 
-from oneshot.cli.benchmark.profiling import Operations, Saved, saved_bytes
+from oneshot.cli.benchmark.profiling import Alive, Operations, Saved, saved_bytes
 
 
 def test_saved_bytes_counts_each_storage_once_and_no_parameters():
@@ -47,3 +47,34 @@ def test_the_peak_of_what_is_saved_falls_when_a_backward_pass_frees_it():
         assert saved.bytes == size
         first.backward()
     assert (saved.peak, saved.bytes) == (2 * size, 0)
+
+
+def test_what_is_alive_at_a_time():
+    x, size = torch.randn(5, 10), 5 * 10 * 4
+    with Alive() as alive:
+        y = x.exp()
+        y = y.sin()  # two at a time
+        y.view(50)[3:].t()
+        assert alive.peak == 2 * size
+        z = y.cos().sin()
+        assert alive.peak == 3 * size
+        del y
+        z.neg_()
+        w = z + 1
+        w + w  # three, as y has been freed
+        assert alive.peak == 3 * size
+        torch.stack([z, w])
+        assert alive.peak == 4 * size
+
+
+def test_gradients_are_alive_and_what_was_given_is_not():
+    w, x = torch.randn(10, 10, requires_grad=True), torch.randn(5, 10, requires_grad=True)
+    small, large = 5 * 10 * 4, 10 * 10 * 4
+    with Alive([w, x]) as alive:
+        w.mul(1.0)
+        w.detach().zero_()
+        assert alive.peak == large
+        y = (x @ w).sum()  # a number of 4 bytes; the product has been freed
+        y.backward()
+    assert x.grad.untyped_storage().nbytes() == small
+    assert alive.peak == 4 + 4 + small + large  # y, its gradient, and those of x and w; that of the product is expanded

@@ -27,7 +27,7 @@ from ..composition import inside
 from ..objects import architect_for, make
 from .bare import milliseconds_a_checkpoint, milliseconds_an_update
 from .naive import naive
-from .profiling import Operations, Saved, saved_bytes
+from .profiling import Alive, Operations
 
 CLASSES = 10
 
@@ -40,7 +40,9 @@ class Figure(NamedTuple):
         unit: Its unit.
         ours: The value of this package.
         reference: The value of the reference; None if there is none.
-        ratio: reference / ours; None without a reference.
+        ratio: reference / ours; None without a reference. Of several processes the median, as `ours` and `reference`.
+        low: The lowest ratio of several processes; None of one.
+        high: The highest.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Figure(NamedTuple):
     ours: float
     reference: float | None = None
     ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def beside(name: str, unit: str, ours: float, reference: float) -> Figure:
@@ -107,6 +111,7 @@ class Benchmark:
         for what, measure in (
             ("memory and operations", self.memory_and_operations),
             ("plans", self.plans),
+            ("recomputation", self.recomputation),
             ("one path", self.single_path),
             ("NAS-Bench-201", self.small_cells),
         ):
@@ -134,7 +139,7 @@ class Benchmark:
         if len(kinds) > 1:
             yield beside(f"{name}: both steps", "ms", *totals)
         memory = [
-            max(self.peak(self.update(parts, kind, precision), parts.supernet) for kind in kinds)
+            max(self.peak(self.update(parts, kind, precision)) for kind in kinds)
             for parts, precision in ((ours, self.autocast), (reference, nullcontext))
         ]
         yield beside(f"{name}: memory", "MB", *(value / 1e6 for value in memory))
@@ -223,10 +228,13 @@ class Benchmark:
 
             return compute
 
+        def backward(compute: Callable[[], Tensor]) -> Callable[[int], object]:
+            return lambda _: compute().backward()
+
         for kind, gate in (("weight", False), ("architecture", True)):
-            theirs = self.bytes(loss(reference, gate), reference)
+            theirs = self.peak(backward(loss(reference, gate)))
             with frozen(ours) if gate else nullcontext():
-                mine = self.bytes(loss(ours, gate), ours)
+                mine = self.peak(backward(loss(ours, gate)))
             yield beside(f"memory, {kind} step", "MB", mine / 1e6, theirs / 1e6)
         theirs = operations(loss(reference, False))
         for plan in self.executions:
@@ -244,6 +252,18 @@ class Benchmark:
             steps.append(self.plain_step(net, optimizer(net.parameters()), Gates(self.uniform())))
         yield beside("edges, the reference grouped", "ms", *self.interleaved({"": Pair(*steps)})[""])
 
+    def recomputation(self) -> Iterator[Figure]:
+        """Yield time and memory of a weight step that computes cells again, against one that keeps all of them."""
+        if "recompute" not in self.config.space:
+            return
+        steps, optimizer = [], make(inside("search", []).weights.optimizer)
+        for recompute in (True, False):
+            torch.manual_seed(self.config.seed)
+            net = self.ours(self.space_with(recompute=recompute).supernet().to(self.device))
+            steps.append(self.plain_step(net, optimizer(net.parameters()), Gates(self.uniform())))
+        yield beside("cells recomputed, the reference not", "ms", *self.interleaved({"": Pair(*steps)})[""])
+        yield beside("cells recomputed: memory", "MB", *(self.peak(step) / 1e6 for step in steps))
+
     @property
     def executions(self) -> tuple[str, ...]:
         """How the space can be computed on this device."""
@@ -254,23 +274,12 @@ class Benchmark:
         """Return equal gates for all allowed candidates, (choices, candidates)."""
         return (self.space.mask / self.space.mask.sum(1, keepdim=True)).to(self.device)
 
-    def bytes(self, compute: Callable[[], Tensor], net: nn.Module) -> int:
-        """Return bytes: on the CPU those saved for the backward pass, on a GPU the peak of both passes."""
+    def peak(self, step: Callable[[int], object]) -> int:
+        """Return the most bytes that a step takes at a time: on the CPU those of tensors, on a GPU all of them."""
         if self.device.type != "cuda":
-            return saved_bytes(compute, net.parameters())
-        before = 0
-        for _ in range(2):
-            before = torch.cuda.memory_allocated()
-            torch.cuda.reset_peak_memory_stats()
-            compute().backward()
-        return torch.cuda.max_memory_allocated() - before
-
-    def peak(self, step: Callable[[int], object], net: nn.Module) -> int:
-        """Return the most bytes of a step: on the CPU those kept for backward passes, on a GPU all of them."""
-        if self.device.type != "cuda":
-            with Saved(net.parameters()) as saved:
+            with Alive() as alive:
                 step(0)
-            return saved.peak
+            return alive.peak
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step(0)

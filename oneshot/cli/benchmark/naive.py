@@ -56,6 +56,8 @@ def naive(supernet: nn.Module) -> nn.Module:
             module.__class__ = NaiveCell
         elif isinstance(module, Depthwise):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    if hasattr(net, "recompute"):
+        net.recompute = False
     net.register_forward_pre_hook(_all_gradients)
     return net
 

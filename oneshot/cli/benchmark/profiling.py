@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
 FREE = {aten.detach.default, aten.empty.memory_format, aten.empty_like.default, aten.empty_strided.default}
@@ -72,6 +74,41 @@ class _Kept:
         self.saved.users[self.place] -= 1
         if not self.saved.users[self.place]:
             self.saved.bytes -= self.size
+
+
+class Alive(TorchDispatchMode):
+    """Inside, `peak` is the largest number of bytes of the tensors that are alive at a time. Each storage counts once.
+
+    These are the results of ATen operations, also those of a backward pass; not the memory that an operation takes and
+    frees by itself. It does not depend on the device.
+
+    Args:
+        given: Tensors from before, which do not count.
+    """
+
+    def __init__(self, given: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.given = [StorageWeakRef(tensor.untyped_storage()) for tensor in given]
+        self.known = {reference.cdata for reference in self.given}
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.bytes = self.peak = 0  # `bytes` counts some that have been freed, as long as it is below the peak
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(results):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        if self.bytes > self.peak:
+            self.storages = {key: entry for key, entry in self.storages.items() if not entry[0].expired()}
+            self.bytes = sum(size for _, size in self.storages.values())
+            self.peak = max(self.peak, self.bytes)
+        return results
+
+    def _add(self, storage: UntypedStorage) -> None:
+        reference = StorageWeakRef(storage)  # as long as it is kept, no other storage gets its number
+        if reference.cdata not in self.known and reference.cdata not in self.storages:
+            self.storages[reference.cdata] = reference, storage.nbytes()
+            self.bytes += storage.nbytes()
 
 
 class Operations(TorchDispatchMode):

@@ -9,6 +9,7 @@ other, as the papers' code does.
 Examples:
     oneshot benchmark --quick
     oneshot benchmark 'architects=[darts,snas]' threads=2 out=FILE.json
+    oneshot benchmark 'architects=[darts]' processes=5 freed_memory=both
 """
 
 import json
@@ -27,6 +28,7 @@ from ...cost.timing import device_name
 from ...runs.files import write_text
 from .. import job
 from ..benchmark.measurements import Benchmark, Figure
+from ..benchmark.processes import check_processes, figures_of_all, several
 from ..conf import choices
 from ..objects import new_file, prepare, read_device
 from ..screen import say
@@ -40,7 +42,9 @@ def main(config: DictConfig) -> None:
     if config.architects == "all":
         config.architects = list(choices("architect", job.folders()))
     out = new_file(config, "benchmark", beside=(".png", ".svg", ".pdf"))
-    figures = list(Benchmark(config, device).figures(console))
+    check_processes(config)
+    bench = Benchmark(config, device)  # checks the settings
+    figures = figures_of_all(config, console) if several(config) else list(bench.figures(console))
     report = {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -62,7 +66,10 @@ def table(figures: Sequence[Figure]) -> Table:
     screen = Table("figure", "unit")
     for heading in ("ours", "reference", "ratio"):
         screen.add_column(heading, justify="right")
-    for name, unit, ours, reference, ratio in figures:
-        numbers = (f"{ours:,.1f}", "" if reference is None else f"{reference:,.1f}", f"{ratio:.2f}" if ratio else "")
-        screen.add_row(name, unit, *numbers)
+    for figure in figures:
+        reference = "" if figure.reference is None else f"{figure.reference:,.1f}"
+        ratio = f"{figure.ratio:.2f}" if figure.ratio else ""
+        if figure.low is not None and figure.low != figure.high:
+            ratio += f" ({figure.low:.2f} to {figure.high:.2f})"
+        screen.add_row(figure.name, figure.unit, f"{figure.ours:,.1f}", reference, ratio)
     return screen

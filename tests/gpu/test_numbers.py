@@ -22,7 +22,7 @@ from oneshot.errors import InputError
 from oneshot.search import Search
 from oneshot.spaces import DARTSCells, NASBench201
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+gpu = pytest.mark.gpu
 FIXED = ("time", "process_seconds", "peak_memory_bytes")
 
 
