@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,27 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--config-dir {name}: there is no such folder")
         os.environ[VARIABLE] = str(folder)
         sys.path.append(str(folder.parent))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none, unless it is rehearsed on the CPU (docs/gpu.md)."""
+    if torch.cuda.is_available() or os.environ.get("ONESHOT_TEST_DEVICE") == "cpu":
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show in which files the time goes, over all workers: where to look first when the suite gets too slow."""
+    seconds = Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("slowest 25 files")
+    for name, spent in seconds.most_common(25):
+        terminalreporter.write_line(f"{spent:.0f}s {name}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,7 +9,7 @@ from helpers.support import ROOT
 
 PACKAGE = ROOT / "oneshot"
 LAYERS = (  # from the bottom: each imports what is in the layers before its own, and its own folder
-    ("errors", "quantity"),
+    ("errors", "quantity", "controls"),
     ("runs",),
     ("architecture", "draws", "statistics", "executors", "export", "tasks"),
     ("data", "distributed", "schedule", "plots", "tables"),
@@ -21,7 +21,7 @@ LAYERS = (  # from the bottom: each imports what is in the layers before its own
     ("diagnostics",),
     ("search", "retrain"),
     ("estimators",),
-    ("baseline", "training"),
+    ("baseline", "training", "comparison"),
     ("cli",),
 )
 OF_EVERYONE = ("oneshot", "__main__")  # which name what the package holds
@@ -34,6 +34,7 @@ KNOWS_THEM = {  # who may import more of these folders than their base
     "diagnostics": {"architects", "techniques"},  # full precision as in second-order DARTS; a search's transforms
     "training": {"techniques"},  # what they are is a part of the settings of a search
     "baseline": {"estimators"},  # its log of answers
+    "comparison": {"estimators"},  # a table that judges
     "estimators": {"executors"},  # the one that needs no workers
 }
 ONLY_CLI = {"hydra", "omegaconf", "wandb"}
@@ -122,6 +123,14 @@ AT_ONCE = (  # modules that a command imports before its settings are checked
 @pytest.mark.parametrize("module", AT_ONCE)
 def test_what_is_imported_at_once(module):
     code = f"import sys, {module}; print(sorted({set(SLOW)} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_what_a_search_may_do_without():
+    """Each takes a second or two, and not every search needs it."""
+    later = {"wandb", "datasets", "sklearn", "pandas", "optuna", "onnx", "ray"}
+    code = f"import sys, oneshot.cli.commands.search; print(sorted({later} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import wandb
 from PIL import Image
 
 from ..errors import InputError, one_line, unknown
@@ -159,6 +158,8 @@ class WandB:
         mode = os.environ.get("WANDB_MODE") or self.mode
         if mode == "disabled":
             return
+        import wandb  # here and below: it takes a second, and `mode` may spare it
+
         wandb.setup(wandb.Settings(silent=True))
         key = mode != "offline" and wandb.login(prompt=False, verify=False)
         if mode == "auto":
@@ -204,6 +205,8 @@ class WandB:
         """Log result, pictures, tables and artifacts."""
         if not self.run:
             return
+        import wandb
+
         self.run.summary.update(slashed(result))
         shown: dict[str, Any] = {
             name: wandb.Image(Image.open(io.BytesIO(read_bytes(path)))) for name, path in pictures.items()
@@ -232,6 +235,8 @@ class WandB:
         """Forget W&B's own process, which may be dead; else its trace appears at the end."""
         self.run = None
         with suppress(Exception):
+            import wandb
+
             wandb.teardown()
 
     def _artifact(self, path: Path, used: bool) -> None:
@@ -246,6 +251,8 @@ class WandB:
             return
         if used:
             self.inputs.add(name)
+        import wandb
+
         artifact = wandb.Artifact(name, kind)
         artifact.add_file(str(path), policy="immutable")  # in place, not copied
         # use_artifact refuses to work offline and waits for the server; this is what it calls
@@ -254,6 +261,8 @@ class WandB:
 
 def _connect(own: Mapping[str, Any], mode: str, folder: Path) -> Any:
     """Begin a W&B run that prints nothing and writes to this folder. A run whose id the server knows is continued."""
+    import wandb
+
     quiet = wandb.Settings(silent=True, console="off", init_timeout=CONNECT, finish_timeout=UPLOAD)
     resume = None if mode == "offline" else "allow"
     return wandb.init(**own, dir=str(folder.resolve()), mode=mode, resume=resume, settings=quiet)  # type: ignore[arg-type]

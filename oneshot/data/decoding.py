@@ -67,6 +67,15 @@ class Encoded(Source):
     def sizes(self) -> np.ndarray:
         """Return the bytes that the file of each image takes, int64 (n,); 0 if it is missing."""
 
+    @abstractmethod
+    def take(self, split: str, chosen: Tensor) -> "Encoded":
+        """Return some of the images as another split.
+
+        Args:
+            split: Its name.
+            chosen: bool (n,).
+        """
+
     def some(self, chosen: np.ndarray) -> Iterator[Content]:
         """Yield the content or the path of some images.
 

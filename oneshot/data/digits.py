@@ -3,7 +3,6 @@
 from functools import cache
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from ..errors import InputError
@@ -76,6 +75,8 @@ def digits(
 @cache
 def _all() -> tuple[Tensor, Tensor]:
     """All images, uint8 (n, 8, 8, 1), and their digits: read once, as scikit-learn parses a text file. Do not write."""
+    from sklearn.datasets import load_digits  # here: it takes two seconds, and most data needs none of it
+
     bunch = load_digits()
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8).unsqueeze(3)
     return images, torch.from_numpy(bunch.target).long()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from oneshot.data import Augmentation, huggingface
 from oneshot.data.duplicates import same_images
-from oneshot.data.huggingface import _Table
+from oneshot.data.image_sets import _Table
 from oneshot.data.pixels import Pixels
 from oneshot.data.tree import Tree
 from oneshot.errors import InputError

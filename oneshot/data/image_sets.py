@@ -143,7 +143,7 @@ def huggingface(
     said = about(shown(source), given, train_size, test_fraction, of_task)
 
     def train() -> LabelledImages | Encoded:
-        images = decode(given.train)
+        images = decode(_used(given.train, train_size, task or Classification()))
         if isinstance(images, LabelledImages):
             _check_left(given, images)
         return images
@@ -207,6 +207,16 @@ def about(source: str, given: _Given, train_size: int, test_fraction: float, tas
     left_out = f"; left out: {', '.join(given.left_out)}" if given.left_out else ""
     lacking = "data: without test images a retraining needs data.test_fraction; 0.2 holds out a fifth of each class"
     return (line + left_out, *([lacking] if given.tests is None else []), *given.remarks)
+
+
+def _used(train: Encoded, size: int, task: Task) -> Encoded:
+    """The images that data.train_size leaves, so that no other is decoded: those that `ImageData` would take.
+
+    Where corrupt images are left out, all are decoded, because the subset is one of those that are left.
+    """
+    if not size or size >= len(train) or train.skip_corrupt:
+        return train
+    return train.take(TRAIN, stratified(task.strata(train.targets), size))
 
 
 def _streams(part: Encoded, residence: str) -> bool:
@@ -344,11 +354,31 @@ class _Table:
 
 
 class _Cells(Encoded):
-    """Images in the only column of a table."""
+    """Images in the only column of a table.
 
-    def __init__(self, split: str, where: str, rows: Any, targets: Tensor, options: Pixels, skip_corrupt: bool) -> None:
+    Args:
+        split: Name of the split, for messages.
+        where: What messages call the table.
+        rows: The table.
+        targets: int64 (n,), the class of each.
+        options: What an image becomes.
+        skip_corrupt: Whether `decode_all` leaves out images that cannot be decoded.
+        numbers: int64 (n,), the row of each in the whole table, for messages. None: the table is whole.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        where: str,
+        rows: Any,
+        targets: Tensor,
+        options: Pixels,
+        skip_corrupt: bool,
+        numbers: Tensor | None = None,
+    ) -> None:
         super().__init__(split, targets, options, skip_corrupt)
         self.where, self.rows = where, rows
+        self.numbers = torch.arange(len(targets)) if numbers is None else numbers
 
     def content(self, index: int) -> bytes | str:
         (cell,) = self.rows[index].values()
@@ -384,13 +414,13 @@ class _Cells(Encoded):
 
     def name(self, index: int) -> str:
         content = self.content(index)
-        return shown(content) if isinstance(content, str) else f"{self.where}: image {index}"
+        return shown(content) if isinstance(content, str) else f"{self.where}: image {self.numbers[index]}"
 
     def take(self, split: str, chosen: Tensor) -> "_Cells":
         """Some of the images as another split."""
         rows = self.rows.select(chosen.nonzero().squeeze(1).tolist())
-        where = f"{self.where} ({split} images of data.test_fraction)"
-        return _Cells(split, where, rows, self.targets[chosen], self.options, self.skip_corrupt)
+        numbers = self.numbers[chosen]
+        return _Cells(split, self.where, rows, self.targets[chosen], self.options, self.skip_corrupt, numbers)
 
 
 def _content(cell: dict[str, Any] | None) -> bytes | str:
