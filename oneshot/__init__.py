@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from . import (
         architects,
+        comparison,
         cost,
         data,
         diagnostics,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .architecture import Architecture, Choice, Gates, Query
     from .baseline import Baseline, Budget
+    from .comparison import compare
     from .errors import InputError
     from .retrain import Retrain
     from .schedule import Schedule
@@ -56,6 +58,8 @@ __all__ = [
     "__version__",
     "architects",
     "by_scores",
+    "compare",
+    "comparison",
     "cost",
     "data",
     "diagnostics",
@@ -89,6 +93,7 @@ _HOME = {  # of each name that is not a module
     "Search": "search",
     "Stage": "stages",
     "by_scores": "selection",
+    "compare": "comparison",
     "fit": "training.fit",
 }
 

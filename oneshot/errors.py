@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Iterable
 
+MOST_NAMES = 300  # characters of the names that a message lists
+
 
 class InputError(ValueError):
     """Input from the user that cannot be used. The message is one line: the thing, its value, what is allowed."""
@@ -137,7 +139,7 @@ def check_boolean(name: str, value: bool) -> None:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """Make the error for a name that does not exist. It lists the known names and the nearest match.
+    """Make the error for a name that does not exist. It has the nearest match and, unless they are many, all names.
 
     Args:
         kind: What the name should be the name of.
@@ -150,4 +152,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError(f"unknown {kind} {name!r}{hint or ';'} known: {', '.join(names)}")
+    listed = ", ".join(names)
+    if len(listed) > MOST_NAMES:
+        first = listed[:MOST_NAMES].rpartition(", ")[0]
+        listed = "" if near else f"{first}, ... ({len(names)} in all)"
+    return InputError(f"unknown {kind} {name!r}{hint or ';'}{f' known: {listed}' if listed else ''}")

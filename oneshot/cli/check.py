@@ -12,7 +12,7 @@ from ..errors import InputError, check_boolean, check_integer, is_number, unknow
 from ..runs.files import read_given
 from . import job
 from .comparison import settings as comparison
-from .composition import SEVERAL, settings_of, techniques
+from .composition import PARTIAL, SEVERAL, settings_of, techniques
 from .conf import CONF, choices, load, spoken
 from .meanings import included
 from .signatures import signature
@@ -49,6 +49,7 @@ def check(config: DictConfig, command: str) -> None:
         raise InputError(f"{key}: must be given, {key}=VALUE")
     _check_common(config)
     _check_techniques(config)
+    _check_names([*job.choices().items(), *((SEVERAL, str(name)) for name in config.get(SEVERAL) or {})])
     files = _defaults(command, config.get(SEVERAL) or {})
     for name in job.given():
         default = OmegaConf.select(files, name)
@@ -93,6 +94,18 @@ def _check_common(config: DictConfig) -> None:
     precision = OmegaConf.select(config, "trainer.precision")
     if isinstance(config.get("trainer"), DictConfig) and precision not in PRECISIONS:
         raise unknown("trainer.precision", precision, PRECISIONS)
+
+
+def _check_names(chosen: Iterable[tuple[str, str | None]]) -> None:
+    """Check that no file of the user's has the name of a choice that is taken from conf/ in its place."""
+    for group, name in chosen:
+        file = Path(group.partition("@")[0], f"{name}.yaml")
+        for folder in job.folders():
+            if (folder / file).is_file() and (CONF / file).is_file() and not folder.samefile(CONF):
+                raise InputError(
+                    f"{folder / file}: is not used, as {file.parent}={name} is a choice of oneshot's own; give the "
+                    "file another name"
+                )
 
 
 def _check_techniques(config: DictConfig) -> None:
@@ -158,6 +171,8 @@ def _check_node(path: str, node: DictConfig, optional: Sequence[str] = ()) -> No
         if key not in found.parameters:
             if found.open or node[key] is None:  # `oneshot evaluate` asks every data set for a source
                 continue
+            if f"{path}.{key}" == PARTIAL:  # of a technique; later there is a better line
+                continue
             known = [name for name, annotation in found.parameters.items() if name in node or list(_kinds(annotation))]
             raise unknown("setting", f"{path}.{key}", [f"{path}.{name}" for name in known])
         kinds = list(_kinds(found.parameters[key]))
@@ -202,7 +217,8 @@ def line(config: DictConfig, command: str, folder: Path | None) -> str:
     chosen = job.choices()
     parts = []
     if "architecture" in config:
-        parts.append(f"architecture {config.architecture}")
+        given = str(config.architecture)  # a path, or a notation
+        parts.append(f"architecture {given if len(given) <= 120 else f'{given[:60]}...'}")
     if "run" in config:
         parts.append(f"run {config.run}")
     for group in ("strategy", "estimator", "architect", "space", "data"):

@@ -95,6 +95,7 @@ def compose(command: str, overrides: Sequence[str]) -> Composed:
     known: dict[str, str] = {}
     for setting in (*own, *of_choices(taken, folders)):
         known.setdefault(setting.key, setting.meaning)
+    known |= {setting.key: setting.meaning for setting in own if setting.meaning.endswith(meanings.NOT_USED)}
     values = dict(_flat(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
     ordered = [*(key for key in known if key in values), *(key for key in values if key not in known)]
     settings = {key: Setting(key, values[key], known.get(key, "")) for key in ordered}

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..controls import LARGEST, RANDOM
 from ..fitting.controls import Controls, controls_of
 from ..quantity import Quantity, of_result
-
-RANDOM, LARGEST = "random", "largest"  # values of `architecture=` in a retraining
 
 
 def control_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -32,6 +32,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 SHOW_TRACE = os.environ.get(FULL_ERROR) == "1"
 BAD_INPUT, DIVERGED, OUT_OF_MEMORY, NO_DISK = 2, 3, 4, 5  # exit codes
 BLOCKED = re.compile(r"Target '([^']+)'.* is blocklisted .*?(?:full_key: (\S+))?$", re.DOTALL)  # Hydra's message
+SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '(.+?)'\n")  # Hydra's message
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 
 
@@ -102,6 +103,8 @@ def explain(error: BaseException, config_name: str) -> str | None:
         known = error.options if error.options is not None else [*choices(group)] if group == SEVERAL else None
         if known is not None:  # Hydra has no options for a group of which a list is chosen
             return str(unknown(f"choice for {group}", option, known))
+    if isinstance(error, HydraException) and (several := SEVERAL_VALUES.match(str(error))):
+        return _no_single_value(*several[1].split("=", 1))
     if isinstance(error, ConfigCompositionException):
         return _explain_override(error, config_name)
     if isinstance(error, OverrideParseException):
@@ -134,6 +137,13 @@ def _misconfigured(error: BaseException) -> str:
     return f"trainer: {one_line(error)}"
 
 
+def _no_single_value(name: str, values: str) -> str:
+    """The line for values with commas between them, which Hydra takes for several jobs."""
+    typed = shlex.quote(f"{name}=[{values}]")
+    one = "the group takes one choice" if (CONF / name).is_dir() else f"a list needs brackets, as {typed}"
+    return f"{name}={values}: {one}; --multirun makes a job of each value"
+
+
 def _unreadable(override: str, command: str) -> str:
     """The line for a word that Hydra cannot read as a setting."""
     name, equals, value = override.partition("=")
@@ -142,9 +152,11 @@ def _unreadable(override: str, command: str) -> str:
     if not value.isascii():
         inside = re.sub(r"[^\s,\[\]{}:'\"]*[^\x00-\x7f][^\s,\[\]{}:'\"]*", lambda found: quoted(found[0]), value)
         return f"{override}: texts that are not ASCII need quotes: {shlex.quote(f'{name}={inside}')}"
+    if value.count("[") != value.count("]") or value.count("{") != value.count("}"):
+        return f"{override}: cannot be read as SETTING=VALUE; a bracket is missing"
     if value[:1] in ("[", "{", "'", '"'):
         inner = name if name.endswith("settings") else "settings"
-        return f"{override}: cannot be read as SETTING=VALUE; settings inside: \"{inner}=['epochs=2','seed=1']\""
+        return f"{override}: cannot be read as SETTING=VALUE; settings inside: \"{inner}=['epochs=2','threads=1']\""
     return f"{override}: cannot be read as SETTING=VALUE; as a text: {shlex.quote(f'{name}={quoted(value)}')}"
 
 

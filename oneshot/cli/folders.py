@@ -108,12 +108,12 @@ def check_inputs(config: DictConfig, command: str) -> None:
     """
     names = ("architecture", "run", "supernet", *(() if job.is_multirun() else ("out",)))
     for name in (config.get(key) for key in names):
-        if isinstance(name, str) and name and Path(name).is_dir():
+        if isinstance(name, str) and os.path.isdir(name):  # false also where a text is too long for a path
             check_folder(Path(name))
-        elif isinstance(name, str) and name and Path(name).exists() and not Path(name).is_file():
+        elif isinstance(name, str) and os.path.exists(name) and not os.path.isfile(name):
             raise InputError(f"{name}: is {kind_of(Path(name).stat().st_mode)}, and not a file")
     found = config.get("architecture")
-    if isinstance(found, str) and found and Path(found).is_dir() and not is_file(Path(found, ARCHITECTURE)):
+    if isinstance(found, str) and os.path.isdir(found) and not is_file(Path(found, ARCHITECTURE)):
         raise InputError(f"architecture={found}: must be the folder of a finished search, which holds {ARCHITECTURE}")
     if "run" in config:
         finished(config)
@@ -131,7 +131,7 @@ def finished(config: DictConfig) -> Path:
     if not isinstance(config.run, str) or not config.run:
         raise InputError(f"run={config.run!r}: must be latest or the folder of a finished retraining")
     folder = Path(config.run)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"run={folder}: there is no such folder; latest is the newest finished retraining")
     if not is_file(folder / NETWORK):
         raise InputError(f"run={folder}: must be the folder of a finished retraining, which holds {NETWORK}")

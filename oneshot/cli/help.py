@@ -120,7 +120,7 @@ def _screen(console: Console, command: str, composed: Composed) -> None:
     known = [key for key in dict.fromkeys(often) if key in composed.settings]
     shown = [composed.settings[key] for key in known if key.partition(".")[0] not in seldom]
     console.print()
-    console.print(_settings(s for s in shown if not s.meaning.endswith("not used")))
+    console.print(_settings(s for s in shown if not s.meaning.endswith(meanings.NOT_USED)))
     if said.examples:
         console.print("\n[bold]examples[/]")
         for example in said.examples:

@@ -64,8 +64,28 @@ def run_script(
             process.terminate()  # it saves
             process.wait()
             raise
-    lines = said.strip().splitlines() or ["no reason given"]
-    return process.returncode, lines[-1].removeprefix("error: ")
+    return process.returncode, _last(said)
+
+
+def refusal(script: str, arguments: Sequence[str]) -> str:
+    """Return why a command would refuse settings for their names or types; an empty text if it takes them.
+
+    Nothing is started or written. Ranges are not checked, as only the objects that take the values know them.
+
+    Args:
+        script: Name of the command.
+        arguments: Its settings.
+    """
+    command = [*job.child(script), *job.flags, *arguments, "--cfg", "job"]
+    environment = {name: value for name, value in os.environ.items() if name != FULL_ERROR}
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    done = subprocess.run(command, env=environment, preexec_fn=end_with_parent, **pipes)
+    return _last(done.stderr) if done.returncode else ""
+
+
+def _last(said: str) -> str:
+    """The last line of a command's stderr."""
+    return (said.strip().splitlines() or ["no reason given"])[-1].removeprefix("error: ")
 
 
 def _wait(process: subprocess.Popen[str], every: float | None, ends: Callable[[], bool]) -> str:

@@ -13,12 +13,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ..errors import visible
+from ..errors import InputError, visible
 from ..runs.signals import stoppable
 from . import experiments, job
 from .arguments import HELP, arguments, searched, with_values
 from .check import check, line
-from .composition import configuration
 from .conf import CONF
 from .faults import DIVERGED, FULL_ERROR, OUT_OF_MEMORY, SHOW_TRACE, faults_end
 from .folders import announced_folder, check_inputs, resolve_latest
@@ -57,11 +56,8 @@ def launch(command: str, words: Sequence[str]) -> None:
             from . import help  # here: rich takes a tenth of a second
 
             return help.show(command)
-        if ("--cfg", "job") in zip(found, found[1:], strict=False):
-            return print(
-                OmegaConf.to_yaml(configuration(command, searched(found)), resolve="--resolve" in found), end=""
-            )
-        if any(word.startswith("-") for word in set(found) - set(job.flags)):  # --multirun, --info and other flags
+        shows = ("--cfg", "job") in zip(found, found[1:], strict=False)
+        if not shows and any(word.startswith("-") for word in set(found) - set(job.flags)):  # --multirun and others
             hydra.main(version_base=None, config_path=str(CONF), config_name=command)(task)()
         else:  # this composes once; hydra.main would compose twice
             GlobalHydra.instance().clear()
@@ -70,9 +66,23 @@ def launch(command: str, words: Sequence[str]) -> None:
                 HydraConfig.instance().set_config(config)
                 with open_dict(config):
                     del config["hydra"]
-                task(config)
+                show(config, command, "--resolve" in found) if shows else task(config)
     if codes:
         sys.exit(max(codes))
+
+
+def show(config: DictConfig, command: str, resolve: bool) -> None:
+    """Print the settings of a job. They are checked as for a run, unless one that must be given is still missing.
+
+    Args:
+        config: The settings, without what an experiment sets `when` others are chosen.
+        command: The command.
+        resolve: Whether values that refer to others are written out.
+    """
+    experiments.apply(config, command, job.choices(), job.given())
+    if not OmegaConf.missing_keys(config):
+        check(config, command)
+    print(OmegaConf.to_yaml(config, resolve=resolve), end="")
 
 
 def _run(config: DictConfig, command: str) -> Any:
@@ -80,6 +90,8 @@ def _run(config: DictConfig, command: str) -> Any:
     job.started = datetime.now()
     experiments.apply(config, command, job.choices(), job.given())
     check(config, command)
+    if config.get("dry_run") and command != "search":
+        raise InputError(f"dry_run={config.dry_run}: is for oneshot search alone")
     resolve_latest(config, command)
     check_inputs(config, command)
     if job.STARTED not in os.environ:

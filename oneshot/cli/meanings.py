@@ -14,6 +14,7 @@ from .conf import CONF, choices
 NOT_SETTINGS = ("defaults", "hydra", "when")
 MACHINERY = ("_target_", "_partial_")  # what Hydra calls, and how
 MUST_BE_GIVEN = "must be given"
+NOT_USED = "not used"  # the end of a comment in conf/: the command includes the setting, but has no use for it
 
 
 class Setting(NamedTuple):

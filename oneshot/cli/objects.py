@@ -151,6 +151,8 @@ def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
     partial = OmegaConf.select(config, PARTIAL)
     if partial is not None and "_target_" in config.space and not _takes(config.space, PARTIAL.partition(".")[2]):
         raise InputError(f"{PARTIAL}={partial}: {config.space._target_} is a space without partial channels")
+    if dense and "_target_" in config.space and not _takes(config.space, "dense"):
+        raise InputError(f"task {data.task.name}: {config.space._target_} has no networks with logits for each pixel")
     return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
 
 
@@ -290,17 +292,19 @@ def prepare(config: DictConfig) -> None:
     """Check checkpoint.every and set seed and threads, at the start of a run."""
     if "checkpoint" in config:
         interval(config.checkpoint.every)
-    settle(config.seed, config.threads)
+    settle(config.seed, config.threads, config.get("freed_memory") != "returned")
 
 
-def settle(seed: int, threads: int) -> None:
+def settle(seed: int, threads: int, keep_memory: bool = True) -> None:
     """Set seed and threads, and silence Lightning, at the start of a process.
 
     Args:
         seed: Seed of torch's global generator.
         threads: Number of CPU threads; 0: torch chooses.
+        keep_memory: Whether freed memory is kept.
     """
-    keep_freed_memory()
+    if keep_memory:
+        keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     for name in ("pytorch_lightning", "lightning_fabric"):
@@ -369,6 +373,15 @@ def new_file(config: DictConfig, kind: str, beside: Sequence[str] = ()) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"out={out}: cannot be written ({folder} is {'read-only' if folder.is_dir() else 'a file'})")
     return out
+
+
+def device_of(config: DictConfig) -> torch.device:
+    """Return the device that the trainer will choose.
+
+    Args:
+        config: The settings of the command.
+    """
+    return torch.device("cpu") if config.trainer.accelerator == "cpu" else read_device("auto")
 
 
 def read_device(name: str) -> torch.device:

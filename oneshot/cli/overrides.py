@@ -32,7 +32,7 @@ def _checked(word: str) -> str:
     group = key.lstrip("+").partition("@")[0]
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return word
-    override = OverridesParser.create().parse_override(word)
+    (override,) = OverridesParser.create().parse_overrides([word])
     value: Any = override.value()
     if isinstance(value, ChoiceSweep):  # of a --multirun; each of its values is written as a word of its own
         each = [_checked(f"{key}={text}") for text in override.sweep_string_iterator()]

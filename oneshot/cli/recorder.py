@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +145,7 @@ def inputs(config: DictConfig) -> list[Path]:
         folder = config.get(key)
         if isinstance(folder, str):
             found += [path for name in names if is_file(path := Path(folder, name))] or [Path(folder)]
-    return [path for path in found if path.is_file()]
+    return [path for path in found if os.path.isfile(path)]
 
 
 def fit(trainer: pl.Trainer, module: Fit, run: Run, config: DictConfig, record: Recorder) -> None:
@@ -183,7 +184,7 @@ def digests(config: DictConfig) -> dict[str, str]:
         names.append(str(Path(config.supernet, WEIGHTS)))
     found = {}
     for name in names:
-        if isinstance(name, str) and Path(name).is_file():
+        if isinstance(name, str) and os.path.isfile(name):
             with given(Path(name), MAX_WEIGHTS) as file:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

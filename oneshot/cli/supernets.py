@@ -1,8 +1,10 @@
 """A trained supernet for an estimator: read from a run, or trained first."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 from torch import nn
@@ -80,7 +82,13 @@ def take_settings(config: DictConfig) -> list[str]:
 
 
 def train(
-    supernet: nn.Module, config: DictConfig, space: SearchSpace, data: ImageData, run: Run, console: Console
+    supernet: nn.Module,
+    config: DictConfig,
+    space: SearchSpace,
+    data: ImageData,
+    run: Run,
+    console: Console,
+    callbacks: Callable[[Run], Sequence[pl.Callback]] | None = None,
 ) -> dict[str, Any]:
     """Train a supernet in RUN/supernet, unless that was done before, load its weights and return the result.
 
@@ -91,6 +99,7 @@ def train(
         data: The images.
         run: The run that needs the supernet.
         console: Where lines and the progress bar are shown.
+        callbacks: From the run of the training to callbacks of it; None: there are none.
     """
     folder = run.path / "supernet"
     result = read_result(folder)
@@ -102,7 +111,9 @@ def train(
         say(console, [f"training a supernet: {folder}"])
         with open_run(config, folder) as inner:  # it has a config.yaml, so that supernet=RUN/supernet can name it
             with recording(inner, config, "supernet") as record:
-                fit(trainer_for(config, console), search, inner, config, record)
+                trainer = trainer_for(config, console)
+                trainer.callbacks.extend(callbacks(inner) if callbacks else ())  # type: ignore[attr-defined]
+                fit(trainer, search, inner, config, record)
                 write_weights(folder / WEIGHTS, search.supernet)
                 quantity = search.metric.quantity
                 valid = {f"valid_{quantity.name}": search.valid[quantity.name]}

@@ -6,7 +6,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ from .files import (
     write_text,
 )
 from .held import LOCK, Held, holder
-from .settings import CONFIG, differences, parse_settings, read_settings
+from .settings import CONFIG, NOTHING, differences, parse_settings, read_settings
 from .signals import Stopped, saving, stop_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ NOT_WRITTEN = 5  # exit code: the disk is full or read-only, or the folder is go
 STATUS, RESULT = "status.json", "result.json"
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 SHOWN = 5  # settings that a message names
+OF_ANOTHER = 3  # settings of which only one of two runs has any: these are runs of two commands
 MAX_ROWS = 1 << 28  # bytes of rows
 MAX_HEADER = 100_000_000  # bytes of the header of a safetensors file, as its library has it
 
@@ -188,6 +190,16 @@ class Run:
         """Seconds of this run, without the work that a kill has lost, the time between, and time stopped by SIGSTOP."""
         return round(worked() - self.started, 3)
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Return a context whose seconds do not count as those of the run."""
+        start, computed = worked(), time.process_time()
+        try:
+            yield
+        finally:
+            self.started += worked() - start
+            self.computed += time.process_time() - computed
+
     @property
     def cost(self) -> dict[str, float]:
         """Time and memory so far: seconds, seconds of the processor in all threads of this process, and bytes."""
@@ -212,6 +224,9 @@ def _check_run(path: Path, settings: str, resume: bool, free: Collection[str]) -
         raise InputError(f"out={path}: the folder is not empty; name a new one")
     differing = differences(read_settings(path / CONFIG), parse_settings(settings), free)
     if differing:
+        alone = [name for name, *values in differing if NOTHING in values and "." not in name]
+        if len(alone) >= OF_ANOTHER:
+            raise InputError(f"out={path}: holds a run of another command or version; name a new folder")
         changed = ", ".join(f"{name}={old} and not {new}" for name, old, new in differing[:SHOWN])
         more = f" (and {len(differing) - SHOWN} more)" if len(differing) > SHOWN else ""
         raise InputError(f"out={path}: was started with {changed}{more}; name a new folder")
@@ -249,7 +264,13 @@ def write_weights(path: Path, module: "nn.Module", root: Path | None = None) -> 
     """
     from safetensors.torch import save  # not above: this module is imported before torch
 
-    return write_bytes(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}), root)
+    weights, seen = {}, set()
+    for name, tensor in module.state_dict().items():
+        dense = tensor.contiguous()
+        place = dense.untyped_storage().data_ptr()  # one that has several names is written under each
+        weights[name] = dense.clone() if place in seen else dense
+        seen.add(place)
+    return write_bytes(path, save(weights), root)
 
 
 def read_json(path: Path) -> dict[str, Any]:

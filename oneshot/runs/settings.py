@@ -9,6 +9,7 @@ from .files import parse_yaml, read_text
 
 CONFIG = "config.yaml"
 MAX_SETTINGS = 1 << 18
+NOTHING = "nothing"  # in place of the value of a setting that is not there
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collect
         (name, old, new) of each setting that differs and may not.
     """
     names = [name for name in {**before, **now} if not is_free(name, free)]
-    pairs = [(name, before.get(name, "nothing"), now.get(name, "nothing")) for name in names]
+    pairs = [(name, before.get(name, NOTHING), now.get(name, NOTHING)) for name in names]
     return [(name, old, new) for name, old, new in pairs if old != new]
 
 

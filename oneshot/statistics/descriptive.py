@@ -96,8 +96,30 @@ def _chance_of_top(values: np.ndarray, k: int) -> np.ndarray:
     return above + at * (k - above.sum()) / at.sum()
 
 
+def kendall_at_top(scores: np.ndarray, reference: np.ndarray, share: float = 0.2) -> float:
+    """Compute Kendall's tau-b of the best architectures alone, by the reference.
+
+    A search chooses among good architectures. A tau over all of them says little about this, as the bad ones are easily
+    told from the good ones.
+
+    Args:
+        scores: (architectures,), larger is better.
+        reference: (architectures,), larger is better.
+        share: Share of the architectures that count: ceil(share * n), at least 2, and all that tie with the last one.
+
+    Returns:
+        The correlation, in [-1, 1]; 0 if one side has no order there, because all its numbers are equal.
+    """
+    border = np.sort(reference)[-max(2, math.ceil(share * len(reference)))]
+    best = reference >= border
+    if not (np.ptp(scores[best]) and np.ptp(reference[best])):
+        return 0.0
+    return kendall(scores[best], reference[best])
+
+
 RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "kendall_tau": kendall,
+    "kendall_tau_of_top_20_percent": kendall_at_top,
     "spearman_rho": spearman,
     "precision_at_top_5_percent": precision_at_top,
 }
@@ -108,7 +130,7 @@ def rank_agreement(
 ) -> dict[str, Interval]:
     """Measure how far two orders of the same architectures agree.
 
-    The measures are Kendall's tau, Spearman's rho and the precision at the top 5 %.
+    The measures are Kendall's tau of all and of the best fifth, Spearman's rho and the precision at the top 5 %.
     The intervals are percentiles over resamples of the architectures with replacement.
 
     Args:

@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
         kind: `BETTER`, `WORSE`, `OPEN` or `FEW`.
         control: Name of the control.
         p: Probability of a difference as large in favour of the method if there is none, corrected for the number of
-            methods. NaN with too few seeds.
+            methods; where the method is worse, of one as large against it. NaN with too few seeds.
         effect: How large the difference is. With a table: the share of random architectures that the method beats, on
             average. Else: the mean difference divided by its standard deviation over seeds (Cohen's d for pairs); NaN
             for one seed, infinite if all differences are equal and not 0.
@@ -50,9 +50,11 @@ class Verdict(NamedTuple):
         """Return the verdict in words.
 
         Args:
-            with_effect: Whether it has the effect in standard deviations, where that is finite.
+            with_effect: Whether it has the effect in standard deviations, where that is finite and enough seeds are
+                there to estimate it.
         """
-        details = [f"effect {self.effect:+.1f}"] if with_effect and math.isfinite(self.effect) else []
+        known = with_effect and math.isfinite(self.effect) and self.kind != FEW
+        details = [f"effect {self.effect:+.1f}"] if known else []
         if not math.isnan(self.p):
             details.append(f"p = {self.p:.2g}" if self.p >= 0.001 else "p < 0.001")
         if self.needed is not None:
@@ -189,7 +191,8 @@ def against_random(
     verdicts = {}
     for name, own in ranks.items():
         kind = BETTER if better[name] < LEVEL else WORSE if worse[name] < LEVEL else OPEN
-        verdicts[name] = Verdict(kind, "random", better[name], float(np.mean([size - r for r in own])) / size, None)
+        p = worse[name] if kind == WORSE else better[name]
+        verdicts[name] = Verdict(kind, "random", p, float(np.mean([size - r for r in own])) / size, None)
     return verdicts
 
 
@@ -226,15 +229,18 @@ def against_control(
         kind = FEW if few else BETTER if better[method] < LEVEL else WORSE if worse[method] < LEVEL else OPEN
         unclear = kind in (FEW, OPEN) and len(own) >= ENOUGH
         needed = seeds_needed(effect, LEVEL / len(values)) if unclear else None
-        verdicts[method] = Verdict(kind, name, better[method], effect, needed)
+        p = worse[method] if kind == WORSE else better[method]
+        verdicts[method] = Verdict(kind, name, p, effect, needed)
     return verdicts
 
 
 def _effect(differences: np.ndarray) -> float:
     if len(differences) < 2:
         return math.nan
-    mean, deviation = float(differences.mean()), float(differences.round(12).std(ddof=1))
-    return mean / deviation if deviation else math.copysign(math.inf, mean) if round(mean, 12) else 0.0
+    mean, rounded = float(differences.mean()), differences.round(12)
+    if rounded.min() == rounded.max():  # whose standard deviation may be 1e-17 in place of 0
+        return math.copysign(math.inf, mean) if rounded[0] else 0.0
+    return mean / float(rounded.std(ddof=1))
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -70,7 +70,7 @@ class GaussianProcess(Surrogate):
         self.depth, self.refit = depth, refit
         self.kernel = ConstantKernel(1.0, (1e-1, 1e2)) * Matern(1.0, (0.3, 10.0), nu=2.5)
         self.kernel += WhiteKernel(1e-2, (1e-3, 1.0))
-        self.ends = ends(space)
+        self.ends = space.ends()
         self.labels: dict[Architecture, Counter[str]] = {}  # of the architectures of the last fit
         self.fits = 0
 
@@ -103,29 +103,6 @@ class GaussianProcess(Surrogate):
             used = live({(s, t): name for s, t, name in graph.edges.data("operation")}, *self.ends[cell])
             found.update(f"{cell}/{label}" for label in (*places(used), *weisfeiler_lehman(used, self.depth)))
         return found
-
-
-def ends(space: SearchSpace) -> dict[str, tuple[set[str], set[str]]]:
-    """Find the inputs and the outputs of each cell of a space.
-
-    An input is a node that nothing can enter; an output is a node that nothing can leave.
-
-    Args:
-        space: The search space.
-
-    Returns:
-        By the name of the cell: its inputs and its outputs.
-    """
-    edges: dict[str, list[tuple[str, str]]] = {}
-    for choice in space.choices:
-        cell, edge = choice.name.split("/")
-        source, target = edge.split("->")
-        edges.setdefault(cell, [(node, "c_{k}") for node in space.concatenated]).append((source, target))
-    found = {}
-    for cell, pairs in edges.items():
-        sources, targets = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
-        found[cell] = sources - targets, targets - sources
-    return found
 
 
 def live(edges: Edges, inputs: Collection[str], outputs: Collection[str]) -> Edges:

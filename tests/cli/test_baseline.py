@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers.commands import run_all
@@ -228,6 +229,37 @@ def test_rank(pictures, run, supernet, table, tmp_path):
     assert "NaN" not in (tmp_path / "flat" / "result.json").read_text()
     code, _, err = run("rank", *settings, "metric=speed")
     assert code == 2 and "unknown metric 'speed'" in err
+
+
+def test_a_ranking_after_each_epoch(pictures, run, table, tmp_path):
+    """The training is the same as without it, and the scores after the last epoch are those of the end."""
+    settings = ["space=nasbench201", f"reference.table={table}", "reference.dataset=own", "architectures=6"]
+    settings += ["resamples=20", *SMALL, "epochs=3"]
+    assert run("rank", *settings, "out=plain")[0] == 0
+    code, out, err = run("rank", *settings, "every=2", "out=rank")
+    assert (code, err) == (0, "") and "after epoch 2: kendall tau" in out and "after epoch 3: kendall tau" in out
+    plain, found = tmp_path / "plain", tmp_path / "rank"
+    weights = Path("supernet/supernet.safetensors")
+    assert (plain / weights).read_bytes() == (found / weights).read_bytes()
+    assert [row["epoch"] for row in result(found)["epochs"]] == [2, 3]
+    logs = {epoch: (found / "epochs" / f"{epoch}.jsonl").read_text() for epoch in (2, 3)}
+    assert logs[2] != logs[3] == (found / "estimator.jsonl").read_text() == (plain / "estimator.jsonl").read_text()
+    assert result(found)["epochs"][1]["agreement"] == result(found)["agreement"]["estimator"]
+    assert (found / "ranking_epochs.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["every=0"], "every=0: must be"),
+        (["every=1", "supernet=elsewhere"], "every=1: supernet=elsewhere is trained already"),
+        (["every=1", "estimator=training"], "every=1: oneshot.estimators.Training has no supernet"),
+    ],
+)
+def test_bad_rankings_after_each_epoch(settings, message, run, tmp_path):
+    code, _, err = run("rank", *settings, "out=bad")
+    assert code == 2 and message in err and err.count("\n") == 1, err
+    assert not (tmp_path / "bad").exists()
 
 
 def test_the_packages_table_needs_no_file(run, supernet, tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from oneshot.cli.comparison.budget import Budget, batches_within, pace, pilots, read
+from oneshot.cli.comparison.budget import Budget, batches_within, read
+from oneshot.cli.pace import Pace, Planned
 from oneshot.errors import InputError
 from oneshot.schedule import Plan, Schedule
 
@@ -35,14 +36,27 @@ def test_batches_are_the_most_that_fit(schedule, most):
     assert updates(found) <= most < updates(found + 1) or found == 1
 
 
-def test_pilots_differ():
-    for schedule in (Schedule(), Schedule(weight_steps=1000, architecture_steps=1000)):
-        short, long = pilots(lambda batches, s=schedule: Plan(s, [(5, 0)]).total(5, batches))
-        assert 1 <= short < long
+def test_a_pace_is_made_of_medians():
+    """Three epochs; single slow updates do not count, and the second epoch costs more."""
+    updates = [(0, "weight", 1.0), (0, "weight", 1.0), (0, "weight", 9.0), (0, "architecture", 2.0)]
+    updates += [(1, "weight", 3.0)] * 3 + [(1, "architecture", 5.0)] * 2 + [(2, "weight", 1.0)]
+    pace = Pace(50.0, updates)
+    assert pace.fixed == 50 - (13 + 19 + 1)
+    counts = {(0, "weight"): 10, (0, "architecture"): 5, (1, "weight"): 10, (1, "architecture"): 5}
+    assert pace.seconds(counts) == pace.fixed + 10 * 1 + 5 * 2 + 10 * 3 + 5 * 5
+    assert pace.seconds({(2, "architecture"): 7}) == pace.fixed + 7 * 5  # the median of 2, 5, 5
+    assert pace.seconds({(0, "joint"): 1}) == pace.fixed + 5  # never seen: the dearest
+    assert Pace(1.0, updates).fixed == 0
 
 
-def test_a_pace_is_the_line_through_two_searches():
-    line = pace((2, 9.0), (6, 17.0))
-    assert line == (5.0, 2.0) and line.batches(105) == 50 and line.batches(4) < 1
-    assert pace((2, 9.0), (6, 9.0)) == (0.0, 1.5)  # the clock says nothing about batches
-    assert pace((10, 1.0), (20, 3.0)).fixed == 0  # never below 0
+def test_a_length_by_a_pace_is_the_longest_that_fits():
+    plan = Planned(Plan(Schedule(weight_steps=7, architecture_steps=3), [(4, 1), (3, 0)]), 7)
+    spent = [(epoch, kind, 0.1 + 0.3 * (kind == "weight") + 0.05 * epoch) for epoch, kind in plan.updates(9)]
+    pace = Pace(30 + sum(seconds for _, _, seconds in spent), spent)
+
+    def slowly(length):
+        return 30 + sum(0.1 + 0.3 * (kind == "weight") + 0.05 * epoch for epoch, kind in plan.updates(length))
+
+    for seconds in (31.0, 40.0, 123.4):
+        found = batches_within(lambda length: pace.seconds(plan.counts(length)), seconds)
+        assert found == max(1, sum(slowly(length) <= seconds for length in range(1, 60)))

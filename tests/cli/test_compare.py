@@ -1,7 +1,6 @@
 """`oneshot compare` as a user types it: what it leaves, what it does not do twice, what it refuses."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -27,12 +26,14 @@ TABLE = ["space=nasbench201", "truth=table", "estimator=tabular"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with one comparison, made by a process of its own."""
+    """A folder with one comparison, made by a process of its own; a second one draws, when all jobs have ended."""
     folder = tmp_path_factory.mktemp("compare")
     command = [sys.executable, "-m", "oneshot", "compare", *TINY, "search_settings=['selection.samples=2']"]
-    environment = {**os.environ, "ONESHOT_PICTURES": "screen"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    done, drawn = (
+        subprocess.run([*command, f"pictures={width}"], cwd=folder, capture_output=True, text=True)
+        for width in ("none", "screen")
+    )
+    assert (done.returncode, done.stderr) == (drawn.returncode, drawn.stderr) == (0, "")
     (folder / "screen").write_text(done.stdout)
     return folder
 
@@ -50,7 +51,7 @@ def test_what_it_leaves(finished):
         assert row["architecture"] == trained["architecture"]
     searches = {job: result(finished, job) for job in SEARCHES}
     assert rows[0]["architecture"] == searches[SEARCHES[0]]["architecture"]
-    assert rows[0]["seconds"] == searches[SEARCHES[0]]["seconds"]
+    assert rows[0]["seconds"] == searches[SEARCHES[0]]["process_seconds"]  # as the searches have one thread
     assert rows[1]["seconds"] == searches[SEARCHES[2]]["search_seconds"] + searches[SEARCHES[1]]["seconds"]
     assert rows[1]["queries"] == 4 and "seconds" not in rows[2]
     space = DARTSCells(digits().image_shape, 10, 3, 4, 2)
@@ -95,6 +96,12 @@ def test_a_folder_holds_one_comparison(run, finished, tmp_path):
     code, out, err = run("compare", *TINY, "search_settings=['selection.samples=2']", "space.channels=8")
     assert (code, len(err.splitlines())) == (2, 1) and is_first_line("compare", out)
     assert err.startswith("error: out=compared: was started with ") and "space.channels=4" in err
+
+
+def test_a_folder_of_another_command_is_said_to_be_one(run, finished, tmp_path):
+    shutil.copytree(finished / "compared" / SEARCHES[0], tmp_path / "searched")
+    code, _, err = run("compare", METHODS, "out=searched")
+    assert (code, err) == (2, "error: out=searched: holds a run of another command or version; name a new folder\n")
 
 
 def test_strategies_on_a_table(run, tmp_path):
@@ -176,7 +183,20 @@ BAD = [
         "must be a table, estimator@reference=tabular",
     ),
     (["methods=[evolution]", "supernet=nowhere"], "supernet=nowhere: must be the folder of a finished search"),
-    (["search_settings=[epochs=9]"], "settings inside: \"search_settings=['epochs=2','seed=1']\""),
+    (["search_settings=[epochs=9]"], "settings inside: \"search_settings=['epochs=2','threads=1']\""),
+    (["retrain_settings=['seed=9']"], "retrain_settings: seed=9: the comparison sets seed itself"),
+    (["strategy_settings=['out=x']"], "strategy_settings: out=x: the comparison sets out itself"),
+    ([*TABLE, "methods=[tpe]", "queries=7", "budget=queries:9"], "queries=7: has no effect with budget=queries:9"),
+    ([*TABLE, "methods=[tpe]", "recipes=[modern]"], "has no effect with truth=table"),
+    ([*TABLE, "methods=[tpe]", "reference.epochs=50"], "reference.epochs=50: the package's table has 12 and 200"),
+    (["methods=[uniform,random]", "retrain_settings=['epohcs=1']"], "'epohcs'; did you mean 'epochs'?"),
+    (["methods=[uniform,random]", "retrain_settings=['epochs=no']"], "epochs='no': must be a whole number"),
+    (["methods=[uniform,darts]", "search_settings=['architect.order=2']"], "architect=uniform"),
+    (["methods=[random_search]", "supernet_settings=['architect=drts']"], "did you mean 'darts'?"),
+    (
+        [*TABLE, "methods=[evolution]", "strategy_settings=['strategy.populaton=9']"],
+        "did you mean 'strategy.population'?",
+    ),
     (["methods=[darts]", "budget=updates:3"], "darts has 12 updates with one batch in each epoch"),
 ]
 
@@ -187,12 +207,13 @@ def test_bad_input_is_one_clear_line(run, arguments, message, tmp_path):
     code, _, err = run("compare", *arguments, *(() if named else ("methods=[uniform]",)), "out=compared")
     assert code == 2 and message in err, err
     assert err.startswith("error: ") and len(err.splitlines()) == 1
-    assert not list((tmp_path / "compared").glob("*/*"))
+    assert not (tmp_path / "compared").exists()  # so that the corrected command may use the name
 
 
 def test_a_job_that_refuses_its_settings_ends_the_comparison(run):
-    code, _, err = run("compare", "methods=[random]", "retrain_settings=['epohcs=1']", "out=compared")
-    assert code == 2 and "unknown setting 'epohcs'; did you mean 'epochs'?" in err and len(err.splitlines()) == 1
+    """What no list of settings shows: only the object that takes the value knows its range."""
+    code, _, err = run("compare", "methods=[random]", "retrain_settings=['data.batch_size=0']", "out=compared")
+    assert code == 2 and "data.batch_size=0" in err and len(err.splitlines()) == 1
 
 
 def test_settings_reach_the_jobs_that_know_them(monkeypatch):

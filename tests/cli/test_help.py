@@ -59,7 +59,7 @@ def test_screen(screens, command):
     assert f"usage  oneshot {spoken(command)} " in screen and "--help all" in screen
     file = meanings.read(CONF / f"{command}.yaml")
     shown = set(re.findall(r"^  ([\w.]+)= ", screen, re.M))
-    own = {setting.key for setting in file.settings if not setting.meaning.endswith("not used")}
+    own = {setting.key for setting in file.settings if not setting.meaning.endswith(meanings.NOT_USED)}
     assert {key for key in own if not key.startswith(help.SELDOM)} <= shown
     choices = re.search(r"^group .*\n(?: .*\n)*", screen, re.M)  # their number grows with every method
     assert len(screen.splitlines()) - len(choices[0].splitlines() if choices else []) <= 75
@@ -148,10 +148,10 @@ def test_settings_of_techniques(run):
 
 def test_choices_of_another_folder(run, tmp_path):
     (tmp_path / "space").mkdir()
-    (tmp_path / "space" / "chain.yaml").write_text("# A chain\n_target_: my.Chain\nlayers: 3   # in a row\n")
+    (tmp_path / "space" / "layers.yaml").write_text("# A chain\n_target_: my.Chain\nlayers: 3   # in a row\n")
     folder = f"hydra.searchpath=[file://{tmp_path}]"
-    assert "chain" in choices(run("search", folder, "--help")[1], "space")
-    out = run("search", folder, "space=chain", "--help", "space.layers")[1]
+    assert "layers" in choices(run("search", folder, "--help")[1], "space")
+    out = run("search", folder, "space=layers", "--help", "space.layers")[1]
     assert re.search(r"space.layers= +3 +in a row", out)
 
 

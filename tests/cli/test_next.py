@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 
 import pytest
 from rich.console import Console
@@ -25,15 +24,14 @@ def pasted(out, folder, *more):
 
 
 @pytest.mark.parametrize("parent", ["", "./2026/"])
-def test_search_retrain_evaluate(tmp_path, parent):
+def test_search_retrain_evaluate(run, tmp_path, parent):
     out = f"{parent}{FOLDER}"
-    words = [sys.executable, "-m", "oneshot", "search", *SIZES, "space.nodes=1", "architect=uniform"]
-    words += ["selection.samples=2", f"out={out}", "experiment=digits"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    words = [*SIZES, "space.nodes=1", "architect=uniform", "selection.samples=2", f"out={out}", "experiment=digits"]
+    code, said, err = run("search", *words)
+    assert (code, err) == (0, "")
     found = json.loads((tmp_path / out / "result.json").read_text())
     trained = f"{out} trained"
-    printed = pasted(done.stdout, tmp_path, *SIZES, f"out={trained}")
+    printed = pasted(said, tmp_path, *SIZES, f"out={trained}")
     result = json.loads((tmp_path / trained / "result.json").read_text())
     assert result["architecture"] == found["architecture"]
     pasted(printed, tmp_path, "batches=[1]", "repeats=2", "warmup=0", f"out={out} tested")
@@ -41,17 +39,16 @@ def test_search_retrain_evaluate(tmp_path, parent):
     assert tested["test_accuracy"] == result["test_accuracy"]
 
 
-def test_settings_of_the_users_own_are_passed_on(tmp_path):
+def test_settings_of_the_users_own_are_passed_on(run, tmp_path):
     """A folder of settings, and a value with spaces, commas and letters that are not ASCII."""
     folder = tmp_path / "내 설정, 1" / "space"
     folder.mkdir(parents=True)
     text = "# Mine\n_target_: oneshot.spaces.NASBench201\ncells: 1   # a stage\nchannels: 4   # of the first\n"
     (folder / "mine.yaml").write_text(text)
-    words = ["search", "--config-dir", "내 설정, 1", "space=mine", *SIZES[2:], "architect=uniform"]
-    words += ["selection.samples=2", f"out={FOLDER}"]
-    done = subprocess.run([sys.executable, "-m", "oneshot", *words], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    pasted(done.stdout, tmp_path, *SIZES[2:], "out=trained")
+    words = ["--config-dir", "내 설정, 1", "space=mine", *SIZES[2:], "architect=uniform"]
+    code, said, err = run("search", *words, "selection.samples=2", f"out={FOLDER}")
+    assert (code, err) == (0, "")
+    pasted(said, tmp_path, *SIZES[2:], "out=trained")
     assert json.loads((tmp_path / "trained" / "result.json").read_text())["test_accuracy"] > 0
 
 

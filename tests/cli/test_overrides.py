@@ -128,14 +128,24 @@ def test_a_file_without_its_first_line(run, tmp_path):
     assert out.startswith("technique=keep  Keep") and "technique.keep.weight=" in out
 
 
+@pytest.mark.parametrize("name", ["space/darts", "experiment/digits", "technique/beta_decay"])
+def test_a_file_with_the_name_of_a_choice_that_there_is(run, tmp_path, name):
+    own(tmp_path, f"{name}.yaml", "# Mine\n")
+    refused(
+        run("search", "--config-dir", "conf", "technique=[beta_decay]"),
+        f"conf/{name}.yaml: is not used, as {name.replace('/', '=')} is a choice of oneshot's own",
+    )
+    assert run("search", "--config-dir", "conf", "space=nasbench201", "experiment=mnist1d", "--cfg", "job")[0] == 0
+
+
 @pytest.mark.parametrize("words", [["technique=[partial_channels]"], ["architect=pc_darts"]])
 def test_a_space_without_partial_channels(run, tmp_path, monkeypatch, words):
     (tmp_path / "unpartial_chain.py").write_text(CHAIN)
     monkeypatch.syspath_prepend(tmp_path)
-    own(tmp_path, "space/chain.yaml", "# A chain\n_target_: unpartial_chain.Chain\n")
+    own(tmp_path, "space/layers.yaml", "# A chain\n_target_: unpartial_chain.Chain\n")
     small = ["epochs=1", "data.train_size=64", "data.batch_size=32", "logger=null"]
     refused(
-        run("search", "--config-dir", "conf", "space=chain", *small, *words),
+        run("search", "--config-dir", "conf", "space=layers", *small, *words),
         "space.partial_channels=4: unpartial_chain.Chain is a space without partial channels",
     )
 

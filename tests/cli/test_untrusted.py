@@ -51,15 +51,17 @@ READ = [  # the file that is planted, and what reads it
 ]
 
 
+def called(planted):
+    """Settings of an object that is not one of ours."""
+    return {"_target_": "builtins.open", "file": str(planted.path), "mode": "w"}
+
+
 def contents(planted):
     """A pickle, in binary and in text, and YAML that calls."""
     yield "pickle", pickle.dumps(planted)
     yield "text", pickle.dumps(planted, protocol=0)
     yield "yaml", f'!!python/object/apply:builtins.open ["{planted.path}", "w"]\n'.encode()
-    yield (
-        "target",
-        f'space: {{_target_: builtins.open, file: "{planted.path}", mode: w}}\ndata: {{_target_: x}}\n'.encode(),
-    )
+    yield "target", yaml.safe_dump({"space": called(planted), "data": {"_target_": "x"}}).encode()
 
 
 @pytest.mark.parametrize("kind", ["pickle", "text", "yaml", "target"])
@@ -76,6 +78,9 @@ def test_it_is_not_executed(run, found, tmp_path, file, command, arguments, kind
             path.unlink()
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         (tmp_path / file / f"000000000001-{digest}.ckpt").write_bytes(content)
+    elif kind == "target" and file.endswith("config.yaml"):  # the settings of the run, but for one
+        settings = yaml.safe_load((tmp_path / file).read_text())
+        (tmp_path / file).write_text(yaml.safe_dump(settings | {"space": called(planted)}))
     else:
         (tmp_path / file).write_bytes(content)
     code, _, err = run(command, *arguments)

@@ -25,6 +25,17 @@ from oneshot.runs.folder import (
 from oneshot.runs.settings import read_settings
 
 
+def test_seconds_that_do_not_count(tmp_path):
+    run = Run(tmp_path / "run")
+    before = run.cost
+    with run.uncounted():
+        start = time.process_time()
+        while time.process_time() < start + 0.3:
+            pass
+    after = run.cost
+    assert all(after[name] - before[name] < 0.15 for name in ("seconds", "process_seconds"))
+
+
 def test_rows_and_result(tmp_path):
     run = Run(tmp_path / "a" / "b")
     run.record({"step": 1, "loss": 2.0})

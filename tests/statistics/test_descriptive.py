@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oneshot.errors import InputError
-from oneshot.statistics import mean_curve, mean_interval, pareto, precision_at_top, rank_agreement
+from oneshot.statistics import kendall_at_top, mean_curve, mean_interval, pareto, precision_at_top, rank_agreement
 
 
 def test_interval_of_three_values_by_hand():
@@ -40,6 +40,24 @@ def test_extremes():
     same, opposite = rank_agreement(values, values, 20), rank_agreement(values, values[::-1], 20)
     assert all(interval.value == pytest.approx(1.0) for interval in same.values())
     assert opposite["kendall_tau"].value == -1 and opposite["precision_at_top_5_percent"].value == 0
+
+
+def test_tau_of_the_best_fifth_by_counting_pairs():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 41))
+    a = np.round(a + b, 1)  # with ties
+    best = sorted(range(41), key=lambda i: -b[i])[:9]  # ceil(41 / 5)
+    signs = [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in itertools.combinations(best, 2)]
+    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
+    expected = sum(x * y for x, y in signs) / math.sqrt(untied[0] * untied[1])
+    assert kendall_at_top(a, b) == pytest.approx(expected)
+    worse = np.where(b >= np.sort(b)[-9], a, -b)  # what happens below does not matter
+    assert kendall_at_top(worse, b) == pytest.approx(expected)
+
+
+def test_tau_of_the_best_fifth_where_there_is_no_order():
+    assert kendall_at_top(np.array([0.0, 1, 5, 5]), np.array([0.0, 1, 2, 3])) == 0  # the best two have one score
+    assert kendall_at_top(np.array([0.0, 1, 2, 3]), np.array([0.0, 1, 1, 1])) == 0  # all that tie are among the best
 
 
 def test_precision_at_top_with_ties_is_the_mean_over_all_ways_to_break_them():

@@ -131,7 +131,11 @@ def test_verdicts_in_words():
     assert str(found["a"]) == f"better than random (p = {3 / 1024:.2g})" and found["a"].needed is None
     assert str(found["b"]).startswith("not shown to be better than random (p = ") and found["b"].needed is None
     behind = against_control({"a": ahead}, control, "largest", larger_is_better=False)["a"]
-    assert behind.kind == WORSE and behind.effect == -against_control({"a": ahead}, control, "largest")["a"].effect
+    assert (
+        behind.kind == WORSE
+        and behind.p < 0.05
+        and behind.effect == -against_control({"a": ahead}, control, "largest")["a"].effect
+    )
     few = against_control({"a": ahead[:3], "b": mixed[:1] + [0.5, 0.4]}, control[:3], "random")
     assert few["a"].kind == few["b"].kind == FEW and math.isnan(few["a"].p)
     assert str(few["a"]) == "too few seeds to compare with random (about 10 seeds would show it)"
@@ -140,6 +144,7 @@ def test_verdicts_in_words():
     assert one.kind == FEW and math.isnan(one.effect) and one.needed is None
     table = against_random({"good": [150, 800, 30], "bad": [15000, 15500, 15600], "middle": [4000, 9000, 100]}, 15625)
     assert [v.kind for v in table.values()] == [BETTER, WORSE, OPEN]
+    assert all(v.p < 0.05 for v in list(table.values())[:2])  # each p is that of its verdict
     assert table["good"].effect == pytest.approx(1 - (150 + 800 + 30) / 3 / 15625)
     assert str(table["good"]) == "better than random (p < 0.001)"
     tied = against_random({"broken": [15625]}, 15625, {"broken": [14000]})["broken"]  # 1,626 cells are as bad
@@ -161,3 +166,10 @@ def test_verdicts_in_words():
 def test_what_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 7, 10])
+def test_equal_differences_have_no_finite_effect(seeds):
+    """Also where the standard deviation of equal numbers is not 0 in floating point."""
+    verdict = against_control({"a": [0.70917] * seeds}, [0.93757] * seeds, "largest")["a"]
+    assert verdict.effect == -math.inf and "effect" not in verdict.said(with_effect=True)

@@ -25,7 +25,8 @@ from oneshot.cli.objects import space_and_data
 from oneshot.cost import ExpectedCost, candidate_costs, count_parameters
 from oneshot.errors import InputError
 from oneshot.estimators import LoggedEstimator, Priced
-from oneshot.spaces import NASBench201, SearchSpace
+from oneshot.spaces import ModelSpace, NASBench201, SearchSpace
+from oneshot.spaces.examples import SignalNet
 from oneshot.strategies import Strategy
 
 BUDGETS = {  # queries after which the toy's best of 243 must have been asked; RANDOM for the others
@@ -98,6 +99,9 @@ def sequence(strategy, count):
     return queries
 
 
+SPACES = [NASBench201((1, 8, 8), 10), small_space(), ModelSpace(SignalNet, (1, 1, 40), 10)]
+
+
 def run_ahead(strategy, count, rng):
     """Asks and tells in a random order: the log as plain data."""
     log, open_queries = [], []
@@ -132,7 +136,7 @@ def test_the_files_hold_every_knob_with_its_default(name):
         assert value == (pytest.approx(knobs[key], rel=2e-3) if isinstance(value, float) else knobs[key]), key
 
 
-@pytest.mark.parametrize("space", [NASBench201((1, 8, 8), 10), small_space()], ids=["nasbench201", "darts"])
+@pytest.mark.parametrize("space", SPACES, ids=[space.name for space in SPACES])
 @each("strategy")
 def test_a_pure_function_of_seed_and_answers(name, space, capfd):
     states = random.getstate(), str(np.random.get_state()), torch.get_rng_state()

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from oneshot.spaces import NASBench201
 from oneshot.strategies import GaussianProcess, gaussian_process
-from oneshot.strategies.gaussian_process import ends, features, live, places, reached, weisfeiler_lehman
+from oneshot.strategies.gaussian_process import features, live, places, reached, weisfeiler_lehman
 
 SPACE = NASBench201((1, 8, 8), 10)
 
@@ -60,13 +60,13 @@ def test_dead_edges_change_nothing():
 
 def test_every_kept_edge_of_a_darts_cell_is_live():
     space, rng = small_space(nodes=4), random.Random(0)
-    both = ends(space)
+    both = space.ends()
     assert both == {cell: ({"c_{k-2}", "c_{k-1}"}, {"c_{k}"}) for cell in ("normal", "reduce")}
     for _ in range(20):
         for cell, graph in space.graphs(space.sample(rng)).items():
             edges = {(s, t): name for s, t, name in graph.edges.data("operation")}
             assert live(edges, *both[cell]) == edges and len(edges) == 8 + 4
-    assert ends(SPACE) == {"cell": ({"0"}, {"3"})}
+    assert SPACE.ends() == {"cell": ({"0"}, {"3"})}
 
 
 def test_the_pick_is_the_largest_expected_improvement_in_closed_form(monkeypatch):

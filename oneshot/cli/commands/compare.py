@@ -11,21 +11,29 @@ Examples:
 """
 
 import json
+import os
 import sys
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ... import plots
-from ...runs.folder import Run
+from ...errors import InputError
+from ...runs.files import names, remove_folder
+from ...runs.folder import STATUS, Run
+from ...runs.held import LOCK
+from ...runs.settings import CONFIG
 from ..comparison import settings
-from ..comparison.methods import STRATEGY
+from ..comparison.lengths import LENGTHS
+from ..comparison.methods import PILOTS, STRATEGY
 from ..comparison.run import Comparison, JobsFailed
 from ..folders import FREE, run_folder
 from ..objects import prepare, space_and_data
 from ..screen import say
 
-FREELY = (*FREE, "methods", "seeds", "jobs", "recipes")  # may differ when a comparison continues
+FREELY = (*FREE, "methods", "seeds", "jobs", "recipes", "truth")  # may differ when a comparison continues
+
+BEFORE_JOBS = {CONFIG, STATUS, LOCK, LENGTHS, PILOTS}  # what the folder holds before its first job
 
 
 def main(config: DictConfig) -> None:
@@ -36,6 +44,7 @@ def main(config: DictConfig) -> None:
     space, data = space_and_data(config, console)
     path = run_folder(config, "compare")
     comparison = Comparison(config, found, space, data, path, console)
+    new = not os.path.lexists(path)
     try:
         with Run(path, OmegaConf.to_yaml(config, resolve=True), config.resume, FREELY) as run:
             rows = comparison.run(run)
@@ -47,6 +56,10 @@ def main(config: DictConfig) -> None:
             comparison.check_failures()
             searches = [row for row in rows if row["kind"] == STRATEGY] if comparison.tabular else []
             run.finish({"jobs": len(rows), **({"searches": searches} if searches else {})})
+    except InputError:
+        if new and path.is_dir() and set(names(path)) <= BEFORE_JOBS:  # so that the corrected command may take it
+            remove_folder(path)
+        raise
     except JobsFailed as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -4,22 +4,24 @@ Examples:
     oneshot retrain architecture=latest seed=1
     oneshot retrain architecture=random
     oneshot retrain architecture=largest
+    oneshot retrain architecture=darts_v2
     oneshot retrain experiment=darts_cifar10 trainer=gpu architecture=RUN
 """
 
+import os
 import random
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ...architecture import Architecture
+from ...architecture import MAX_BYTES, Architecture
+from ...controls import CONTROLS, LARGEST, RANDOM
 from ...data import ImageData
 from ...errors import InputError
 from ...fitting.start import start_from
-from ...report.lineage import CONTROLS
 from ...retrain import Retrain
-from ...runs.files import is_file
+from ...runs.files import is_file, read_given
 from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from ..earlier import check_architecture, started_with_others
@@ -49,7 +51,7 @@ def main(config: DictConfig) -> None:
         return follow(trainer, lambda config: retrain_for(config, *space_and_data(config))[0])
     space, data = space_and_data(config, console)
     said = data.about
-    if config.architecture not in CONTROLS:
+    if os.path.exists(str(config.architecture)) and config.architecture not in (*CONTROLS, *space.published):
         say(console, check_architecture(Path(str(config.architecture)), config, data))
     retrain, architecture, origin = retrain_for(config, space, data)  # reads the test images too
     say_about(data, console, said)
@@ -71,7 +73,7 @@ def main(config: DictConfig) -> None:
     say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('evaluate', 'run', run.path, more=could_name_code())}"])
     if config.architecture not in CONTROLS and config.network.weights is None:  # which another network could not take
-        say(console, [f"control: {same_command('retrain', 'architecture', 'random')}"])
+        say(console, [f"control: {same_command('retrain', 'architecture', RANDOM)}"])
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:
@@ -108,25 +110,33 @@ def read_architecture(config: DictConfig, space: SearchSpace) -> tuple[Architect
     """Return the architecture that `architecture` means, and where it is from.
 
     It means the newest finished search (latest), one that is drawn with the seed (random), the one with the most
-    parameters (largest), or that of a run or a file.
+    parameters (largest), a published one by its name, that of a run or a file, or a text in the notation of the space.
 
     `latest` has been replaced by a path before (folders.py).
 
     Raises:
         InputError: If there is no such run or file, or the architecture is not one of this space.
     """
-    if config.architecture == "random":
+    if config.architecture == RANDOM:
         return space.sample(random.Random(config.seed)), f"random, seed {config.seed}"
-    if config.architecture == "largest":
-        return space.largest(), "largest"
+    if config.architecture == LARGEST:
+        return space.largest(), LARGEST
+    known = [RANDOM, LARGEST, *space.published]
     if not isinstance(config.architecture, str) or not config.architecture:
         raise InputError(
-            f"architecture={config.architecture!r}: must be latest, random, largest or the path of a run or a file"
+            f"architecture={config.architecture!r}: must be latest, {', '.join(known)}, the path of a run or a file, "
+            "or a text in the notation of the space"
         )
+    if config.architecture in space.published:
+        return space.from_notation(space.published[config.architecture]), f"{config.architecture}, as published"
+    if not os.path.exists(config.architecture) and set(config.architecture) & set("|(="):
+        return space.from_notation(config.architecture), "given as text"
     path = Path(config.architecture)
-    if not path.exists():
-        raise InputError(f"architecture={path}: there is no such run or file (or: latest, random, largest)")
+    if not os.path.exists(path):
+        raise InputError(f"architecture={path}: there is no such run or file (or: latest, {', '.join(known)})")
     if path.is_dir():
         path = path / ARCHITECTURE
         is_file(path)  # a link in a folder that may be a stranger's is refused
+    if path.suffix != ".json":
+        return space.from_notation(read_given(path, MAX_BYTES)), str(path)
     return space.load(path), str(path)

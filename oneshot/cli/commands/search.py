@@ -7,9 +7,11 @@ Examples:
     oneshot search experiment=darts_cifar10 trainer=gpu out=FOLDER
     oneshot search cost=latency cost.table=FILE
     oneshot search architect=darts stop=skip_count
+    oneshot search experiment=darts_cifar10 dry_run=true
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -20,6 +22,7 @@ from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
 from ..controls import beside
+from ..dry_run import lines, measured, predicted, shortened
 from ..earlier import started_with_others
 from ..folders import run_folder
 from ..objects import (
@@ -32,19 +35,22 @@ from ..objects import (
     trainer_for,
     training_of_weights,
 )
+from ..pace import Planned
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
 from ..screen import answered, architecture_table, held_out_next, next_command, say, started, summary, written
 
 
 def main(config: DictConfig) -> None:
-    """Search, write what was found and show it."""
+    """Search, write what was found and show it; with dry_run=true say how long this takes."""
     console = Console()
     prepare(config)
     trainer = trainer_for(config, console, shared=True)
     if follows(trainer):
         return follow(trainer, lambda config: search_for(config, *space_and_data(config)))
     space, data = space_and_data(config, console)
+    if config.dry_run:
+        return say(console, dry_run(config, space, data))
     search = search_for(config, space, data)
     with open_run(config, run_folder(config, "search")) as run:
         if answered(run, console):
@@ -62,6 +68,28 @@ def main(config: DictConfig) -> None:
     if compared := beside(result):
         line, control = compared
         say(console, [line, f"control: {next_command('retrain', 'architecture', Path(control), more=more)}"])
+
+
+def dry_run(config: DictConfig, space: SearchSpace, data: ImageData) -> list[str]:
+    """Run a short search in a temporary folder, and return how long the whole one will take, in lines.
+
+    Args:
+        config: The settings of the command.
+        space: The search space.
+        data: The images.
+    """
+    search = search_for(config, space, data)
+    whole, batches = Planned(search.stages.plan(config.epochs), config.epochs), search.batches
+    short = shortened(config, search.stages.fewest_epochs, batches)
+    del search  # so that the short one does not add to its memory
+    tried = search_for(short, space, data)
+    plan = Planned(tried.stages.plan(short.epochs), short.epochs)
+    with TemporaryDirectory() as folder, open_run(short, Path(folder) / "search") as run:
+        with recording(run, short, "search") as record:
+            fit(trainer_for(short, None), tried, run, short, record)
+            result = write_search(run, tried, data.image_shape)
+        parts = predicted(measured(run.path, plan, short.epoch_batches, result["seconds"]), whole, batches)
+    return lines(parts, result["peak_memory_bytes"], bool(config.stop))
 
 
 def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Search:

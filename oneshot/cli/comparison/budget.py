@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ...errors import InputError
 
 SECONDS, UPDATES, QUERIES = "seconds", "updates", "queries"
-PILOT_UPDATES = (40, 120)  # of the two short searches by which the seconds of a batch are measured
+PILOT = 100  # updates of the short search by which the seconds of an update are measured
+PILOT_BATCHES = 3  # that it has at least in each epoch
 FORM = "must be seconds:N, updates:N, queries:N, or null for the epochs of each search's settings"
 
 
@@ -53,66 +54,20 @@ def read(text: object) -> Budget | None:
     return Budget(unit, number)
 
 
-def batches_within(updates: Callable[[int], int], most: float) -> int:
-    """Return the largest number of batches in an epoch with at most so many updates in the whole search.
+def batches_within(spent: Callable[[int], float], most: float) -> int:
+    """Return the largest number of batches in an epoch with which a whole search spends at most so much.
 
     Args:
-        updates: Returns the updates of the whole search by the number of batches in an epoch.
-        most: Updates.
+        spent: Returns what the search spends, by the number of batches in an epoch: updates or seconds.
+        most: The same unit.
 
     Returns:
         At least 1, also where one batch in each epoch is too many.
     """
     low, high = 1, 2
-    while updates(high) <= most:
+    while spent(high) <= most:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if updates(middle) <= most else (low, middle)
+        low, high = (middle, high) if spent(middle) <= most else (low, middle)
     return low
-
-
-def pilots(updates: Callable[[int], int]) -> tuple[int, int]:
-    """Return the batches in an epoch of two short searches, by which the seconds of a long one are predicted.
-
-    Args:
-        updates: As in `batches_within`.
-    """
-    short, long = (batches_within(updates, updates(1) + few) for few in PILOT_UPDATES)
-    return short, max(long, short + 1)
-
-
-class Pace(NamedTuple):
-    """Seconds of a search as a line over the batches in an epoch.
-
-    Args:
-        fixed: Seconds that do not depend on them: measurements at the ends of epochs, the selection.
-        per_batch: Seconds of one more batch in each epoch.
-    """
-
-    fixed: float
-    per_batch: float
-
-    def batches(self, seconds: float) -> int:
-        """Return the batches in an epoch of a search of so many seconds; below 1 if it cannot be so short.
-
-        Args:
-            seconds: Of the whole search.
-        """
-        return int((seconds - self.fixed) / self.per_batch)
-
-
-def pace(short: tuple[int, float], long: tuple[int, float]) -> Pace:
-    """Return the line through two short searches.
-
-    Where the longer one was not slower, because something else used the machine, all of its time counts as that of
-    batches.
-
-    Args:
-        short: Batches in an epoch and seconds of the shorter one.
-        long: The same of the longer one.
-    """
-    per_batch = (long[1] - short[1]) / (long[0] - short[0])
-    if per_batch <= 0:
-        return Pace(0.0, long[1] / long[0])
-    return Pace(max(0.0, short[1] - per_batch * short[0]), per_batch)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import DictConfig
+
 from ...runs.folder import read_result
 from .. import job as running
 from ..composition import groups
 from ..conf import CONF
 from ..jobs import ENDING, run_script, wait_for
 from ..meanings import included, own_settings, read
+from ..objects import device_of
 from ..screen import PASSED_ON, SEARCH_ONLY
 
 POLL = 0.5  # seconds between two looks whether the comparison ends
@@ -93,6 +96,28 @@ def result_of(path: Path, name: str, seed: int, kind: str) -> Mapping[str, Any] 
         kind: As in `folder_of`.
     """
     return read_result(folder_of(path, name, seed, kind))
+
+
+def clock_of(config: DictConfig) -> str:
+    """Return which seconds count, by their name in a result and in the times of its rows.
+
+    Those of the processor for searches with one thread and without a GPU, as other work on the machine changes them
+    less; else those of the clock.
+
+    Args:
+        config: The settings of the comparison.
+    """
+    return "process_seconds" if config.threads == 1 and device_of(config).type == "cpu" else "seconds"
+
+
+def seconds_of(result: Mapping[str, Any], config: DictConfig) -> float:
+    """Return the seconds of a search, as `clock_of` counts them.
+
+    Args:
+        result: Of the search; it may be empty.
+        config: The settings of the comparison.
+    """
+    return float(result.get(clock_of(config), result.get("seconds", 0.0)))
 
 
 def shared(program: str) -> list[str]:

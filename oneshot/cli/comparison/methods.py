@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from omegaconf import ListConfig
 
+from ...controls import CONTROLS, RANDOM
 from ...errors import InputError, unknown
 from ..conf import choices
 
 ARCHITECT, STRATEGY, CONTROL = "architect", "strategy", "control"
-RANDOM, LARGEST = "random", "largest"  # a random architecture, and the one with the most parameters
-CONTROLS = (RANDOM, LARGEST)
 SUPERNET, PILOTS = "supernet", "pilots"  # folders beside those of methods: supernets of strategies, short searches
 GROUPS = {"all": (ARCHITECT, STRATEGY, CONTROL), "architects": (ARCHITECT,), "strategies": (STRATEGY,)}
 

@@ -11,15 +11,17 @@ from omegaconf import DictConfig
 
 from ... import plots
 from ...architecture import Architecture, by_name
+from ...comparison.verdicts import Ranked, judge, off_budget, table, unequal
+from ...controls import RANDOM
 from ...quantity import ACCURACY, Quantity, of_result
 from ...runs.folder import read_json
 from ...spaces import SearchSpace
+from .. import job as running
 from .budget import SECONDS
-from .jobs import folder_of, result_of
-from .methods import CONTROL, RANDOM, STRATEGY, Method
+from .jobs import folder_of, result_of, seconds_of
+from .methods import CONTROL, STRATEGY, Method
 from .settings import Settings
 from .tabular import regret_table
-from .verdicts import Ranked, judge, off_budget, table, unequal
 
 
 class Results:
@@ -32,6 +34,7 @@ class Results:
         path: Folder of the comparison.
         ranked: The table that judges; None: trainings do.
         on_table: Whether strategies asked a table, in the process of the comparison.
+        same_images: Whether the table that judges is of the images that were searched on, as far as that is known.
     """
 
     def __init__(
@@ -42,13 +45,26 @@ class Results:
         path: Path,
         ranked: Ranked | None,
         on_table: bool,
+        same_images: bool,
     ) -> None:
         self.config, self.settings, self.space, self.path = config, settings, space, path
-        self.ranked, self.on_table = ranked, on_table
+        self.ranked, self.on_table, self.same_images = ranked, on_table, same_images
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each method and seed whose jobs have finished."""
         return [row for m in self.settings.methods for seed in self.settings.seeds if (row := self._row(m, seed))]
+
+    @property
+    def images(self) -> str:
+        """The images of the searches, for a reader."""
+        size = self.config.data.get("image_size")
+        return f"data={running.choices().get('data')}{f', {size}x{size} pixels' if size else ''}"
+
+    def _seconds(self, result: Mapping[str, Any]) -> float:
+        """Seconds of a search; for a strategy those of its queries and of its supernet."""
+        if "search_seconds" in result:
+            return float(result["search_seconds"] + result.get("supernet_seconds", 0.0))
+        return seconds_of(result, self.config)
 
     def _row(self, method: Method, seed: int) -> dict[str, Any] | None:
         """What is known of a method and a seed; None if a job of it failed, or nothing was found."""
@@ -67,7 +83,7 @@ class Results:
                 return None
             found = self.space.load(folder_of(self.path, method.name, seed, "search") / "architecture.json")
             spent = {name: result[name] for name in ("peak_memory_bytes", "queries") if name in result}
-            row |= {"seconds": _seconds(result), **spent}
+            row |= {"seconds": self._seconds(result), **spent}
         row |= {"architecture": by_name(found, self.space.choices), "notation": self.space.notation(found)}
         if self.ranked:
             return row | self.ranked.of(found)
@@ -97,7 +113,8 @@ class Results:
             more = {"search, s": _by_method(values, "seconds"), "parameters": _by_method(values, "parameters")}
             figures[name] = partial(plots.comparison, {**shown, **{k: v for k, v in more.items() if any(v.values())}})
         if self.on_table:
-            at = [n for n in self.config.regret_at if n <= self.settings.queries(self.config)]
+            queries = self.settings.queries(self.config)
+            at = [n for n in self.config.regret_at if n <= queries] or [queries]
             names = [method.name for method in self.settings.of(STRATEGY)]
             text, curves = regret_table(self.path, names, self.settings.seeds, at)
             texts.append(text)
@@ -131,18 +148,27 @@ class Results:
             lines.append("effect: mean difference between pairs of the same seed, in its own standard deviations.")
         if not self.ranked and RANDOM not in (m.name for m in self.settings.methods):
             lines.append("Without random among methods= nothing is said about chance.")
+        if self.ranked and not self.same_images and not self.on_table:
+            lines.append(f"The searches saw other images ({self.images}) than those of the table that judges them.")
+        if self.on_table and self.ranked:
+            lines.append(
+                "Strategies asked the table that judges them: the best of many queries is easily better than one "
+                "random architecture. Compare them with methods=[random_search,...]."
+            )
+        if self.config.supernet is not None and self.settings.of(STRATEGY) and not self.on_table:
+            lines.append(
+                "All seeds of the strategies share one supernet: their interval leaves out the chance of its training."
+            )
+        if not self.ranked and (size := self.config.data.get("train_size")):
+            lines.append(
+                f"data.train_size={size} is of the searches; trainings used all images, unless "
+                "retrain_settings=['data.train_size=N'] says otherwise."
+            )
         if budget and budget.unit == SECONDS:
             lines += off_budget(rows, budget.amount)
         elif budget is None:
             lines += unequal(rows)
         return lines
-
-
-def _seconds(result: Mapping[str, Any]) -> float:
-    """Seconds of a search; for a strategy those of its queries and of its supernet."""
-    if "search_seconds" in result:
-        return float(result["search_seconds"] + result.get("supernet_seconds", 0.0))
-    return float(result["seconds"])
 
 
 def _by_method(rows: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0) -> dict[str, list[float]]:

@@ -1,43 +1,42 @@
 """A comparison: its jobs in their order, with the budget that each keeps."""
 
 import json
-import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ...comparison import Ranked
+from ...controls import RANDOM
 from ...data import ImageData
 from ...errors import InputError
 from ...estimators import Tabular
 from ...executors import Executor
 from ...fitting.progress import clock
-from ...runs.folder import Run, read_json, read_result
+from ...runs.folder import Run, read_result
 from ...spaces import SearchSpace
-from ...stages import Stages
 from ...tables import lookup_for
 from .. import job as running
 from ..composition import inside
-from ..estimates import wanted
+from ..estimates import of_reference, wanted
 from ..faults import BAD_INPUT
-from ..jobs import Children
-from ..objects import make, stages_for
+from ..jobs import Children, refusal
+from ..objects import make
 from ..screen import say
-from .budget import QUERIES, SECONDS, UPDATES, batches_within, pace, pilots
-from .jobs import Ended, Job, execute, folder_of, result_of, shared
-from .methods import ARCHITECT, CONTROL, PILOTS, STRATEGY, SUPERNET
+from .budget import QUERIES, SECONDS
+from .jobs import Ended, Job, execute, folder_of, result_of, seconds_of, shared
+from .lengths import LENGTHS, Lengths
+from .methods import ARCHITECT, CONTROL, STRATEGY, SUPERNET
 from .results import Results
 from .settings import AUTO, TABLE, Settings
 from .tabular import search_table
-from .verdicts import Ranked
 
-LENGTHS = "lengths.json"  # batches in an epoch of each method's searches
 UNIFORM = "architect=uniform"
 COST = "cost=multiply_accumulates"
 
@@ -80,15 +79,14 @@ class Comparison:
     def _ranked(self) -> Ranked | None:
         """The table that judges; None: trainings do."""
         reference = self.config.reference
-        if self.config.truth == AUTO and reference.get("table") is None:
-            lookup = lookup_for(self.space.fingerprint, self.data.splits.classes, self.data.image_shape)
-            if lookup is None or not lookup.same:
-                return None
-        elif self.config.truth not in (AUTO, TABLE):
+        lookup = lookup_for(self.space.fingerprint, self.data.splits.classes, self.data.image_shape)
+        self.same_images = reference.get("table") is not None or (lookup is not None and lookup.same)
+        if self.config.truth not in (AUTO, TABLE) or self.config.truth == AUTO and not self.same_images:
             return None
         if wanted(reference) - {"space"}:
             raise InputError(f"reference: is {reference._target_}; must be a table, estimator@reference=tabular")
-        return Ranked(make(reference, space=self.space))
+        with of_reference():
+            return Ranked(make(reference, space=self.space))
 
     def _prepare_strategies(self) -> None:
         node, budget = self.config.estimator, self.settings.budget
@@ -114,6 +112,7 @@ class Comparison:
         Raises:
             InputError: If a job refuses its settings.
         """
+        self._check_settings()
         with self.executor:
             lengths = self._lengths(run)
             searches = [self._search(m.name, s, lengths) for m in self.settings.of(ARCHITECT) for s in self.seeds]
@@ -137,10 +136,26 @@ class Comparison:
                 self._work(list(self._trainings()))
         return self.results.rows()
 
+    def _check_settings(self) -> None:
+        """Ask the commands whether they take the settings of the lists; else a wrong one is found hours later."""
+        config, seed, jobs = self.config, self.seeds[0], list[Job]()
+        if config.search_settings:
+            jobs += [self._search(method.name, seed, {}) for method in self.settings.of(ARCHITECT)]
+        if self.asks_supernet and (config.search_settings or config.supernet_settings):
+            jobs.append(self._search(SUPERNET, seed, {}))
+        if config.strategy_settings:
+            jobs += [self._baseline(method.name, seed) for method in self.settings.of(STRATEGY)]
+        if config.retrain_settings and not self.ranked:
+            jobs += [self._training(RANDOM, RANDOM, seed, recipe) for recipe in config.recipes]
+        for job in jobs:
+            if not job.done and (reason := refusal(job.program, job.words)):
+                raise InputError(f"{shlex.join(['oneshot', job.program, *job.words])}: {reason}")
+
     @property
     def results(self) -> Results:
         """What has been found so far."""
-        return Results(self.config, self.settings, self.space, self.path, self.ranked, self.tabular is not None)
+        given = (self.config, self.settings, self.space, self.path, self.ranked)
+        return Results(*given, self.tabular is not None, self.same_images)
 
     @property
     def seeds(self) -> list[int]:
@@ -162,18 +177,27 @@ class Comparison:
 
     def _baseline(self, name: str, seed: int) -> Job:
         words = [f"strategy={name}", *shared("baseline"), f"failures={self.config.failures}"]
-        words += [] if "cost" in running.given() else [COST]  # what NSGA-II minimizes; others note it alone
+        if "cost" not in running.given() and self._has_costs():
+            words.append(COST)  # what NSGA-II minimizes; others note it alone
         budget, spent = self.settings.budget, 0.0
         if self.asks_supernet:
             words.append(f"supernet={folder_of(self.path, SUPERNET, seed, 'search')}")
-            spent = (result_of(self.path, SUPERNET, seed, "search") or {}).get("seconds", 0.0)
+            spent = seconds_of(result_of(self.path, SUPERNET, seed, "search") or {}, self.config)
         elif self.config.supernet is not None:
-            spent = (read_result(Path(self.config.supernet)) or {}).get("seconds", 0.0)
+            spent = seconds_of(read_result(Path(self.config.supernet)) or {}, self.config)
         if budget and budget.unit == SECONDS:
             words += ["budget.queries=null", f"budget.seconds={max(1.0, budget.amount - spent):.1f}"]
         else:
             words.append(f"budget.queries={self.settings.queries(self.config)}")
         return self._job("baseline", name, seed, "search", [*words, *self.config.strategy_settings])
+
+    def _has_costs(self) -> bool:
+        try:
+            with torch.device("meta"):
+                next(self.space.operations())
+        except InputError:
+            return False
+        return True
 
     def _trainings(self) -> Iterator[Job]:
         for method in self.settings.methods:
@@ -185,10 +209,11 @@ class Comparison:
                         continue
                     source = str(folder_of(self.path, method.name, seed, "search"))
                 for recipe in self.config.recipes:
-                    words = [f"architecture={source}", f"recipe={recipe}", *shared("retrain")]
-                    yield self._job(
-                        "retrain", method.name, seed, f"retrain-{recipe}", [*words, *self.config.retrain_settings]
-                    )
+                    yield self._training(method.name, source, seed, recipe)
+
+    def _training(self, name: str, source: str, seed: int, recipe: str) -> Job:
+        words = [f"architecture={source}", f"recipe={recipe}", *shared("retrain"), *self.config.retrain_settings]
+        return self._job("retrain", name, seed, f"retrain-{recipe}", words)
 
     def _work(self, jobs: Sequence[Job], counted: bool = True) -> None:
         """Run jobs and say after each how far the comparison is.
@@ -233,62 +258,21 @@ class Comparison:
 
     def _lengths(self, run: Run) -> dict[str, int]:
         """Return the batches in an epoch with which each search keeps the budget, and keep them for a resume."""
-        budget = self.settings.budget
-        if budget is None or budget.unit == QUERIES:
+        if self.settings.budget is None or self.settings.budget.unit == QUERIES:
             return {}
-        kept: dict[str, int] = {name: n for name, n in read_json(self.path / LENGTHS).items() if isinstance(n, int)}
         names = [method.name for method in self.settings.of(ARCHITECT)] + [SUPERNET] * self.asks_supernet
-        updates = {name: self._updates(name) for name in names if name not in kept}
-        if budget.unit == UPDATES:
-            for name, of in updates.items():
-                if of(1) > budget.amount:
-                    raise InputError(
-                        f"budget={self.config.budget}: {name} has {of(1):,} updates with one batch in each epoch; "
-                        "give more updates, or fewer epochs"
-                    )
-                kept[name] = batches_within(of, budget.amount)
-        elif updates:
-            kept |= self._measured(updates)
-        run.write(LENGTHS, json.dumps(kept, indent=2) + "\n")
-        return kept
-
-    def _measured(self, updates: Mapping[str, Callable[[int], int]]) -> dict[str, int]:
-        """Measure two short searches of each method and return the batches in an epoch that keep the seconds."""
-        assert self.settings.budget
-        pairs = {name: pilots(of) for name, of in updates.items()}
-        say(self.console, [f"measuring how long a batch takes: two short searches of {', '.join(pairs)}"])
-        seed, jobs = self.seeds[0], {}
-        for name, pair in pairs.items():
-            for batches in pair:
-                words = [*self._words(name), f"epoch_batches={batches}", f"seed={seed}"]
-                folder = self.path / PILOTS / name / str(batches)
-                jobs[name, batches] = Job(
-                    f"pilot of {name}, {batches} batches in an epoch", "search", tuple(words), folder, self.path.name
-                )
-        self._work(list(jobs.values()), counted=False)
-        found = {}
-        for name, pair in pairs.items():
-            results = [read_result(jobs[name, batches].folder) for batches in pair]
-            if None in results:
-                job, ended = next((job, ended) for job, ended in self.failed if job in jobs.values())
-                raise InputError(f"{shlex.join(['oneshot', job.program, *job.words])}: {ended.line}")
-            own = self.settings.budget.amount * (self.config.supernet_share if name == SUPERNET else 1.0)
-            line = pace(*((b, r["seconds"]) for b, r in zip(pair, results, strict=True) if r))
-            found[name] = line.batches(own)
-            if found[name] < 1:
-                least = math.ceil(line.fixed + line.per_batch)
-                raise InputError(
-                    f"budget={self.config.budget}: a search with {name} takes at least {least} s, for what is measured "
-                    "at the ends of its epochs; give more seconds, or fewer epochs"
-                )
+        budget, seed = self.settings.budget, self.seeds[0]
+        found = Lengths(self.config, budget, seed, self.space, self.path, self._words, self._pilots).of(names)
+        run.write(LENGTHS, json.dumps(found, indent=2) + "\n")
         return found
 
-    def _updates(self, name: str) -> Callable[[int], int]:
-        """Return the updates of a whole search by the batches in an epoch."""
-        config = inside("search", self._words(name))
-        stages = Stages(stages_for(config, self.space), make(config.schedule))
-        plan = stages.plan(config.epochs)
-        return partial(plan.total, config.epochs)
+    def _pilots(self, jobs: Sequence[Job]) -> None:
+        """Run short searches; one that fails ends the comparison."""
+        names = ", ".join(job.folder.name for job in jobs)
+        say(self.console, [f"measuring how long an update takes, with a short search of {names}"])
+        self._work(jobs, counted=False)
+        for job, ended in self.failed:
+            raise InputError(f"{shlex.join(['oneshot', job.program, *job.words])}: {ended.line}")
 
     def _search_table(self, name: str, seed: int) -> None:
         """Search the table with a strategy, in this process."""

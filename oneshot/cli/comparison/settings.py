@@ -8,12 +8,13 @@ from ...errors import InputError, check_integer, check_range, unknown
 from .. import job
 from ..conf import choices
 from . import budget, methods
-from .budget import QUERIES, Budget
+from .budget import QUERIES, UPDATES, Budget
 from .methods import ARCHITECT, CONTROL, STRATEGY, Method
 
 LISTS = ("search_settings", "supernet_settings", "strategy_settings", "retrain_settings")
 TABLE, TRAINING, AUTO = "table", "training", "auto"
 MOST_SEEDS = 100_000
+SET_HERE = ("seed", "out")  # of each job
 INSTEAD = {  # settings of a search that mean nothing here -> what does
     "architect": "methods=[darts,snas] names architects; supernet_settings=['architect=fairnas'] is for the supernet "
     "of strategies",
@@ -72,6 +73,13 @@ def read(config: DictConfig) -> Settings:
     check_range("failures", config.failures, 0.0, 1.0)
     check_range("supernet_share", config.supernet_share, 0.05, 0.95)
     _check_lists(config)
+    for name, without in (
+        ("queries", found.budget is None or found.budget.unit == UPDATES),
+        ("recipes", config.truth != TABLE),
+    ):
+        if name in job.given() and not without:
+            other = f"budget={config.budget}" if name == "queries" else f"truth={TABLE}"
+            raise InputError(f"{name}={config[name]!s:.80}: has no effect with {other}; leave one of them out")
     if found.budget and found.budget.unit == QUERIES and (others := found.of(ARCHITECT)):
         names = ", ".join(method.name for method in others)
         raise InputError(f"budget={config.budget}: {names}: an architect asks no queries; seconds:N is for all")
@@ -100,6 +108,8 @@ def _check_lists(config: DictConfig) -> None:
         for setting in config[key]:
             if not isinstance(setting, str) or "=" not in setting:
                 raise InputError(f"{key}: {setting!s:.80} is no setting; as \"{key}=['threads=1']\"")
+            if (name := job.names(setting)) in SET_HERE:
+                raise InputError(f"{key}: {setting!s:.80}: the comparison sets {name} itself")
     for at in config.regret_at:
         check_integer("regret_at", at, 1)
     known = choices("recipe", job.folders())

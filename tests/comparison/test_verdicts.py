@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from oneshot.cli.comparison.verdicts import Ranked, judge, off_budget, sentence, table, unequal
+from oneshot.comparison.verdicts import Ranked, judge, off_budget, sentence, table, unequal
 from oneshot.estimators import Tabular
 from oneshot.quantity import ACCURACY, Quantity
 from oneshot.spaces import NASBench201

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...estimators import Tabular
-from ...quantity import Quantity
-from ...statistics import Verdict, against_control, against_random, mean_interval
-from .methods import LARGEST, RANDOM
+from ..architecture import Architecture
+from ..controls import LARGEST, RANDOM
+from ..estimators import Tabular
+from ..quantity import Quantity
+from ..statistics import Verdict, against_control, against_random, mean_interval
 
 OFF = 0.1  # share by which a method may leave the budget before a line says it
 Row = Mapping[str, Any]
@@ -120,7 +120,7 @@ def _beaten(own: Any, against: Sequence[float], maximize: bool) -> float:
 
 
 def table(rows: Sequence[Row], judged: Mapping[str, Judged], quantity: Quantity, title: str) -> str:
-    """Return a Markdown table with a row for each method, and a line with the verdict on each.
+    """Return a Markdown table with a row for each method, and a line with the verdict on each but random.
 
     Args:
         rows: As in `judge`.
@@ -135,11 +135,12 @@ def table(rows: Sequence[Row], judged: Mapping[str, Judged], quantity: Quantity,
     lines = [f"**{title}**", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for name in names:
         one = judged[name]
-        half = "" if math.isnan(one.half) else f" ± {quantity.scale * one.half:{quantity.format}}"
+        half = "" if math.isnan(one.half) or not one.half else f" ± {quantity.scale * one.half:{quantity.format}}"
         beaten = "" if one.beaten is None else f"{one.beaten:.1%}"
-        cells = [name, f"{quantity.scale * one.mean:{quantity.format}}{half}", beaten]
+        cells = [name.replace("|", r"\|"), f"{quantity.scale * one.mean:{quantity.format}}{half}", beaten]
         lines.append(f"| {' | '.join([*cells, *(columns[column].get(name, '') for column in columns)])} |")
-    return "\n".join([*lines, "", *map(sentence, names, judged.values())]) + "\n"
+    sentences = [sentence(name, one) for name, one in judged.items() if name != RANDOM]
+    return "\n".join([*lines, "", *sentences]) + "\n"
 
 
 def sentence(name: str, judged: Judged) -> str:
