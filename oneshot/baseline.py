@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .architecture import Architecture, Query
+from .cost import ExpectedCost
 from .errors import InputError, check_integer, check_range, unknown
 from .estimators.logged import LoggedEstimator
 from .strategies.base import Strategy
+
+PROPOSALS = 10_000  # in a row that may be over a limit
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,15 @@ class Baseline:
         batch: Architectures that are asked for before their scores are told.
         record: Called with a row for each query: `step`, `fidelity`, `score` (unless it failed) and `best`. The last
             one over the steps is the anytime curve.
+        cost: A cost with a limit. What does not hold it is not scored and takes nothing of the budget: the strategy is
+            at once told a score below all others, by how much it is over the limit (Deb's rule), and asked again.
+            None: there is no limit.
 
     Raises:
         InputError: If `batch` is out of range.
+
+    Reference:
+        Deb, An efficient constraint handling method for genetic algorithms, 2000 (the rule).
     """
 
     def __init__(
@@ -61,8 +70,12 @@ class Baseline:
         budget: Budget,
         batch: int = 1,
         record: Callable[[Mapping[str, Any]], None] | None = None,
+        cost: ExpectedCost | None = None,
     ) -> None:
         check_integer("batch", batch, 1)
+        self.cost = cost if cost is not None and cost.limit else None
+        self.refused = 0  # proposals over the limit
+        self.worst = 0.0  # smallest score so far, and at most 0
         self.strategy, self.answers, self.budget, self.batch, self.record = strategy, answers, budget, batch, record
         self.rows: list[dict[str, Any]] = []
         self.best: Query | None = None
@@ -90,13 +103,32 @@ class Baseline:
         """
         while not self._spent():
             left = math.inf if self.budget.queries is None else self.budget.queries - len(self.rows)
-            queries = [self.strategy.ask() for _ in range(int(min(self.batch, left)))]
+            queries = [self._ask() for _ in range(int(min(self.batch, left)))]
             for query, scores in zip(queries, self.answers(queries), strict=True):
                 self.strategy.tell(query, scores)
                 self._take(query, scores)
         if self.best is None:
             raise InputError(f"none of {len(self.rows)} queries could be scored: {self.answers.rows[-1].get('error')}")
         return self.best.architecture
+
+    def _ask(self) -> Query:
+        """The next proposal that holds the limit. The strategy is told of the others."""
+        for _ in range(PROPOSALS):
+            query = self.strategy.ask()
+            if self.cost is None or self.cost.limit is None:
+                return query
+            cost = self.cost.of(self.strategy.space.used(query.architecture).decisions)
+            excess = cost / self.cost.limit.value - 1
+            if excess <= 0:
+                return query
+            self.refused += 1
+            score = self.worst - min(excess, 1.0)
+            told = dict.fromkeys((self.strategy.metric, *self.strategy.needs), score)
+            self.strategy.tell(query, {**told, **({"cost": cost} if "cost" in told else {})})
+        raise InputError(
+            f"cost.limit={self.cost.limit.text if self.cost and self.cost.limit else None}: none of {PROPOSALS:,} "
+            "proposals in a row holds it; a higher limit or another strategy is needed"
+        )
 
     def _spent(self) -> bool:
         if self.budget.queries is not None and len(self.rows) >= self.budget.queries:
@@ -108,6 +140,7 @@ class Baseline:
             check_needs(self.strategy, scores)
         score = scores.get(self.strategy.metric)
         if score is not None:
+            self.worst = min(self.worst, score)
             fidelity = -math.inf if self.best is None else self.best.fidelity
             if (query.fidelity, score) > (fidelity, self.best_score):
                 self.best, self.best_score = query, score

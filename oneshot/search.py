@@ -12,6 +12,7 @@ from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
+from .cost import ExpectedCost, discretize_within, holds
 from .data import ImageData, Text
 from .diagnostics import Diagnostics, rows_of
 from .distributed.sharing import share
@@ -29,7 +30,7 @@ from .fitting.updates import Components, architecture_step, joint_step, weight_s
 from .runs.clock import worked
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
-from .selection.base import check_selected, check_selection
+from .selection.base import among_left, check_selected, check_selection
 from .spaces.base import SearchSpace
 from .stages import Stage, Stages
 from .stopping.base import Stop, StoppingRule
@@ -178,6 +179,7 @@ class Search(Fit):
         self.found: Architecture
         self.controls, self.control_seconds = controls, 0.0
         self.found_among: Controls | None = None
+        self.pressed = False  # whether the scores alone gave an architecture over the limit
 
     @property
     def row_names(self) -> frozenset[str]:
@@ -354,11 +356,12 @@ class Search(Fit):
     def end_epoch(self) -> None:
         """Measure the supernet on the architecture part, write a row and ask the stopping rule."""
         self._keep_scores()
+        paid = self._pay()
         self._measure()
         row = {"epoch": self.ended + 1, "step": self.done, **self.means.read()}
         row |= {f"valid_{name}": value for name, value in self.valid.items()}
         row |= {"stage": self.stages.number + 1} if len(self.stages.all) > 1 else {}
-        row |= {"entropy": float(self.architect.entropy()), **self.architect.measures()}
+        row |= {"entropy": float(self.architect.entropy()), **self.architect.measures(), **paid}
         self.write({**row, **self.diagnostics.measure(self), **self._looked_up()})
         if self.stop is not None and self.trainer.fit_loop._can_stop_early:  # not before its min_epochs
             self.ending.decided = self.trainer.strategy.broadcast(self.ending.ask(self.rows, self.scores))
@@ -378,7 +381,7 @@ class Search(Fit):
             self._measure()
         self.ending.go_back()
         found = self.selection(self.space, self.architect, self)
-        self.found = check_selected(self.selection, found, self.space, self.architect)
+        self.found = self._within(check_selected(self.selection, found, self.space, self.architect))
         self.found_valid = self.measure(self.found)
         numbers = {f"found_valid_{name}": value for name, value in self.found_valid.items()}
         self.publish({"epoch": self.epoch, "step": self.done, **numbers})
@@ -394,8 +397,36 @@ class Search(Fit):
         def measured(architecture: Architecture) -> float:
             return self.measure(architecture, batches)[self.metric.name]
 
-        self.found_among = measure_controls(self.space, self.found, self.controls, self.seed, measured, left, batches)
+        self.found_among = measure_controls(
+            self.space, self.found, self.controls, self.seed, measured, left, batches, self.limited
+        )
         self.control_seconds = worked() - started
+
+    @property
+    def limited(self) -> ExpectedCost | None:
+        """The architect's cost if it has a limit, else None."""
+        cost = self.architect.cost
+        return cost if isinstance(cost, ExpectedCost) and cost.limit else None
+
+    def _within(self, found: Architecture) -> Architecture:
+        """An architecture that holds the limit: the found one, or the one that the scores give under it."""
+        if self.limited is None or holds(self.space, self.limited, found):
+            return found
+        self.pressed = True
+        return discretize_within(self.space, self.limited, among_left(self.architect.scores(), self.architect))
+
+    def _pay(self) -> dict[str, float]:
+        """Compare what mixtures paid in this epoch with the cost of the architecture that the scores give now.
+
+        Returns:
+            For the row of the epoch: this cost as a share of the limit, and the multiplier; empty without a limit.
+        """
+        cost, scores = self.limited, self.architect.scores().detach().cpu()
+        if cost is None or cost.limit is None or not bool(scores.isfinite().all()):
+            return {}
+        found = self.space.used(self.space.discretize(among_left(scores, self.architect)))
+        cost.measure_kept(found.decisions)
+        return {"share_of_limit": cost.of(found.decisions) / cost.limit.value, "multiplier": cost.multiplier}
 
     def estimate(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
         """Score architectures with the supernet's weights, on the architecture part.

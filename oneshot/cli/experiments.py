@@ -7,7 +7,8 @@
 
 A condition is a command, GROUP=CHOICE or SETTING=VALUE, or several of them with spaces between; then all must hold.
 CHOICE may be a pattern: `space=darts*` holds for every choice whose name begins with `darts`.
-`search` holds for every command except `retrain`. Later blocks win over earlier ones; the command line wins over all.
+`retrain` holds for `latency` too, which measures the networks of retrainings; `search` holds for every other command.
+Later blocks win over earlier ones; the command line wins over all.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ from .conf import COMMANDS, CONF
 from .meanings import own_settings
 
 KEY = "when"
+OF_FINAL = ("retrain", "latency")  # commands with the sizes of the network that is trained in the end
 
 
 def apply(config: DictConfig, command: str, choices: Mapping[str, str | None], given: Collection[str]) -> None:
@@ -65,7 +67,8 @@ def _holds(word: str, config: DictConfig, command: str, choices: Mapping[str, st
     if not equals:
         if name not in COMMANDS:
             raise InputError(f"{KEY}: {word!r} is neither a command nor NAME=VALUE")
-        return name == command or (name == "search" and command != "retrain")
+        final = command in OF_FINAL
+        return name == command or name == "retrain" and final or name == "search" and not final
     if name in choices:
         return fits(choices[name], value)
     found = OmegaConf.select(config, name)

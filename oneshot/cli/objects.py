@@ -5,7 +5,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,13 @@ def criterion_for(config: DictConfig, data: ImageData) -> Any:
     return make(kept, **weights)  # of another class, without what only the group's own takes
 
 
-def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
+def space_for(config: DictConfig, data: ImageData, sizes: Mapping[str, Any] | None = None) -> SearchSpace:
     """Return the configured space, with the sizes of the data.
+
+    Args:
+        config: The settings of the command.
+        data: The images.
+        sizes: Settings that take the place of configured ones.
 
     Raises:
         InputError: If a setting is out of range, or the space does not have it.
@@ -153,7 +158,8 @@ def space_for(config: DictConfig, data: ImageData) -> SearchSpace:
         raise InputError(f"{PARTIAL}={partial}: {config.space._target_} is a space without partial channels")
     if dense and "_target_" in config.space and not _takes(config.space, "dense"):
         raise InputError(f"task {data.task.name}: {config.space._target_} has no networks with logits for each pixel")
-    return make(config.space, image_shape=data.image_shape, classes=data.classes, **dense)
+    node: Any = OmegaConf.merge(config.space, sizes) if sizes else config.space
+    return make(node, image_shape=data.image_shape, classes=data.classes, **dense)
 
 
 def architect_for(config: DictConfig, space: SearchSpace, criterion: Any, cost: Any = None) -> Architect:

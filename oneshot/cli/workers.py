@@ -11,7 +11,8 @@ from ..estimators import Estimator, Priced
 from ..executors import Executor
 from ..fitting.acceleration import keep_freed_memory
 from .estimates import EstimatorFactory
-from .objects import make, settle, space_and_data
+from .limits import cost_for
+from .objects import settle, space_and_data
 
 
 class Portable:
@@ -52,4 +53,4 @@ def made_again(settings: dict[str, Any], node: str, priced: bool, path: str) -> 
     settle(config.seed, config.threads)
     space, data = space_and_data(config)
     estimator = EstimatorFactory(config, space, data, Path(path)).estimator(config[node])
-    return Priced(estimator, space, make(config.cost, space=space), data.metric) if priced else estimator
+    return Priced(estimator, space, cost_for(config, space, data), data.metric) if priced else estimator

@@ -3,16 +3,22 @@
 from .counting import candidate_costs, count_multiply_accumulates, count_parameters, network_cost
 from .expected import ExpectedCost, multiply_accumulates, parameters
 from .latency import LatencyTable, latency, measure_latency
+from .limits import Limit, discretize_within, holds, largest_within, sample_within
 
 __all__ = [
     "ExpectedCost",
     "LatencyTable",
+    "Limit",
     "candidate_costs",
     "count_multiply_accumulates",
     "count_parameters",
+    "discretize_within",
+    "holds",
+    "largest_within",
     "latency",
     "measure_latency",
     "multiply_accumulates",
     "network_cost",
     "parameters",
+    "sample_within",
 ]

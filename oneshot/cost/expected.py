@@ -1,18 +1,29 @@
 """The expected cost that an architect adds to its loss."""
 
+import random
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ..architecture import Architecture
+from ..draws import seed_of
 from ..errors import InputError, check_range, unknown
 from ..spaces.base import SearchSpace
-from .counting import candidate_costs, count_multiply_accumulates, count_parameters
+from .counting import Measure, candidate_costs, count_multiply_accumulates, count_parameters, network_cost
+from .limits import Limit, check_reachable, parse_limit
 
 FORMS = ("additive", "multiplicative")
 SMALLEST = 1e-6  # smallest ratio of cost and reference in the multiplicative form
+STRENGTH = 40.0  # how far the multiplier moves in a whole search whose cost is always twice the limit
+EXAMPLES = 10  # whole networks; where parts come and go with the choices, as a cell's inputs, the most counts as fixed
+TRIES = 1000  # draws of architectures that differ
+MOST = 10.0  # largest factor, and the inverse of the smallest, between the cost of an architecture and the expected one
 
 
-class ExpectedCost:
+class ExpectedCost(nn.Module):
     """The expected cost of an architecture, added to the loss: E[c] = sum of p * c over all choices and candidates.
 
     Two forms:
@@ -20,12 +31,22 @@ class ExpectedCost:
         - multiplicative (MnasNet's reward as a loss): loss * (E[c] / reference)^weight. A ratio below 1e-6 counts as
           1e-6, because a network without cost would end the search.
 
+    With a limit, the reference is the limit, and a multiplier takes the place of the weight. It starts at the weight
+    and moves after each architecture step by 40 / (updates of the search) * (C / limit - 1), never below 0, where C is
+    the cost of the whole network: the gradient ascent of LightNAS, with a rate that follows the length of the search.
+    Mixtures pay for more edges than a network keeps. So C = fixed cost + kept * E[c], where `kept` is the cost of the
+    architecture that the scores give as a share of E[c], measured after each epoch. In LightNAS C is the prediction of
+    a network for the mixture, and the multiplier can become negative, as its limit is a target.
+
     Args:
         table: Cost of each candidate, (choices, candidates), at least 0, in any unit.
         weight: Weight of the cost, at least 0. Additive: the loss that one `reference` costs. Multiplicative: the
             exponent.
         form: "additive" or "multiplicative".
-        reference: The cost that counts as 1, in the unit of the table. None is 1, for the additive form only.
+        reference: The cost that counts as 1, in the unit of the table. None is 1, for the additive form only. It has no
+            meaning with a limit.
+        limit: The most that the final network may cost. None: no limit.
+        kept: The cost of an architecture as a share of the expected one, at the start. Only a limit needs it.
 
     Raises:
         InputError: If the form is unknown, the multiplicative form has no reference, or a number is out of range.
@@ -33,22 +54,56 @@ class ExpectedCost:
     Reference:
         Cai, Zhu and Han, ProxylessNAS, arXiv:1812.00332.
         Tan et al., MnasNet, arXiv:1807.11626.
+        Luo et al., You Only Search Once (LightNAS), arXiv:2208.14446.
     """
 
-    def __init__(self, table: Tensor, weight: float, form: str = "additive", reference: float | None = None) -> None:
+    def __init__(
+        self,
+        table: Tensor,
+        weight: float,
+        form: str = "additive",
+        reference: float | None = None,
+        limit: Limit | None = None,
+        kept: float = 1.0,
+    ) -> None:
+        super().__init__()
         check_range("cost.weight", weight, 0.0)
         if form not in FORMS:
             raise unknown("cost.form", form, FORMS)
-        if reference is None and form == "multiplicative":
+        if reference is None and form == "multiplicative" and limit is None:
             raise InputError("cost.reference: the multiplicative form needs one: a cost that changes nothing")
         if reference is not None:
             check_range("cost.reference", reference, 0.0, open_low=True)
         if not bool(((table >= 0) & table.isfinite()).all()):
             raise InputError("cost.table: every cost must be a finite number, at least 0")
-        self.table = self.moved = table.detach()
-        self.weight, self.form, self.reference = weight, form, 1.0 if reference is None else reference
+        self.weight, self.form, self.limit = weight, form, limit
+        self.reference = 1.0 if reference is None else reference
+        self.register_buffer("table", table.detach(), persistent=False)
+        self.table: Tensor
+        self.moved = self.table
+        # of a limit: the multiplier, `kept`, and the sum and number of the expected costs since `kept` was measured
+        state = torch.tensor([weight, kept, 0.0, 0.0], dtype=torch.float64)
+        self.register_buffer("state", state, persistent=limit is not None)
+        self.state: Tensor
+        self.last: Tensor | None = None  # the expected cost of the last loss
 
-    def __call__(self, loss: Tensor, probabilities: Tensor) -> Tensor:
+    def _apply(self, function: Any, recurse: bool = True) -> "ExpectedCost":
+        """Move to a device. The costs and the multiplier stay in float64 whatever the data type of the weights is."""
+        device = function(torch.zeros(1, device=self.table.device)).device
+        self.table, self.state = self.table.to(device), self.state.to(device)
+        return self
+
+    @property
+    def kept(self) -> float:
+        """The cost of an architecture as a share of the expected one."""
+        return float(self.state[1])
+
+    @property
+    def multiplier(self) -> float:
+        """The multiplier of a limit; without one the weight."""
+        return float(self.state[0])
+
+    def forward(self, loss: Tensor, probabilities: Tensor) -> Tensor:
         """Add the expected cost to a loss.
 
         Args:
@@ -58,10 +113,21 @@ class ExpectedCost:
         Returns:
             The loss with the cost, a scalar.
         """
-        ratio = self.expected(probabilities) / self.reference
+        expected = self.expected(probabilities)
+        if self.limit is None:
+            return self._added(loss, expected / self.reference, self.weight)
+        self.last = expected.detach()
+        return self._added(loss, self._share(expected), self.state[0].to(loss))
+
+    def _added(self, loss: Tensor, ratio: Tensor, weight: float | Tensor) -> Tensor:
         if self.form == "multiplicative":
-            return loss * ratio.clamp(min=SMALLEST) ** self.weight
-        return loss + self.weight * ratio
+            return loss * ratio.clamp(min=SMALLEST) ** weight
+        return loss + weight * ratio
+
+    def _share(self, expected: Tensor) -> Tensor:
+        """The predicted cost of the whole network, as a share of the limit."""
+        assert self.limit is not None
+        return (self.limit.fixed + self.state[1].to(expected) * expected) / self.limit.value
 
     def expected(self, probabilities: Tensor) -> Tensor:
         """Compute E[c].
@@ -76,6 +142,35 @@ class ExpectedCost:
             self.moved = self.table.to(probabilities)
         return (probabilities * self.moved).sum()
 
+    @torch.no_grad()
+    def adapt(self, updates: int) -> None:
+        """Move the multiplier of a limit after an architecture step. Does nothing without a limit.
+
+        Args:
+            updates: Updates of the whole search.
+        """
+        if self.limit is None or self.last is None:
+            return
+        last = self.last.to(self.state)
+        self.state[0] = (self.state[0] + STRENGTH / updates * (self._share(last) - 1)).clamp(min=0)
+        self.state[2] += last
+        self.state[3] += 1
+
+    @torch.no_grad()
+    def measure_kept(self, decisions: Sequence[int]) -> None:
+        """Compare the expected costs since the last call with the cost of an architecture. Only a limit needs it.
+
+        Args:
+            decisions: What the scores give now, without decisions that have no effect.
+        """
+        number = float(self.state[3])
+        if self.limit is None or not number:
+            return
+        mean, found = float(self.state[2]) / number, self.of(decisions) - self.limit.fixed
+        if mean > 0:
+            self.state[1] = min(max(found / mean, 1 / MOST), MOST)
+        self.state[2:] = 0
+
     def of(self, decisions: Sequence[int]) -> float:
         """Compute the cost of one architecture.
 
@@ -83,46 +178,135 @@ class ExpectedCost:
             decisions: Index of a candidate for each choice.
 
         Returns:
-            The cost, in the unit of the table.
+            The cost of its candidates, in the unit of the table; with a limit the cost of the whole network.
         """
-        return sum(float(row[k]) for row, k in zip(self.table, decisions, strict=True))
+        fixed = self.limit.fixed if self.limit else 0.0
+        return fixed + sum(float(row[k]) for row, k in zip(self.table, decisions, strict=True))
 
 
 def parameters(
-    space: SearchSpace, weight: float = 0.1, form: str = "additive", reference: float | None = 1e6
+    space: SearchSpace,
+    weight: float = 0.1,
+    form: str = "additive",
+    reference: float | None = 1e6,
+    limit: float | str | None = None,
 ) -> ExpectedCost:
     """The expected number of parameters of the candidates.
 
     Args:
-        space: The search space.
+        space: The search space. With a limit: of the sizes of the final network.
         weight: Weight of the cost, as in `ExpectedCost`.
         form: "additive" or "multiplicative".
         reference: Number of parameters that counts as 1. None is 1, for the additive form only.
+        limit: The most that the final network may have, as 300_000, "300k" or "300k_parameters". None: no limit.
 
     Returns:
         The cost for an architect or for `Priced`.
 
     Raises:
-        InputError: As `ExpectedCost` does.
+        InputError: As `ExpectedCost` does, and if no network of the space holds the limit.
     """
-    return ExpectedCost(candidate_costs(space, count_parameters), weight, form, reference)
+    return _counted(space, "parameters", count_parameters, weight, form, reference, limit)
 
 
 def multiply_accumulates(
-    space: SearchSpace, weight: float = 0.1, form: str = "additive", reference: float | None = 1e6
+    space: SearchSpace,
+    weight: float = 0.1,
+    form: str = "additive",
+    reference: float | None = 1e6,
+    limit: float | str | None = None,
 ) -> ExpectedCost:
     """The expected number of multiply-accumulates of the candidates, for one image.
 
     Args:
-        space: The search space.
+        space: The search space. With a limit: of the sizes of the final network.
         weight: Weight of the cost, as in `ExpectedCost`.
         form: "additive" or "multiplicative".
         reference: Number of multiply-accumulates that counts as 1. None is 1, for the additive form only.
+        limit: The most that the final network may have, as 2e7, "20M" or "20M_macs". None: no limit.
 
     Returns:
         The cost for an architect or for `Priced`.
 
     Raises:
-        InputError: As `ExpectedCost` does.
+        InputError: As `ExpectedCost` does, and if no network of the space holds the limit.
     """
-    return ExpectedCost(candidate_costs(space, count_multiply_accumulates), weight, form, reference)
+    measure = count_multiply_accumulates
+    return _counted(space, "multiply_accumulates", measure, weight, form, reference, limit)
+
+
+def _counted(
+    space: SearchSpace,
+    quantity: str,
+    measure: Measure,
+    weight: float,
+    form: str,
+    reference: float | None,
+    limit: float | str | None,
+) -> ExpectedCost:
+    table = candidate_costs(space, measure)
+    if limit is None:
+        return ExpectedCost(table, weight, form, reference)
+    value = parse_limit(limit, quantity)
+    whole = partial(_count, space, quantity)
+    free = ExpectedCost(table, 0.0)
+    fixed = max(whole(a) - free.of(a.decisions) for a in examples(space, table, EXAMPLES))
+    return limited(space, table, weight, form, Limit(value, quantity, str(limit), fixed, whole, sizes_of(space)))
+
+
+def examples(space: SearchSpace, table: Tensor, number: int) -> list[Architecture]:
+    """Return the smallest and the largest architecture and random ones, all different where the space has so many.
+
+    Args:
+        space: The space.
+        table: The cost of each candidate, (choices, candidates).
+        number: How many.
+    """
+    rng = random.Random(seed_of(0, "examples", 0))
+    found = dict.fromkeys(space.used(a) for a in (space.smallest(table), space.largest(table)))
+    for _ in range(TRIES):
+        if len(found) >= number:
+            break
+        found[space.used(space.sample(rng))] = None
+    return list(found)[:number]
+
+
+def _count(space: SearchSpace, quantity: str, architecture: Architecture) -> float:
+    shape: Any = space.image_shape  # type: ignore[attr-defined]
+    return network_cost(space, architecture, shape)[quantity]
+
+
+def sizes_of(space: SearchSpace) -> dict[str, Any]:
+    """Return the sizes of a space that a limit is for, for the reader of a result.
+
+    Args:
+        space: The space.
+    """
+    return {"sizes": dict(space.settings), "image_shape": list(getattr(space, "image_shape", ()))}
+
+
+def limited(space: SearchSpace, table: Tensor, weight: float, form: str, limit: Limit) -> ExpectedCost:
+    """Return a cost with a limit.
+
+    Args:
+        space: The search space, of the sizes of the final network.
+        table: Cost of each candidate there, (choices, candidates).
+        weight: As in `ExpectedCost`.
+        form: As in `ExpectedCost`.
+        limit: The limit.
+
+    Raises:
+        InputError: If no network of the space holds it, and as `ExpectedCost` does.
+    """
+    cost = ExpectedCost(table, weight, form, limit=limit, kept=_share_kept(space, table))
+    check_reachable(space, cost)
+    return cost
+
+
+def _share_kept(space: SearchSpace, table: Tensor) -> float:
+    """The mean cost of random architectures as a share of the one that equal probabilities expect."""
+    p = space.mask / space.mask.sum(1, keepdim=True)
+    expected = float((p * table).sum())
+    priced, drawn = ExpectedCost(table, 0.0), random.Random(seed_of(0, "kept", 0))
+    costs = [priced.of(space.used(space.sample(drawn)).decisions) for _ in range(64)]
+    return sum(costs) / len(costs) / expected if expected > 0 else 1.0

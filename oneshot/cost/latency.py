@@ -1,11 +1,11 @@
 """Measured latencies of the candidates of a space: the table, its file, and the expected latency."""
 
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import fsum
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -13,43 +13,73 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architecture import MAX_BYTES, read_document
+from ..architecture import MAX_BYTES, Architecture, read_document
 from ..errors import InputError, check_integer, unknown
 from ..runs.files import read_given
 from ..spaces.base import SearchSpace
 from .counting import ImageShape
-from .expected import ExpectedCost
-from .timing import LARGEST, check_timing, device_name, times
+from .expected import ExpectedCost, examples, limited, sizes_of
+from .limits import Limit, parse_limit
+from .timing import LARGEST, check_timing, device_name, device_named, network_latency, times
 
 FORMAT = "oneshot/latency"
-VERSION = 1
+VERSION = 2
+FEWEST = 3  # whole networks, to which a limit fits two numbers
 CALLS = 10  # timed together on an accelerator, so that they share one wait
 
 Place = tuple[str, ImageShape, tuple[int, ...]]  # candidate, shape of its input, shape of its output
 
 
 def latency(
-    space: SearchSpace, table: str, weight: float = 0.1, form: str = "additive", reference: float | None = None
+    space: SearchSpace,
+    table: str,
+    weight: float = 0.1,
+    form: str = "additive",
+    reference: float | None = None,
+    limit: float | str | None = None,
 ) -> ExpectedCost:
     """The expected latency of the candidates, in ms for a batch.
 
+    With a limit, the latency of a whole network is predicted as `fixed + scale * (sum over its candidates)`. Both
+    numbers are fitted to the whole networks of the table, as candidates that are timed alone find other caches.
+
     Args:
-        space: The search space.
-        table: Path of a file that `oneshot latency` has written for this space.
+        space: The search space, of the sizes of the final network.
+        table: Path of a file that `oneshot latency` has written for this space and these sizes.
         weight: Weight of the cost, as in `ExpectedCost`.
         form: "additive" or "multiplicative".
         reference: Latency in ms that counts as 1. None is 1, for the additive form only.
+        limit: The most that the final network may take for a batch, in ms or as "10ms". None: no limit.
 
     Returns:
         The cost for an architect or for `Priced`.
 
     Raises:
-        InputError: If the file is not a complete table of this space, and as `ExpectedCost` does.
+        InputError: If the file is not a complete table of this space and these sizes, if no network holds the limit,
+            and as `ExpectedCost` does.
     """
     if not isinstance(table, str) or not table:
         raise InputError(f"cost.table={table!r}: must be the path of a file that `oneshot latency` wrote")
     read = LatencyTable.read(Path(table), space)
-    return ExpectedCost(read.medians(space), weight, form, reference)
+    if limit is None:
+        return ExpectedCost(read.medians(space), weight, form, reference)
+    value = parse_limit(limit, "latency")
+    fixed, scale, error = read.fit(table)
+    measured = {"device": read.device, "dtype": read.dtype, "batch": read.batch, "error_of_table": error}
+    about = {**sizes_of(space), **measured}
+    whole = partial(_measured, space, read)
+    most = Limit(value, "latency", str(limit), fixed, whole, about)
+    return limited(space, scale * read.medians(space), weight, form, most)
+
+
+def _measured(space: SearchSpace, table: "LatencyTable", architecture: Architecture) -> float | None:
+    """The latency of a whole network in ms; None on another device than the table's."""
+    device = device_named(table.device)
+    if device is None:
+        return None
+    shape: Any = tuple(table.image_shape)
+    network, batch = space.network(architecture), table.batch
+    return network_latency(network, shape, device, table.dtype, (batch,))[batch].median_ms
 
 
 @dataclass(frozen=True)
@@ -64,6 +94,7 @@ class LatencyTable:
         image_shape: (channels, height, width). For the reader only.
         settings: Sizes of the networks. For the reader only; they may be those of the final network.
         versions: Version by package.
+        networks: Whole networks: `notation`, `median_ms` and `candidates_ms`, the sum over its candidates.
         rows: By choice and candidate: `median_ms` and `spread_ms` for a batch, summed over all places of the candidate.
     """
 
@@ -74,6 +105,7 @@ class LatencyTable:
     image_shape: Sequence[int]
     settings: dict[str, Any]
     versions: dict[str, str]
+    networks: list[dict[str, Any]]
     rows: dict[str, dict[str, dict[str, float]]]
 
     def to_json(self) -> str:
@@ -94,6 +126,40 @@ class LatencyTable:
             for k, name in enumerate(choice.candidates):
                 table[i, k] = self.rows[choice.name][name]["median_ms"]
         return table
+
+    def fit(self, where: str) -> tuple[float, float, float]:
+        """Fit the latencies of whole networks to the sums over their candidates, by least squares of relative errors.
+
+        Args:
+            where: Name of the table, for the message.
+
+        Returns:
+            Milliseconds that no choice changes, the factor of the sum over the candidates, and the largest relative
+            error of the table's networks.
+
+        Raises:
+            InputError: If the table has fewer than 3 networks, or their latency does not grow with the sum.
+        """
+        if len(self.networks) < FEWEST:
+            raise InputError(
+                f"cost.table={where}: has {len(self.networks)} whole networks; a limit needs {FEWEST}, as "
+                "`oneshot latency networks=6` measures them"
+            )
+        sums, wholes = ([float(row[key]) for row in self.networks] for key in ("candidates_ms", "median_ms"))
+        ratios = [x / y for x, y in zip(sums, wholes, strict=True)]
+        scale = fixed = 0.0
+        if len({*sums}) > 1:
+            parts = torch.tensor([[1 / y, x] for x, y in zip(ratios, wholes, strict=True)], dtype=torch.float64)
+            fixed, scale = torch.linalg.lstsq(parts, torch.ones_like(parts[:, :1])).solution[:, 0].tolist()
+        if fixed < 0:
+            fixed, scale = 0.0, fsum(ratios) / fsum(x * x for x in ratios)
+        if scale <= 0:
+            raise InputError(
+                f"cost.table={where}: its whole networks are not slower with slower candidates, so it predicts "
+                "nothing; measure again on a quiet machine, with more repeats"
+            )
+        predicted = [fixed + scale * x for x in sums]
+        return fixed, scale, max(abs(p / y - 1) for p, y in zip(predicted, wholes, strict=True))
 
     @classmethod
     def read(cls, path: Path, space: SearchSpace) -> "LatencyTable":
@@ -116,17 +182,46 @@ class LatencyTable:
                 f"{where}: field 'space' is {content.get('space')!r:.60}, but the configured space is "
                 f"{space.fingerprint!r}; `oneshot latency` measures a table for it"
             )
-        kinds = {"device": str, "dtype": str, "batch": int, "image_shape": list, "settings": dict, "versions": dict}
+        kinds = {
+            **{"device": str, "dtype": str, "batch": int, "image_shape": list, "settings": dict, "versions": dict},
+            "networks": list,
+        }
         for field, kind in kinds.items():
             if not isinstance(content.get(field), kind):
                 raise InputError(f"{where}: field {field!r} must be of type {kind.__name__}")
         check_integer(f"{where}: field 'batch'", content["batch"], 1)
         if not all(isinstance(version, str) for version in content["versions"].values()):
             raise InputError(f"{where}: field 'versions' must map each package to its version")
+        _check_sizes(content, space, where)
         rows = _checked_rows(content.get("rows"), space, where)
         if not any(candidate["median_ms"] > 0 for row in rows.values() for candidate in row.values()):
             raise InputError(f"{where}: field 'rows': median_ms is 0 everywhere, so nothing was measured")
+        for network in content["networks"]:
+            values = [network.get(key) if isinstance(network, dict) else None for key in ("median_ms", "candidates_ms")]
+            if not all(map(_is_time, values)) or not values[0]:
+                raise InputError(f"{where}: field 'networks': {network!r:.60}: must have median_ms and candidates_ms")
         return cls(content["space"], **{field: content[field] for field in kinds}, rows=rows)
+
+
+def _check_sizes(content: Mapping[str, Any], space: SearchSpace, where: str) -> None:
+    """Check that a table was measured with networks of these sizes."""
+    shape = getattr(space, "image_shape", None)
+    own = {**_plain(space.settings), "image_shape": list(shape) if shape else content["image_shape"]}
+    theirs = {**content["settings"], "image_shape": content["image_shape"]}
+    for name in dict.fromkeys([*own, *theirs]):
+        if own.get(name) != theirs.get(name):
+            raise InputError(
+                f"{where}: was measured with {name}={theirs.get(name)!s:.60}, but the final network has "
+                f"{name}={own.get(name)!s:.60}; `oneshot latency` with the settings of the final network measures a "
+                "table for it"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Settings as a file holds them: lists in place of tuples."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _checked_rows(rows: Any, space: SearchSpace, where: str) -> dict[str, dict[str, dict[str, float]]]:
@@ -170,21 +265,24 @@ def measure_latency(
     batch: int = 64,
     repeats: int = 20,
     warmup: int = 3,
+    networks: int = 6,
 ) -> LatencyTable:
     """Measure the latency of every candidate on a device.
 
     What is timed is the forward pass of a batch in evaluation mode, channels-last. A candidate is measured once for
     each input shape and stride. Its latency is the median over the repeats, and its spread is the difference of their
-    quartiles. Both are summed over the places that share the measurement.
+    quartiles. Both are summed over the places that share the measurement. Whole networks are timed in the same rounds:
+    that of the smallest latency by the candidates, that of the largest one, and random ones.
 
     Args:
-        space: The search space.
+        space: The search space, of the sizes of the final network.
         image_shape: (channels, height, width) of an image, for the table's file.
         device: Where to compute.
         dtype: "float32", "float64", "bfloat16" or "float16".
         batch: Number of images in a forward pass.
         repeats: Number of timed repeats, at least 2.
         warmup: Number of repeats before these that are not timed.
+        networks: Number of whole networks; 0, or at least 3. A limit needs them.
 
     Returns:
         The table.
@@ -194,6 +292,9 @@ def measure_latency(
     """
     check_timing(dtype, repeats, warmup)
     check_integer("batch", batch, 1, LARGEST)
+    check_integer("networks", networks, 0, 1000)
+    if 0 < networks < FEWEST:
+        raise InputError(f"networks={networks}: must be 0, or at least {FEWEST}")
     places: dict[tuple[int, int], list[Place]] = {}
     modules: dict[Place, nn.Module] = {}
     with device, torch.no_grad():
@@ -202,17 +303,25 @@ def measure_latency(
             place = (space.choices[i].candidates[k], shape, tuple(output))
             modules.setdefault(place, module)
             places.setdefault((i, k), []).append(place)
-    times = _times(modules, device, getattr(torch, dtype), batch, repeats, warmup)
+    chosen = examples(space, space.sizes(), networks) if networks else []
+    wholes: dict[Place, nn.Module] = {(str(a.decisions), image_shape, ()): space.network(a).eval() for a in chosen}
+    found = _times({**modules, **wholes}, device, getattr(torch, dtype), batch, repeats, warmup)
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for i, choice in enumerate(space.choices):
         rows[choice.name] = {}
         for k, name in enumerate(choice.candidates):
-            values = [times[place] for place in places.get((i, k), [])]
-            medians, spreads = (round(math.fsum(map(f, values)), 6) for f in (median, _spread))
+            values = [found[place] for place in places.get((i, k), [])]
+            medians, spreads = (round(fsum(map(f, values)), 6) for f in (median, _spread))
             rows[choice.name][name] = {"median_ms": medians, "spread_ms": spreads}
     versions = {"torch": torch.__version__, "python": platform.python_version()}
-    settings, sizes = space.settings, tuple(image_shape)
-    return LatencyTable(space.fingerprint, device_name(device), dtype, batch, sizes, settings, versions, rows)
+    measured = device_name(device), dtype, batch, tuple(image_shape), space.settings, versions
+    table = LatencyTable(space.fingerprint, *measured, [], rows)
+    alone = table.medians(space)
+    for architecture, place in zip(chosen, wholes, strict=True):
+        of_candidates = fsum(float(alone[i, k]) for i, k in enumerate(architecture.decisions))
+        whole = {"median_ms": round(median(found[place]), 6), "candidates_ms": round(of_candidates, 6)}
+        table.networks.append({"notation": space.notation(architecture), **whole})
+    return table
 
 
 def _times(

@@ -107,9 +107,10 @@ def check_timing(dtype: str, repeats: int, warmup: int) -> None:
 def times(
     calls: Mapping[Name, Callable[[], Any]], device: torch.device, repeats: int, warmup: int, together: int = 1
 ) -> dict[Name, list[float]]:
-    """Time calls in rounds: each round makes every call once, so that a slow drift of the machine affects all alike.
+    """Time calls in rounds: each round times every call once, so that a slow drift of the machine affects all alike.
 
-    No gradients are kept.
+    A timed call comes directly after the same call untimed, so that it finds its weights in the caches, as in a program
+    that makes one call after the other. No gradients are kept.
 
     Args:
         calls: The calls by name.
@@ -125,6 +126,7 @@ def times(
     with torch.no_grad():
         for n in range(warmup + repeats):
             for name, call in calls.items():
+                call()
                 _wait(device)
                 start = time.perf_counter()
                 for _ in range(together):
@@ -143,6 +145,16 @@ def device_name(device: torch.device) -> str:
         threads = torch.get_num_threads()
         return f"cpu: {processor()}, {threads} thread{'s' if threads > 1 else ''}"
     return f"{device.type}: {platform.machine()}"
+
+
+def device_named(name: str) -> torch.device | None:
+    """Return the device of this machine that `device_name` gives this name; None if it has none.
+
+    Args:
+        name: A name, with the number of threads of the CPU.
+    """
+    here = [torch.device("cpu"), torch.accelerator.current_accelerator(check_available=True)]
+    return next((device for device in here if device is not None and device_name(device) == name), None)
 
 
 def processor() -> str:

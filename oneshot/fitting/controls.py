@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..architecture import Architecture
+from ..cost import ExpectedCost, largest_within, sample_within
 from ..draws import seed_of
 from ..errors import Diverged, InputError, is_number
 from ..spaces.base import SearchSpace
@@ -86,6 +87,7 @@ def measure_controls(
     measure: Callable[[Architecture], float],
     left: Tensor | None = None,
     batches: int = 0,
+    cost: ExpectedCost | None = None,
 ) -> Controls | None:
     """Measure a found architecture, random ones and the largest one.
 
@@ -97,6 +99,7 @@ def measure_controls(
         measure: Returns the metric of an architecture. It raises `Diverged` where that is not finite.
         left: The candidates that they may have, (choices, candidates) of bool. None: all.
         batches: On how many batches `measure` takes the metric, for the reader of the result. 0: all.
+        cost: A cost with a limit, which they hold too. None: there is no limit.
 
     Returns:
         The metrics; None where there is no other architecture than the found one.
@@ -104,9 +107,9 @@ def measure_controls(
     Raises:
         Diverged: If the metric of the found one is not finite.
     """
-    drawn = [_draw(space, random.Random(seed_of(seed, "controls", n)), left) for n in range(number)]
+    drawn = [draw(space, seed, n, left, cost) for n in range(number)]
     try:
-        largest = space.largest(left=left)
+        largest = largest_within(space, cost, left) if cost else space.largest(left=left)
     except InputError:  # the space does not say how large its candidates are
         largest = None
     if {*drawn, largest or found} == {found}:
@@ -121,8 +124,21 @@ def measure_controls(
     return Controls(of_found, values, of_largest, number - len(values), batches, left is not None)
 
 
-def _draw(space: SearchSpace, rng: random.Random, left: Tensor | None) -> Architecture:
-    """One of the valid architectures, each with the same probability."""
+def draw(
+    space: SearchSpace, seed: int, number: int, left: Tensor | None = None, cost: ExpectedCost | None = None
+) -> Architecture:
+    """Return a random architecture, uniform over the valid ones that hold the limit.
+
+    Args:
+        space: The space.
+        seed: Seed of the draws.
+        number: Number of the draw, from 0.
+        left: As in `measure_controls`.
+        cost: As in `measure_controls`.
+    """
+    rng = random.Random(seed_of(seed, "controls", number))
+    if cost:
+        return sample_within(space, cost, rng, left)
     return space.sample(rng) if left is None else space.sample_by(left.double().tolist(), rng)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..architects.base import Architect, Criterion, Examples, Step, frozen
+from ..cost import ExpectedCost
 from .metrics import clip, unwatched
 
 
@@ -95,6 +96,7 @@ def architecture_step(components: Components, train: Examples, valid: Examples, 
     for optimizer in components.moving:
         components.advance(optimizer)
     components.architect.after_step()
+    _adapt(components.architect, step)
     return loss
 
 
@@ -119,7 +121,14 @@ def joint_step(components: Components, train: Examples, step: Step) -> Tensor:
     for optimizer in (components.weights, *components.moving):
         components.advance(optimizer)
     components.architect.after_step()
+    _adapt(components.architect, step)
     return loss
+
+
+def _adapt(architect: Architect, step: Step) -> None:
+    """Move the multiplier of a cost with a limit."""
+    if isinstance(architect.cost, ExpectedCost):
+        architect.cost.adapt(step.total)
 
 
 def zero_missing(architect: Architect) -> None:

@@ -341,7 +341,7 @@ class SearchSpace(ABC):
         Raises:
             InputError: Without a table, if the space does not give the places of its candidates.
         """
-        table = self._parameters() if table is None else table
+        table = self.parameters() if table is None else table
         if left is not None:  # one candidate that is left counts more than all parameters
             table = (table + float(table.sum()) + 1) * left
         rows = table.tolist()
@@ -350,7 +350,7 @@ class SearchSpace(ABC):
             decisions = self._largest(rows, decisions, len(decisions) + len(group))
         return Architecture(self.fingerprint, decisions)
 
-    def smallest(self, table: Tensor) -> Architecture:
+    def smallest(self, table: Tensor, left: Tensor | None = None) -> Architecture:
         """Return the valid architecture with the smallest sum over a table, of those with the fewest absent edges.
 
         A network of absent edges costs least, but has no path to train. Of equal ones that wins whose first choice has
@@ -358,15 +358,20 @@ class SearchSpace(ABC):
 
         Args:
             table: (choices, candidates), at least 0; for example the cost of each candidate.
+            left: The candidates that it may have, (choices, candidates) of bool. None: all.
         """
         rows = (float(table.sum()) + 1 - table) * self.mask  # one edge more counts more than all costs
         for row, choice in zip(rows, self.choices, strict=True):
             if NONE in choice.candidates:
                 row[choice.candidates.index(NONE)] = 0
-        return self.largest(rows)
+        return self.largest(rows, left)
 
-    def _parameters(self) -> Tensor:
-        """The parameters of each candidate, summed over its places, (choices, candidates) of float64."""
+    def parameters(self) -> Tensor:
+        """Return the parameters of each candidate, summed over its places, (choices, candidates) of float64.
+
+        Raises:
+            InputError: If the space does not give the places of its candidates.
+        """
         table = torch.zeros(self.shape, dtype=torch.float64)
         with torch.device("meta"):
             for choice, candidate, module, _ in self.operations():

@@ -302,7 +302,8 @@ class Chain(SearchSpace):
                     table[i, k] = wide * (int(candidate) - least[name])
         return table
 
-    def _parameters(self) -> Tensor:
+    def parameters(self) -> Tensor:
+        """Return `sizes`, as the parameters of a layer depend on the layer before it."""
         return self.sizes()
 
     def branches(self, supernet: nn.Module) -> Iterator[tuple[int, int, nn.Module]]:

@@ -306,7 +306,8 @@ class ModelSpace(SearchSpace):
         """Return how large each candidate is; see `SearchSpace.sizes`. An input more counts half a parameter."""
         return super().sizes() + self._more_inputs()
 
-    def _parameters(self) -> Tensor:
+    def parameters(self) -> Tensor:
+        """Return the parameters of each candidate; see `SearchSpace.parameters`. An input more counts half of one."""
         table = self._more_inputs()
         for member in self._members.values():
             for placeholder in member.placeholders.values():  # those of one name are decided together

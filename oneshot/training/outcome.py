@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import plots
 from ..architecture import Architecture, by_name
-from ..cost import ExpectedCost, count_parameters, network_cost
+from ..cost import ExpectedCost, Limit, count_parameters, network_cost
 from ..errors import InputError, is_number, one_line
 from ..fitting.controls import controls_of
 from ..plots.diagnostics import curves_of
@@ -76,7 +76,12 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
 
 
 def write_retraining(
-    run: Run, retrain: Retrain, space: SearchSpace | None, architecture: Architecture | None, image_shape: ImageShape
+    run: Run,
+    retrain: Retrain,
+    space: SearchSpace | None,
+    architecture: Architecture | None,
+    image_shape: ImageShape,
+    limit: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write what was trained. `result.json` comes last and marks the run as finished.
 
@@ -87,6 +92,7 @@ def write_retraining(
             was trained are counted.
         architecture: The architecture that was trained, or None.
         image_shape: (channels, height, width).
+        limit: That of the search which found the architecture, as `limit_result` gives it; None: there is none.
 
     Returns:
         What `result.json` holds.
@@ -107,7 +113,8 @@ def write_retraining(
     of_classes = retrain.task.name == "classification"  # a table's accuracies mean nothing for other tasks
     lookup = lookup_for(space.fingerprint, retrain.classes, image_shape) if of_classes else None
     found = {**looked_up(lookup, architecture), **network_cost(space, architecture, image_shape)}
-    return run.finish({"architecture": decisions, **tested, **found})
+    limits = {"limit": dict(limit)} if limit else {}
+    return run.finish({"architecture": decisions, **tested, **found, **limits})
 
 
 def stopped(module: Search | Retrain) -> dict[str, Any]:
@@ -208,21 +215,41 @@ def techniques(search: Search) -> dict[str, Any]:
     return {"techniques": names} if names else {}
 
 
-def candidates_cost(search: Search) -> dict[str, float]:
+def candidates_cost(search: Search) -> dict[str, Any]:
     """Return the cost of the candidates that a search's architect paid for, in the cost's own unit.
 
     Args:
         search: A search whose fit has ended.
 
     Returns:
-        `expected_cost` under the scores, and `discretized_cost` of what was found; empty if the architect has no
-        expected cost.
+        `expected_cost` under the scores, and `discretized_cost` of what was found; with a limit `limit`, as
+        `limit_result` gives it; empty if the architect has no expected cost.
     """
     cost = search.architect.cost
     if not isinstance(cost, ExpectedCost):
         return {}
     expected = cost.expected(search.architect.scores()).item()
-    return {"expected_cost": expected, "discretized_cost": cost.of(search.space.used(search.found).decisions)}
+    found = cost.of(search.space.used(search.found).decisions)
+    if cost.limit is None:
+        return {"expected_cost": expected, "discretized_cost": found}
+    return {"limit": limit_result(cost.limit, search.found, found, search.pressed)}
+
+
+def limit_result(limit: Limit, found: Architecture, predicted: float, pressed: bool = False) -> dict[str, Any]:
+    """Return what `result.json` says of a limit: the prediction, and the whole network as counted or measured here.
+
+    Args:
+        limit: The limit.
+        found: The architecture that was found.
+        predicted: The cost of its network, as the search predicts it.
+        pressed: Whether the scores alone gave an architecture over the limit.
+    """
+    whole = limit.whole(found)
+    return {
+        **{"text": limit.text, "quantity": limit.quantity, "value": limit.value, "predicted": predicted},
+        **{"whole": whole, "error": None if whole is None else predicted / whole - 1},
+        **{"holds": None if whole is None else whole <= limit.value, "pressed": pressed, **limit.about},
+    }
 
 
 def restore(module: Search | Retrain, run: Run, result: Mapping[str, Any], epochs: int) -> None:

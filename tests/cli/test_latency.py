@@ -67,7 +67,9 @@ def test_configured_costs(run, tmp_path, name):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf" / "cost"), version_base=None):
         config = compose(name, ["table=t.json"] if name == "latency" else [])
-    assert set(config) == {"_target_", "weight", "form", "reference"} | ({"table"} if name == "latency" else set())
+    assert set(config) == {"_target_", "weight", "form", "reference", "limit"} | (
+        {"table"} if name == "latency" else set()
+    )
     made = instantiate(config, space=SPACE)
     loss = made(torch.tensor(1.0), SPACE.mask / SPACE.shape[1])
     assert 1 < loss.item() < 100

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -149,8 +150,12 @@ def test_latency_is_measured_and_comes_back_from_its_file(measured, tmp_path):
     rows = zip(SPACE.choices, found.decisions, strict=True)
     total = sum(measured.rows[c.name][c.candidates[k]]["median_ms"] for c, k in rows)
     assert abs(ours.of(found.decisions) - total) < 1e-12 and total > 0
-    deeper = DARTSCells((3, 8, 12), 10, cells=6, channels=8, nodes=2)  # sizes may differ: the choices are the same
-    assert cost.latency(deeper, str(path), weight=0.5).of(found.decisions) == ours.of(found.decisions)
+    for other, named in [
+        (DARTSCells((3, 8, 12), 10, cells=6, channels=4, nodes=2), "cells=3, but the final network has cells=6"),
+        (DARTSCells((3, 8, 8), 10, cells=3, channels=4, nodes=2), "image_shape=[3, 8, 12], but the final network has"),
+    ]:
+        with pytest.raises(InputError, match=re.escape(named)):
+            cost.latency(other, str(path), weight=0.5)
 
 
 def test_latency_of_several_places_is_their_sum():
@@ -169,12 +174,13 @@ def test_latency_of_several_places_is_their_sum():
         return Counted() if stride == 1 else torch.nn.AvgPool2d(2)
 
     space = DARTSCells((1, 8, 8), 10, 8, 4, 2, ["none", "counted"], {"counted": counted})
-    table = cost.measure_latency(space, (1, 8, 8), cpu, "float64", batch=3, repeats=4, warmup=2)
+    table = cost.measure_latency(space, (1, 8, 8), cpu, "float64", batch=3, repeats=4, warmup=2, networks=0)
     timed = [shape for shape in calls if shape[0] == 3]
     assert {shape: timed.count(shape) for shape in timed} == {
-        (3, 4, 8, 8): 6, (3, 8, 4, 4): 6, (3, 16, 2, 2): 6,
+        (3, 4, 8, 8): 12, (3, 8, 4, 4): 12, (3, 16, 2, 2): 12,
     }  # fmt: skip
-    assert timed[:3] == timed[3:6]  # rounds over all, not all of one
+    assert timed[:6] == timed[6:12]  # rounds over all, not all of one
+    assert timed[:2] == [timed[0]] * 2  # an untimed call before the timed one
     assert table.rows["normal/c_{k-2}->0"]["none"] == {"median_ms": 0, "spread_ms": 0}
 
 
@@ -192,7 +198,7 @@ EDGE = "normal/c_{k-2}->0"
 FREE = {c.name: {name: {"median_ms": 0.0, "spread_ms": 0.0} for name in c.candidates} for c in SPACE.choices}
 REFUSED = [
     ("'format' must be", dict(path=["format"], value="other")),
-    ("'version' is 2", dict(path=["version"], value=2)),
+    ("'version' is 1", dict(path=["version"], value=1)),
     ("'version' is True", dict(path=["version"], value=True)),
     ("'space' is 'darts:0'.*configured space is 'darts:", dict(path=["space"], value="darts:0")),
     ("'batch' must be of type int", dict(path=["batch"], value="2")),
@@ -201,6 +207,11 @@ REFUSED = [
     ("'versions' must be of type dict", dict(path=["versions"], drop=True)),
     ("'versions'", dict(path=["versions"], value={"torch": 2})),
     ("'rows'.*median_ms", dict(path=["rows"], value=FREE)),
+    ("'networks' must be of type list", dict(path=["networks"], drop=True)),
+    ("'networks'.*must have median_ms", dict(path=["networks"], value=[{"median_ms": 0, "candidates_ms": 1}])),
+    ("'networks'.*must have median_ms", dict(path=["networks"], value=[7])),
+    ("was measured with cells=4, but the final network has cells=3", dict(path=["settings", "cells"], value=4)),
+    ("was measured with other=1, but the final network has other=None", dict(path=["settings", "other"], value=1)),
     ("'rows' must map", dict(path=["rows"], value=[])),
     (r"'rows' lacks the choice 'normal/c_\{k-2\}->0'", dict(path=["rows", EDGE], drop=True)),
     ("'rows': unknown choice 'other'", dict(path=["rows", "other"], value={})),

@@ -52,7 +52,9 @@ def test_calls_are_as_said():
     network = Sleeps(0.0)
     Sleeps.calls = []
     network_latency(network, SHAPE, CPU, dtype="float64", batches=[2, 5], repeats=4, warmup=3)
-    assert Sleeps.calls == 7 * [(n, torch.float64, False, False, True) for n in (2, 5)]  # in rounds, with warm-up
+    assert Sleeps.calls == 7 * [  # in rounds, with warm-up, each after an untimed one
+        (n, torch.float64, False, False, True) for n in (2, 2, 5, 5)
+    ]
     assert network.training and network.linear.weight.dtype == torch.float32  # it was a copy
 
 

@@ -29,8 +29,10 @@ from ...quantity import Quantity
 from ...report.measures import cost_unit
 from ...runs.folder import Run
 from ...statistics import pareto
+from ...training.outcome import limit_result
 from ..estimates import EstimatorFactory, known_scores
 from ..folders import run_folder
+from ..limits import cost_for, limit_lines, limited, sizes_given, take_final
 from ..objects import check_usual, make, prepare, score_name, shown_score, space_and_data, trainer_for
 from ..recorder import Recorder, open_run, recording
 from ..screen import answered, architecture_table, held_out_next, next_command, say, summary, written
@@ -46,11 +48,12 @@ def main(config: DictConfig) -> None:
     prepare(config)
     if not isinstance(config.budget, DictConfig):
         raise InputError(f"budget={config.budget}: must be given as budget.queries=N or budget.seconds=S")
+    take_final(config)
     adopted = take_settings(config)
     space, data = space_and_data(config, console)
     budget = Budget(config.budget.queries, config.budget.seconds)
     strategy = make(config.strategy, space=space, seed=config.seed, metric=score_name(config, data))
-    cost = make(config.cost, space=space) if config.cost else None
+    cost = cost_for(config, space, data)
     known = known_scores(config, config.estimator, data)
     check_usual(config, data, known)
     check_needs(strategy, known)
@@ -63,7 +66,7 @@ def main(config: DictConfig) -> None:
         Priced(estimator, space, cost, data.metric) if cost else estimator, config, "estimator", path, executor
     )
     answers = LoggedEstimator(portable, space, path / LOG, config.failures, executor)
-    baseline = Baseline(strategy, answers, budget, config.batch)
+    baseline = Baseline(strategy, answers, budget, config.batch, cost=limited(cost))
     with open_run(config, path) as run, executor:
         if answered(run, console):
             return
@@ -75,13 +78,18 @@ def main(config: DictConfig) -> None:
             best = search(baseline, run, record, console, score)
             if isinstance(estimator, Tabular):
                 found |= estimator.report(best)
+            if baseline.cost is not None and baseline.cost.limit is not None:
+                predicted = baseline.cost.of(space.used(best).decisions)
+                found |= {"refused_queries": baseline.refused}
+                found |= {"limit": limit_result(baseline.cost.limit, best, predicted)}
             unit = cost_unit({"cost._target_": config.cost._target_}) if config.cost else ""
             result = write_results(baseline, best, run, data, found, unit, score)
             name = data.metric.name
             record.finish({f"valid_{name}": result.get(f"best_{name}"), **result})
     console.print(architecture_table(space, best))
-    say(console, [summary(result), written(run)])
+    say(console, [summary(result), *limit_lines(result), written(run)])
     lines, more = held_out_next(data.about, config.data.get("source"))
+    more += sizes_given(config)
     other = [] if config.metric in data.task.metrics(data.classes) else ["metric"]  # as reward, which no training has
     command = next_command("retrain", "architecture", run.path, adopted, more, other)
     say(console, [*lines, f"next: {command}"])

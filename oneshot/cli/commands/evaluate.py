@@ -34,6 +34,7 @@ from ...runs.folder import Run, read_result
 from ...tasks import Classification, Segmentation
 from ..earlier import check_classes, same_images
 from ..folders import run_folder
+from ..limits import batches_with, checked, limit_lines, limit_of
 from ..objects import precision, prepare, read_device, say_about, space_and_data
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
@@ -53,6 +54,8 @@ def main(config: DictConfig) -> None:
     check_batches(batches)
     check_formats(formats)
     folder = take_settings(config)
+    limit = limit_of(read_result(folder))
+    batches = batches_with(limit, batches)
     config.trainer.accelerator = device.type
     space, data = space_and_data(config, console)
     said = data.about
@@ -78,13 +81,16 @@ def main(config: DictConfig) -> None:
             of_classes = isinstance(data.task, Classification | Segmentation)
             exports = export(network, next(test.passes()).x, formats, told, of_classes)
             write_results(run, data, confusion, exports, told)
+            cost = network_cost(space, architecture, data.image_shape)
+            medians = {n: t.median_ms for n, t in times.items()}
             result = run.finish(
                 {
                     "run": str(folder),
                     **{f"test_{name}": value for name, value in found.items()},
                     "metric": data.metric.quantity._asdict(),
                     "metrics": [one.quantity._asdict() for one in data.task.metrics(data.classes).values()],
-                    **network_cost(space, architecture, data.image_shape),
+                    **cost,
+                    **({"limit": checked(limit, cost, medians, device, config.dtype)} if limit else {}),
                     **by_class(data, confusion),
                     "device": device_name(device),
                     "precision": precision(config),
@@ -94,7 +100,8 @@ def main(config: DictConfig) -> None:
             )
             record.finish(result)
     console.print(*([class_table(confusion, data.splits.classes)] if confusion else []), latency_table(times))
-    say(console, [*remarks(result, exports, read_result(folder) or {}), summary(result), written(run)])
+    said_before = remarks(result, exports, read_result(folder) or {})
+    say(console, [*said_before, summary(result), *limit_lines(result), written(run)])
 
 
 def as_list(value: Any) -> Any:

@@ -8,11 +8,14 @@ Examples:
     oneshot latency device=cuda space=nasbench201 out=FILE.json
 """
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from ...cost import LatencyTable, measure_latency
+from ...errors import InputError
 from ...runs.files import write_text
 from ..objects import new_file, prepare, read_device, space_and_data
 from ..screen import cell, next_command, say
@@ -26,13 +29,40 @@ def main(config: DictConfig) -> None:
     out = new_file(config, "latency")
     space, data = space_and_data(config)
     table = measure_latency(
-        space, data.image_shape, device, config.dtype, config.batch, repeats=config.repeats, warmup=config.warmup
+        space,
+        data.image_shape,
+        device,
+        config.dtype,
+        config.batch,
+        repeats=config.repeats,
+        warmup=config.warmup,
+        networks=config.networks,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, table.to_json())
     console.print(candidate_table(table))
-    say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", f"written to {out}"])
-    say(console, [f"next: {next_command('search', 'cost.table', out, more=['cost=latency'])}"])
+    say(console, [f"{table.device}, {table.dtype}, batch {table.batch}", *networks(table, out), f"written to {out}"])
+    say(console, [f"next: {next_command('search', 'cost.table', out, more=['cost=latency', *limit(table)])}"])
+
+
+def networks(table: LatencyTable, path: Path) -> list[str]:
+    """Return lines with the latencies of the whole networks of a table, and how well it predicts them."""
+    if not table.networks:
+        return []
+    found = sorted(row["median_ms"] for row in table.networks)
+    lines = [f"{len(found)} whole networks: {found[0]:.3g} to {found[-1]:.3g} ms"]
+    try:
+        fixed, scale, error = table.fit(str(path))
+    except InputError as unfit:
+        return [*lines, f"warning: {unfit}"]
+    predicted = f"predicted as {fixed:.3g} ms + {scale:.3g} x the sum over the candidates"
+    return [*lines, f"{predicted}; largest error {100 * error:.0f} %"]
+
+
+def limit(table: LatencyTable) -> list[str]:
+    """Return a limit to begin with, in the middle of the latencies of the whole networks; empty without networks."""
+    found = sorted(row["median_ms"] for row in table.networks)
+    return [f"cost.limit={(found[0] + found[-1]) / 2:.2g}ms"] if found else []
 
 
 def candidate_table(table: LatencyTable) -> Table:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ...architecture import MAX_BYTES, Architecture
 from ...controls import CONTROLS, LARGEST, RANDOM
+from ...cost import network_cost
 from ...data import ImageData
 from ...errors import InputError
 from ...fitting.start import start_from
@@ -26,6 +27,7 @@ from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from ..earlier import check_architecture, started_with_others
 from ..folders import run_folder
+from ..limits import counted, limit_behind, limit_lines
 from ..objects import criterion_for, prepare, say_about, space_and_data, trainer_for, training_of_weights
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
@@ -64,10 +66,14 @@ def main(config: DictConfig) -> None:
         if is_file(kept) and space.load(kept) != architecture:
             raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
         say(console, [f"architecture: {origin}"])
+        limit = limit_behind(config.architecture)
+        if limit is not None:
+            limit = counted(limit, network_cost(space, architecture, data.image_shape))
+            say(console, limit_lines({"limit": limit}))
         run.write(ARCHITECTURE, space.to_json(architecture))
         with recording(run, config, "retrain") as record:
             fit(trainer, retrain, run, config, record)
-            result = write_retraining(run, retrain, space, architecture, data.image_shape)
+            result = write_retraining(run, retrain, space, architecture, data.image_shape, limit)
             record.finish(result)
     console.print(architecture_table(space, architecture))
     say(console, [summary(result), written(run)])

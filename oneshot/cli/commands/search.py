@@ -5,7 +5,8 @@ The best architecture is written to the folder of the run and shown.
 Examples:
     oneshot search architect=snas seed=1
     oneshot search experiment=darts_cifar10 trainer=gpu out=FOLDER
-    oneshot search cost=latency cost.table=FILE
+    oneshot search cost=latency cost.table=FILE cost.limit=10ms
+    oneshot search cost=parameters cost.limit=300k
     oneshot search architect=darts stop=skip_count
     oneshot search experiment=darts_cifar10 dry_run=true
 """
@@ -16,8 +17,12 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ...controls import LARGEST, RANDOM
+from ...cost import largest_within
 from ...data import ImageData
+from ...fitting.controls import draw
 from ...fitting.start import start_from
+from ...runs.folder import Run
 from ...search import Search
 from ...spaces import SearchSpace
 from ...training.outcome import score_rows, write_search
@@ -25,6 +30,7 @@ from ..controls import beside
 from ..dry_run import lines, measured, predicted, shortened
 from ..earlier import started_with_others
 from ..folders import run_folder
+from ..limits import cost_for, limit_lines, sizes_given, take_final
 from ..objects import (
     architect_for,
     criterion_for,
@@ -45,6 +51,7 @@ def main(config: DictConfig) -> None:
     """Search, write what was found and show it; with dry_run=true say how long this takes."""
     console = Console()
     prepare(config)
+    take_final(config)
     trainer = trainer_for(config, console, shared=True)
     if follows(trainer):
         return follow(trainer, lambda config: search_for(config, *space_and_data(config)))
@@ -57,17 +64,34 @@ def main(config: DictConfig) -> None:
             return dismiss(trainer)
         with recording(run, config, "search") as record:
             fit(trainer, search, run, config, record)
+            write_controls(run, search)
             result = write_search(run, search, data.image_shape)
             record.finish(result, {"scores": score_rows(search)})
     console.print(architecture_table(space, search.found))
-    say(console, [summary(result), written(run)])
+    say(console, [summary(result), *limit_lines(result), written(run)])
     lines, more = held_out_next(data.about, config.data.get("source"))
+    more += sizes_given(config)
     say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more)}"])
     if search.controls and search.found_among is None:
         say(console, ["controls: the stages of this search left one architecture, so there is none to compare it with"])
     if compared := beside(result):
         line, control = compared
-        say(console, [line, f"control: {next_command('retrain', 'architecture', Path(control), more=more)}"])
+        file = run.path / f"{control}.json" if search.limited else Path(control)
+        say(console, [line, f"control: {next_command('retrain', 'architecture', file, more=more)}"])
+
+
+def write_controls(run: Run, search: Search) -> None:
+    """Write a random architecture and the largest one that hold the limit of a search, if it has one.
+
+    Args:
+        run: The open run.
+        search: The search after its fit.
+    """
+    if search.limited is None:
+        return
+    space, cost = search.space, search.limited
+    run.write(f"{RANDOM}.json", space.to_json(draw(space, search.seed, 0, cost=cost)))
+    run.write(f"{LARGEST}.json", space.to_json(largest_within(space, cost)))
 
 
 def dry_run(config: DictConfig, space: SearchSpace, data: ImageData) -> list[str]:
@@ -104,7 +128,7 @@ def search_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Searc
         InputError: If a setting is out of range.
     """
     criterion = criterion_for(config, data)
-    cost = make(config.cost, space=space) if config.cost else None
+    cost = cost_for(config, space, data)
     search = Search(
         space,
         architect_for(config, space, criterion, cost),

@@ -1,0 +1,200 @@
+"""Limits on the command line: the cost that a search pays, the sizes of the final network, and whether it holds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ..cost import ExpectedCost
+from ..cost.limits import UNITS, said
+from ..cost.timing import device_name
+from ..data import ImageData
+from ..errors import InputError, is_number, one_line
+from ..runs.files import is_file
+from ..runs.folder import RESULT, read_result
+from ..spaces import SearchSpace
+from . import job
+from .composition import inside
+from .objects import make, space_for
+from .screen import PASSED_ON, SEARCH_ONLY
+
+LIMIT = "limit"  # in the cost's settings, and in the result of a run
+FINAL = "final"
+
+
+def _of_final(config: DictConfig) -> bool:
+    """Whether the cost is of the final network: it has a limit or a table of latencies."""
+    return isinstance(config.cost, DictConfig) and (config.cost.get(LIMIT) is not None or "table" in config.cost)
+
+
+def take_final(config: DictConfig) -> None:
+    """Set `final` to the sizes that `oneshot retrain` has with these settings, where a cost needs them.
+
+    Args:
+        config: The settings of a command that searches.
+
+    Raises:
+        InputError: If `final` is given, but is no mapping.
+    """
+    given = config.get(FINAL)
+    if given is not None and not isinstance(given, DictConfig):
+        raise InputError(f"final={given!s:.80}: must be a mapping of settings of space, as '{{cells: 20}}'")
+    if given is not None or not _of_final(config):
+        return
+    names = {word: job.names(word) for word in job.overrides()}
+    passed = [word for word, name in names.items() if name.split(".")[0] in PASSED_ON["retrain"]]
+    trained = inside("retrain", [word for word in passed if names[word] not in SEARCH_ONLY]).space
+    with open_dict(config):
+        config.final = {key: trained[key] for key in trained if trained[key] != config.space.get(key)}
+
+
+def cost_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Any:
+    """Return the configured cost, or None.
+
+    Args:
+        config: The settings of the command.
+        space: The search space.
+        data: The images.
+
+    Raises:
+        InputError: If a setting is out of range, or no network holds the limit.
+    """
+    if not config.cost:
+        return None
+    if not _of_final(config):
+        return make(config.cost, space=space)
+    sizes: Any = OmegaConf.to_container(config.get(FINAL) or OmegaConf.create({}), resolve=True)
+    final = space_for(config, data, sizes) if sizes else space
+    if final.fingerprint != space.fingerprint:
+        raise InputError(f"final={sizes!s:.80}: is another space; only sizes may differ")
+    cost = make(config.cost, space=final)
+    if sizes and isinstance(cost, ExpectedCost) and cost.limit:
+        cost.limit.about[FINAL] = sizes
+    return cost
+
+
+def limited(cost: Any) -> ExpectedCost | None:
+    """Return a cost if it has a limit, else None.
+
+    Args:
+        cost: A cost, or None.
+    """
+    return cost if isinstance(cost, ExpectedCost) and cost.limit else None
+
+
+def sizes_given(config: DictConfig) -> list[str]:
+    """Return the sizes of `final` that the command line gave, as settings of the next command.
+
+    Args:
+        config: The settings of the command.
+    """
+    given = any(name.partition(".")[0] == FINAL for name in job.given())
+    return [f"space.{key}={value}" for key, value in config.final.items()] if given and config.get(FINAL) else []
+
+
+def limit_of(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Read the limit that the result of a run holds.
+
+    Args:
+        result: What its result.json holds, perhaps a stranger's, or None.
+
+    Returns:
+        The limit with what is known of it; None where there is none, or what it holds cannot be a limit.
+    """
+    found = (result or {}).get(LIMIT)
+    if not isinstance(found, dict) or found.get("quantity") not in UNITS or not is_number(found.get("value")):
+        return None
+    texts = [key for key in ("device", "dtype") if not isinstance(found.get(key), str)]
+    if found["quantity"] == "latency" and (texts or type(found.get("batch")) is not int or found["batch"] < 1):
+        return None
+    return found if found["value"] > 0 else None
+
+
+def limit_behind(architecture: Any) -> dict[str, Any] | None:
+    """Return the limit of the search that `architecture=` names: its folder, or a file in it.
+
+    Args:
+        architecture: The setting of a retraining.
+    """
+    path = Path(str(architecture))
+    for folder in (path, path.parent):
+        if is_file(folder / RESULT):
+            return limit_of(read_result(folder))
+    return None
+
+
+def counted(limit: Mapping[str, Any], cost: Mapping[str, int]) -> dict[str, Any]:
+    """Return a limit with what the network that is trained has, where that is counted.
+
+    Args:
+        limit: Of the search.
+        cost: Parameters and multiply-accumulates of the network.
+    """
+    if limit["quantity"] == "latency":  # which evaluate measures
+        return {**limit, "whole": None, "error": None, "holds": None}
+    whole = cost[limit["quantity"]]
+    return {**limit, FINAL: None, "whole": whole, "error": None, "holds": whole <= limit["value"]}
+
+
+def batches_with(limit: Mapping[str, Any] | None, batches: Sequence[int]) -> list[int]:
+    """Return the numbers of images in a call to measure: those given, and that of a limit.
+
+    Args:
+        limit: Of the run, or None.
+        batches: Those given.
+    """
+    own = [limit["batch"]] if limit and limit["quantity"] == "latency" else []
+    return list(dict.fromkeys([*batches, *own]))
+
+
+def checked(
+    limit: Mapping[str, Any], cost: Mapping[str, int], medians: Mapping[int, float], device: torch.device, dtype: str
+) -> dict[str, Any]:
+    """Return a limit with what was counted or measured of the trained network.
+
+    Args:
+        limit: Of the run.
+        cost: Parameters and multiply-accumulates.
+        medians: Milliseconds by the number of images in a call.
+        device: What they were measured on.
+        dtype: The number format.
+    """
+    if limit["quantity"] != "latency":
+        return counted(limit, cost)
+    if (device_name(device), dtype) != (limit["device"], limit["dtype"]):
+        return {**limit, "whole": None, "error": None, "holds": None}
+    whole: float = medians[limit["batch"]]
+    predicted: Any = limit.get("predicted")
+    error = predicted / whole - 1 if is_number(predicted) else None
+    return {**limit, FINAL: None, "whole": whole, "error": error, "holds": whole <= limit["value"]}
+
+
+def limit_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return what a result says of its limit, in lines.
+
+    Args:
+        result: What result.json holds.
+    """
+    limit = limit_of(result)
+    if limit is None:
+        return []
+    quantity = limit["quantity"]
+    head = f"limit of {said(limit['value'], quantity)}"
+    if quantity == "latency":
+        head += f" for a batch of {limit['batch']} ({one_line(limit['device'])}, {one_line(limit['dtype'])})"
+    sizes: Any = limit.get(FINAL) if isinstance(limit.get(FINAL), dict) else {}
+    network = " ".join(["the network", *(["with"] if sizes else []), *(one_line(f"{k}={v}") for k, v in sizes.items())])
+    whole: Any = limit.get("whole")
+    predicted: Any = limit.get("predicted")
+    lines = []
+    if is_number(whole):
+        verdict = "holds" if whole <= limit["value"] else "does not hold"
+        off = f"; predicted {said(predicted, quantity)}" if is_number(predicted) and quantity == "latency" else ""
+        lines.append(f"{head}: {verdict}: {network} has {said(whole, quantity)}{off}")
+    elif is_number(predicted):
+        lines.append(f"{head}: {network} has {said(predicted, quantity)}, as predicted; it was not measured here")
+    if limit.get("pressed") is True:
+        lines.append("without the limit the scores gave a network over it; this is the one that they give within it")
+    return lines
