@@ -163,6 +163,11 @@ class Search(Fit):
         self.stop, self.ending = stop, Ending(stop, architect, space, self.row_names)
         self.selection = selection or _published_selection(architect, seed)
         check_selection(self.selection, space, self.stages.fewest)
+        if self.limited and self.stages.fewest == 1:
+            raise InputError(
+                "cost.limit: the stages of this search leave one candidate of each choice, without regard to a limit; "
+                "an architect without such stages keeps it"
+            )
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
         fast = partial(accelerate, compile=compile, cuda_graph=cuda_graph, twice=architect.differentiates_twice)

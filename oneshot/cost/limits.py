@@ -155,7 +155,8 @@ def discretize_within(space: SearchSpace, cost: "ExpectedCost", scores: Tensor) 
     found = _least(chosen, lambda a: holds(space, cost, a), SPREAD / float(table.max().clamp_min(1e-30)))
     if found is None:
         found = space.smallest(table, space.possible(~out))
-    return _improved(space, cost, found, scores.tolist())
+    rows = scores.tolist()
+    return _improved(space, cost, found, lambda a: _sum(rows, a))
 
 
 def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None = None) -> Architecture:
@@ -183,11 +184,14 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
     found = _least(chosen, lambda a: holds(space, cost, a), 1e6)
     if found is None:
         found = space.smallest(table, left)
-    allowed = (sizes if left is None else sizes.masked_fill(~left, -1.0)).tolist()
+    rows = (sizes if left is None else sizes.masked_fill(~left, -1.0)).tolist()
+
+    def size(architecture: Architecture) -> float:
+        return _sum(rows, space.used(architecture))
+
     rng = random.Random(seed_of(0, "largest", 0))
     starts = [found, *(sample_within(space, cost, rng, left) for _ in range(STARTS))]
-    ends = [_improved(space, cost, start, allowed) for start in starts]
-    return max(ends, key=lambda a: sum(allowed[i][k] for i, k in enumerate(a.decisions)))
+    return max((_improved(space, cost, start, size) for start in starts), key=size)
 
 
 def sample_within(
@@ -262,23 +266,29 @@ def _least(
     return best
 
 
+def _sum(rows: Sequence[Sequence[float]], architecture: Architecture) -> float:
+    return sum(row[k] for row, k in zip(rows, architecture.decisions, strict=True))
+
+
 def _improved(
-    space: SearchSpace, cost: "ExpectedCost", architecture: Architecture, gains: Sequence[Sequence[float]]
+    space: SearchSpace,
+    cost: "ExpectedCost",
+    architecture: Architecture,
+    value: Callable[[Architecture], float],
 ) -> Architecture:
-    """Replace one candidate after the other by a better one that keeps the limit, the largest gain first."""
+    """Replace one candidate after the other by one that keeps the limit, each time that of the largest value."""
     selectable = space.selectable.tolist()
     while True:
-        best, found = 0.0, None
+        best, found = value(architecture), None
         for i, decision in enumerate(architecture.decisions):
-            if not selectable[i][decision]:
-                continue
             for k, able in enumerate(selectable[i]):
-                gain = gains[i][k] - gains[i][decision]
-                if not able or gain <= best:
+                if not able or k == decision or not selectable[i][decision]:
                     continue
-                changed = (*architecture.decisions[:i], k, *architecture.decisions[i + 1 :])
-                if space.is_valid(changed) and holds(space, cost, Architecture(space.fingerprint, changed)):
-                    best, found = gain, changed
+                changed = Architecture(
+                    space.fingerprint, (*architecture.decisions[:i], k, *architecture.decisions[i + 1 :])
+                )
+                if value(changed) > best and space.is_valid(changed.decisions) and holds(space, cost, changed):
+                    best, found = value(changed), changed
         if found is None:
             return architecture
-        architecture = Architecture(space.fingerprint, found)
+        architecture = found
