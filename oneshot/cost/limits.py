@@ -109,7 +109,9 @@ def said(value: float, quantity: str) -> str:
         value: The cost.
         quantity: What it is of.
     """
-    return f"{value:.3g} ms" if quantity == "latency" else f"{value:,.0f} {quantity.replace('_', '-')}"
+    if quantity == "latency" and value < 1000:
+        return f"{value:.3g} ms"
+    return f"{value:,.0f} {'ms' if quantity == 'latency' else quantity.replace('_', '-')}"
 
 
 def limit_of(cost: "ExpectedCost") -> Limit:

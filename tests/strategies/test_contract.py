@@ -1,6 +1,7 @@
 """What must hold for every strategy in conf/strategy, and in the folder of `pytest --config-dir FOLDER`."""
 
 import copy
+import dataclasses
 import functools
 import inspect
 import math
@@ -22,7 +23,7 @@ from oneshot.baseline import Baseline, Budget
 from oneshot.cli.composition import configuration
 from oneshot.cli.estimates import EstimatorFactory
 from oneshot.cli.objects import space_and_data
-from oneshot.cost import ExpectedCost, candidate_costs, count_parameters
+from oneshot.cost import ExpectedCost, candidate_costs, count_parameters, holds, parameters
 from oneshot.errors import InputError
 from oneshot.estimators import LoggedEstimator, Priced
 from oneshot.spaces import ModelSpace, NASBench201, SearchSpace
@@ -266,3 +267,48 @@ def test_knobs_out_of_range_are_named(name):
         for wrong in ("nonsense", -1, math.nan):
             with pytest.raises(InputError, match=knob):
                 build(name, Toy(), **{knob: wrong})
+
+
+@functools.cache
+def limited():
+    """A limit that a quarter of the random cells hold."""
+    space = SPACES[0]
+    free = parameters(space, limit=1e12)
+    costs = sorted(free.of(space.used(space.sample(random.Random(n))).decisions) for n in range(40))
+    return parameters(space, limit=costs[10])
+
+
+@each("strategy")
+def test_a_limit_is_held(name, tmp_path):
+    """What is over it is not scored and takes no query; a restart from the log goes the same way."""
+    space, cost = SPACES[0], limited()
+
+    def scored(queries):
+        return [
+            {
+                "accuracy": random.Random(str(q.architecture.decisions)).random(),
+                "cost": cost.of(q.architecture.decisions),
+            }
+            for q in queries
+        ]
+
+    def searched(queries, file=None):
+        answers = LoggedEstimator(scored, space, file)
+        baseline = Baseline(build(name, space), answers, Budget(queries=queries), cost=cost)
+        baseline.run()
+        return [row["notation"] for row in answers.rows], baseline
+
+    found, baseline = searched(30)
+    assert len(found) == 30 and holds(space, cost, baseline.best.architecture)
+    assert all(holds(space, cost, space.from_notation(text)) for text in found)
+    assert baseline.refused > 0
+    assert searched(12, tmp_path / "log.jsonl")[0] == found[:12]
+    assert searched(30, tmp_path / "log.jsonl")[0] == found
+
+
+def test_a_limit_that_no_proposal_holds_ends_with_a_line():
+    space, cost = SPACES[0], parameters(SPACES[0], limit=1e12)
+    cost.limit = dataclasses.replace(cost.limit, value=1.0)
+    answers = LoggedEstimator(lambda queries: [{"accuracy": 1.0} for _ in queries], space)
+    with pytest.raises(InputError, match=r"cost.limit=.*: none of 10,000 proposals in a row holds it"):
+        Baseline(build("random_search", space), answers, Budget(queries=3), cost=cost).run()
