@@ -1,20 +1,23 @@
 """Limits on the command line: the cost that a search pays, the sizes of the final network, and whether it holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
 
-from ..cost import ExpectedCost
+from ..cost import ExpectedCost, Whole, time_beside
 from ..cost.limits import UNITS, said
-from ..cost.timing import device_name
+from ..cost.timing import DTYPES, device_name
 from ..data import ImageData
 from ..errors import InputError, is_number, one_line
 from ..runs.files import is_file
 from ..runs.folder import RESULT, read_result
 from ..spaces import SearchSpace
+from ..spaces.base import ImageShape
+from ..training.outcome import ARCHITECTURE, measured
 from . import job
 from .composition import inside
 from .objects import make, space_for
@@ -22,6 +25,7 @@ from .screen import PASSED_ON, SEARCH_ONLY
 
 LIMIT = "limit"  # in the cost's settings, and in the result of a run
 FINAL = "final"
+DRIFT = 0.1  # a larger one is said
 
 
 def _of_final(config: DictConfig) -> bool:
@@ -119,10 +123,12 @@ def limit_behind(architecture: Any) -> dict[str, Any] | None:
         architecture: The setting of a retraining.
     """
     path = Path(str(architecture))
-    for folder in (path, path.parent):
-        if is_file(folder / RESULT):
-            return limit_of(read_result(folder))
-    return None
+    if is_file(path / RESULT):
+        return limit_of(read_result(path))
+    limit = limit_of(read_result(path.parent)) if is_file(path.parent / RESULT) else None
+    if limit is None or path.name == ARCHITECTURE:
+        return limit
+    return {**limit, "predicted": None, "pressed": False}  # those are of the one that was found
 
 
 def counted(limit: Mapping[str, Any], cost: Mapping[str, int]) -> dict[str, Any]:
@@ -132,43 +138,48 @@ def counted(limit: Mapping[str, Any], cost: Mapping[str, int]) -> dict[str, Any]
         limit: Of the search.
         cost: Parameters and multiply-accumulates of the network.
     """
+    new = {**limit, FINAL: None, "whole": None, "holds": None}
     if limit["quantity"] == "latency":  # which evaluate measures
-        return {**limit, "whole": None, "error": None, "holds": None}
-    whole = cost[limit["quantity"]]
-    return {**limit, FINAL: None, "whole": whole, "error": None, "holds": whole <= limit["value"]}
-
-
-def batches_with(limit: Mapping[str, Any] | None, batches: Sequence[int]) -> list[int]:
-    """Return the numbers of images in a call to measure: those given, and that of a limit.
-
-    Args:
-        limit: Of the run, or None.
-        batches: Those given.
-    """
-    own = [limit["batch"]] if limit and limit["quantity"] == "latency" else []
-    return list(dict.fromkeys([*batches, *own]))
+        return new
+    return new | measured(Whole(cost[limit["quantity"]]), limit["value"])
 
 
 def checked(
-    limit: Mapping[str, Any], cost: Mapping[str, int], medians: Mapping[int, float], device: torch.device, dtype: str
+    limit: Mapping[str, Any],
+    cost: Mapping[str, int],
+    network: nn.Module,
+    space: SearchSpace,
+    image_shape: ImageShape,
+    device: torch.device,
 ) -> dict[str, Any]:
-    """Return a limit with what was counted or measured of the trained network.
+    """Return a limit with what is counted or measured of the trained network.
 
     Args:
         limit: Of the run.
         cost: Parameters and multiply-accumulates.
-        medians: Milliseconds by the number of images in a call.
-        device: What they were measured on.
-        dtype: The number format.
+        network: The network.
+        space: Its space.
+        image_shape: (channels, height, width) of an image.
+        device: Where it may be timed. On another one than the limit's it is not.
     """
-    if limit["quantity"] != "latency":
-        return counted(limit, cost)
-    if (device_name(device), dtype) != (limit["device"], limit["dtype"]):
-        return {**limit, "whole": None, "error": None, "holds": None}
-    whole: float = medians[limit["batch"]]
-    predicted: Any = limit.get("predicted")
-    error = predicted / whole - 1 if is_number(predicted) else None
-    return {**limit, FINAL: None, "whole": whole, "error": error, "holds": whole <= limit["value"]}
+    new = counted(limit, cost)
+    if limit["quantity"] != "latency" or device_name(device) != limit["device"] or limit["dtype"] not in DTYPES:
+        return new
+    of_table = limit.get("networks")
+    networks = [row for row in of_table if _is_network(row, space)] if isinstance(of_table, list) else []
+    whole = time_beside(network, space, networks, image_shape, device, limit["dtype"], limit["batch"])
+    return new | measured(whole, limit["value"])
+
+
+def _is_network(row: Any, space: SearchSpace) -> bool:
+    """Whether a row, perhaps a stranger's, is a timed network of this space."""
+    if not isinstance(row, dict) or not isinstance(row.get("notation"), str) or not is_number(row.get("median_ms")):
+        return False
+    try:
+        space.from_notation(row["notation"])
+    except InputError:
+        return False
+    return row["median_ms"] > 0
 
 
 def limit_lines(result: Mapping[str, Any]) -> list[str]:
@@ -188,13 +199,21 @@ def limit_lines(result: Mapping[str, Any]) -> list[str]:
     network = " ".join(["the network", *(["with"] if sizes else []), *(one_line(f"{k}={v}") for k, v in sizes.items())])
     whole: Any = limit.get("whole")
     predicted: Any = limit.get("predicted")
+    drift: Any = limit.get("drift")
     lines = []
     if is_number(whole):
         verdict = "holds" if whole <= limit["value"] else "does not hold"
         off = f"; predicted {said(predicted, quantity)}" if is_number(predicted) and quantity == "latency" else ""
         lines.append(f"{head}: {verdict}: {network} has {said(whole, quantity)}{off}")
+        if is_number(drift) and abs(drift - 1) > DRIFT:
+            lines.append(
+                f"warning: other networks of the table take {drift:.2f} times what they took when it was measured, so "
+                "this machine is not as fast as then; measure where nothing else runs"
+            )
     elif is_number(predicted):
         lines.append(f"{head}: {network} has {said(predicted, quantity)}, as predicted; it was not measured here")
+    else:
+        lines.append(f"{head}: `oneshot evaluate` measures whether the network holds it")
     if limit.get("pressed") is True:
         lines.append("without the limit the scores gave a network over it; this is the one that they give within it")
     return lines

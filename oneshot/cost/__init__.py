@@ -2,13 +2,14 @@
 
 from .counting import candidate_costs, count_multiply_accumulates, count_parameters, network_cost
 from .expected import ExpectedCost, multiply_accumulates, parameters
-from .latency import LatencyTable, latency, measure_latency
-from .limits import Limit, discretize_within, holds, largest_within, sample_within
+from .latency import LatencyTable, latency, measure_latency, time_beside
+from .limits import Limit, Whole, discretize_within, holds, largest_within, sample_within
 
 __all__ = [
     "ExpectedCost",
     "LatencyTable",
     "Limit",
+    "Whole",
     "candidate_costs",
     "count_multiply_accumulates",
     "count_parameters",
@@ -21,4 +22,5 @@ __all__ = [
     "network_cost",
     "parameters",
     "sample_within",
+    "time_beside",
 ]

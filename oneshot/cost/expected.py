@@ -13,7 +13,7 @@ from ..draws import seed_of
 from ..errors import InputError, check_range, unknown
 from ..spaces.base import SearchSpace
 from .counting import Measure, candidate_costs, count_multiply_accumulates, count_parameters, network_cost
-from .limits import Limit, check_reachable, parse_limit
+from .limits import Limit, Whole, check_reachable, parse_limit
 
 FORMS = ("additive", "multiplicative")
 SMALLEST = 1e-6  # smallest ratio of cost and reference in the multiplicative form
@@ -250,7 +250,7 @@ def _counted(
     value = parse_limit(limit, quantity)
     whole = partial(_count, space, quantity)
     free = ExpectedCost(table, 0.0)
-    fixed = max(whole(a) - free.of(a.decisions) for a in examples(space, table, EXAMPLES))
+    fixed = max(whole(a).value - free.of(a.decisions) for a in examples(space, table, EXAMPLES))
     return limited(space, table, weight, form, Limit(value, quantity, str(limit), fixed, whole, sizes_of(space)))
 
 
@@ -271,9 +271,9 @@ def examples(space: SearchSpace, table: Tensor, number: int) -> list[Architectur
     return list(found)[:number]
 
 
-def _count(space: SearchSpace, quantity: str, architecture: Architecture) -> float:
+def _count(space: SearchSpace, quantity: str, architecture: Architecture) -> Whole:
     shape: Any = space.image_shape  # type: ignore[attr-defined]
-    return network_cost(space, architecture, shape)[quantity]
+    return Whole(network_cost(space, architecture, shape)[quantity])
 
 
 def sizes_of(space: SearchSpace) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Measured latencies of the candidates of a space: the table, its file, and the expected latency."""
 
+import copy
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,12 @@ from ..runs.files import read_given
 from ..spaces.base import SearchSpace
 from .counting import ImageShape
 from .expected import ExpectedCost, examples, limited, sizes_of
-from .limits import Limit, parse_limit
-from .timing import LARGEST, check_timing, device_name, device_named, network_latency, times
+from .limits import Limit, Whole, parse_limit
+from .timing import LARGEST, check_timing, device_name, device_named, times
 
 FORMAT = "oneshot/latency"
 VERSION = 2
+BESIDE = 3  # whole networks of a table that are timed beside a found one
 FEWEST = 3  # whole networks, to which a limit fits two numbers
 CALLS = 10  # timed together on an accelerator, so that they share one wait
 
@@ -66,20 +68,56 @@ def latency(
     value = parse_limit(limit, "latency")
     fixed, scale, error = read.fit(table)
     measured = {"device": read.device, "dtype": read.dtype, "batch": read.batch, "error_of_table": error}
+    measured["networks"] = read.networks
     about = {**sizes_of(space), **measured}
     whole = partial(_measured, space, read)
     most = Limit(value, "latency", str(limit), fixed, whole, about)
     return limited(space, scale * read.medians(space), weight, form, most)
 
 
-def _measured(space: SearchSpace, table: "LatencyTable", architecture: Architecture) -> float | None:
+def _measured(space: SearchSpace, table: "LatencyTable", architecture: Architecture) -> Whole | None:
     """The latency of a whole network in ms; None on another device than the table's."""
     device = device_named(table.device)
     if device is None:
         return None
     shape: Any = tuple(table.image_shape)
-    network, batch = space.network(architecture), table.batch
-    return network_latency(network, shape, device, table.dtype, (batch,))[batch].median_ms
+    return time_beside(space.network(architecture), space, table.networks, shape, device, table.dtype, table.batch)
+
+
+def time_beside(
+    network: nn.Module,
+    space: SearchSpace,
+    networks: Sequence[Mapping[str, Any]],
+    image_shape: ImageShape,
+    device: torch.device,
+    dtype: str,
+    batch: int,
+    repeats: int = 50,
+) -> Whole:
+    """Time a network in turns with some whole networks of a table, which show whether the device is as fast as then.
+
+    Args:
+        network: The network.
+        space: The space of the table.
+        networks: The table's whole networks, with `notation` and `median_ms`.
+        image_shape: (channels, height, width) of an image.
+        device: Where to compute.
+        dtype: Number format of weights and images.
+        batch: Number of images in a call.
+        repeats: Number of timed repeats.
+
+    Returns:
+        Milliseconds of a call of the network, and the median factor by which the table's networks are slower now.
+    """
+    ordered = sorted(networks, key=lambda row: row["median_ms"])
+    chosen = [ordered[len(ordered) * k // BESIDE] for k in range(BESIDE)] if len(ordered) >= BESIDE else ordered
+    others = [space.network(space.from_notation(row["notation"])) for row in chosen]
+    like: Any = {"device": device, "dtype": getattr(torch, dtype), "memory_format": torch.channels_last}
+    x = torch.randn(batch, *image_shape).to(**like)
+    calls = {n: partial(copy.deepcopy(m).eval().to(**like), x) for n, m in enumerate([network, *others])}
+    own, *theirs = (median(values) for values in times(calls, device, repeats, 5).values())
+    drifts = [now / row["median_ms"] for now, row in zip(theirs, chosen, strict=True)]
+    return Whole(own, median(drifts) if drifts else 1.0)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,18 @@ STARTS = 16  # random architectures from which the largest is sought too
 SPREAD = 600.0  # largest difference of logarithms: exp of it is a number of float64
 
 
+class Whole(NamedTuple):
+    """The cost of a whole network, counted or measured.
+
+    Args:
+        value: The cost, in the unit of its quantity.
+        drift: How much slower the device is than when the table was measured, as a factor; 1 for what is counted.
+    """
+
+    value: float
+    drift: float = 1.0
+
+
 @dataclass(frozen=True)
 class Limit:
     """The most that a final network may cost.
@@ -50,7 +62,7 @@ class Limit:
     quantity: str
     text: str
     fixed: float = 0.0
-    whole: Callable[[Architecture], float | None] = field(default=lambda _: None, repr=False, compare=False)
+    whole: Callable[[Architecture], Whole | None] = field(default=lambda _: None, repr=False, compare=False)
     about: dict[str, Any] = field(default_factory=dict, compare=False)
 
 

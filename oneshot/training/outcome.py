@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import plots
 from ..architecture import Architecture, by_name
-from ..cost import ExpectedCost, Limit, count_parameters, network_cost
+from ..cost import ExpectedCost, Limit, Whole, count_parameters, network_cost
 from ..errors import InputError, is_number, one_line
 from ..fitting.controls import controls_of
 from ..plots.diagnostics import curves_of
@@ -73,6 +73,16 @@ def write_search(run: Run, search: Search, image_shape: ImageShape) -> dict[str,
             **stopped(search),
         }
     )
+
+
+def measured(whole: Whole, value: float) -> dict[str, Any]:
+    """Return what `result.json` says of a whole network beside a limit.
+
+    Args:
+        whole: Its cost.
+        value: The limit.
+    """
+    return {"whole": whole.value, "drift": whole.drift, "holds": whole.value <= value}
 
 
 def write_retraining(
@@ -247,8 +257,8 @@ def limit_result(limit: Limit, found: Architecture, predicted: float, pressed: b
     whole = limit.whole(found)
     return {
         **{"text": limit.text, "quantity": limit.quantity, "value": limit.value, "predicted": predicted},
-        **{"whole": whole, "error": None if whole is None else predicted / whole - 1},
-        **{"holds": None if whole is None else whole <= limit.value, "pressed": pressed, **limit.about},
+        **({"whole": None, "holds": None} if whole is None else measured(whole, limit.value)),
+        **{"pressed": pressed, **limit.about},
     }
 
 

@@ -80,7 +80,7 @@ def test_the_prediction_is_the_whole_network(name, kind):
         whole = cost.network_cost(space, architecture, space.image_shape)[kind]
         predicted = priced.of(architecture.decisions)
         assert predicted == whole or name == "darts" and whole < predicted < 1.2 * whole
-        assert priced.limit.whole(architecture) == whole
+        assert priced.limit.whole(architecture).value == whole
 
 
 class Toy(SearchSpace):
@@ -174,7 +174,7 @@ def test_the_spaces_hold_a_limit(name):
         sample_within(space, priced, rng),
     ):
         assert space.is_valid(found.decisions)
-        assert priced.limit.whole(found) <= costs[5]
+        assert priced.limit.whole(found).value <= costs[5]
     assert priced.of(space.used(largest_within(space, priced)).decisions) >= costs[3]
 
 
@@ -234,7 +234,7 @@ def test_a_search_holds_its_limit(data, name):
     search = configured(name, data, space=space)
     search.architect.cost = cost.parameters(space, limit=costs[4])
     pl.Trainer(max_epochs=2, **QUIET).fit(search)
-    assert search.limited.limit.whole(search.found) <= costs[4]
+    assert search.limited.limit.whole(search.found).value <= costs[4]
     shares = [row["share_of_limit"] for row in search.rows if "share_of_limit" in row]
     assert len(shares) == 2 and all(share > 0 for share in shares)
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from oneshot.cost import timing
+from oneshot.architecture import Choice
+from oneshot.cost import time_beside, timing
 from oneshot.cost.timing import device_name, network_latency, times
 from oneshot.errors import InputError
+from oneshot.spaces import SearchSpace
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 4)
@@ -40,6 +42,31 @@ def test_images_that_cost_time():
     found = network_latency(Sleeps(0.0, each=0.002), SHAPE, CPU, batches=[1, 4], repeats=3, warmup=0)
     assert found[1].median_ms >= 2 and found[4].median_ms >= 8
     assert found[4].median_ms > 2 * found[1].median_ms
+
+
+class Slow(SearchSpace):
+    """Architectures that are named by their milliseconds."""
+
+    name, choices, settings = "slow", (Choice("wait/a->b", ("4", "6", "8"), "wait"),), {}
+
+    def allowed(self, prefix):
+        return (0, 1, 2)
+
+    def supernet(self):
+        raise NotImplementedError
+
+    def discretize(self, scores):
+        raise NotImplementedError
+
+    def network(self, architecture, inherit=None):
+        return Sleeps(1e-3 * int(self.notation(architecture)))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_device_that_has_become_slower_is_seen(factor):
+    networks = [{"notation": name, "median_ms": int(name) / factor} for name in ("4", "6", "8")]
+    found = time_beside(Sleeps(0.005), Slow(), networks, SHAPE, CPU, "float32", 1, repeats=9)
+    assert 5 <= found.value < 50 and factor <= found.drift < 1.7 * factor
 
 
 def test_a_larger_batch_of_a_convolution_takes_longer():

@@ -7,6 +7,7 @@ import shlex
 import pytest
 from helpers.commands import call, run_all
 from helpers.support import ROOT
+from PIL import Image
 from sklearn.datasets import load_digits
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -19,27 +20,27 @@ SHORT = {
 }
 
 
+def job(line, folder="photos"):
+    """A line of the page as a command with its words, shortened."""
+    _, command, *words = shlex.split(line.replace("FOLDER", folder).replace("=4ms", "=1s"))
+    return command, [*words, *SHORT[command]]
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Digits as PNG files, a folder for each class."""
-    from PIL import Image
-
-    folder = tmp_path_factory.mktemp("deploy")
-    digits = load_digits()
+    """Digits as PNG files, a folder for each class, and the table of the first command."""
+    folder, digits = tmp_path_factory.mktemp("deploy"), load_digits()
     for n in range(120):
         path = folder / "photos" / f"class_{digits.target[n]}" / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((digits.images[n] * 15).astype("uint8")).convert("RGB").save(path)
+    run_all(folder, [job(LINES[0])])
     return folder
 
 
 def test_its_four_commands(photos, capsys):
     assert len(LINES) == 4
-    jobs = []
-    for line in LINES:
-        _, command, *words = shlex.split(line.replace("FOLDER", "photos").replace("=4ms", "=1000ms"))
-        jobs.append((command, [*words, *SHORT[command]]))
-    run_all(photos, jobs)
+    run_all(photos, map(job, LINES[1:]))
     out = capsys.readouterr().out
     results = {
         name: json.loads((photos / name / "result.json").read_text()) for name in ("search", "network", "deployed")
@@ -70,3 +71,17 @@ def test_a_table_of_other_sizes_is_refused(photos, capsys, monkeypatch, word, me
     assert call("search", *words, *table, "out=other", word) == 2
     assert message in capsys.readouterr().err
     assert not (photos / "other").exists()
+
+
+def test_a_device_that_is_slower_than_its_table_is_named(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos)
+    table = json.loads((photos / "latency.json").read_text())
+    rows = [row for choice in table["rows"].values() for row in choice.values()]
+    for row in (*rows, *table["networks"]):
+        row.update({key: value / 10 for key, value in row.items() if key.endswith("_ms")})
+    (photos / "fast.json").write_text(json.dumps(table))
+    command, words = job(LINES[1])
+    words = [word for word in words if not word.startswith(("out=", "cost.table="))]
+    assert call(command, *words, "cost.table=fast.json", "out=fast") == 0
+    assert re.search(r"warning: other networks of the table take \d+\.\d\d times what they", capsys.readouterr().out)
+    assert json.loads((photos / "fast" / "result.json").read_text())["limit"]["drift"] > 3

@@ -34,7 +34,7 @@ from ...runs.folder import Run, read_result
 from ...tasks import Classification, Segmentation
 from ..earlier import check_classes, same_images
 from ..folders import run_folder
-from ..limits import batches_with, checked, limit_lines, limit_of
+from ..limits import checked, limit_lines, limit_of
 from ..objects import precision, prepare, read_device, say_about, space_and_data
 from ..recorder import open_run, recording
 from ..retrained import read_weights, take_settings
@@ -55,7 +55,6 @@ def main(config: DictConfig) -> None:
     check_formats(formats)
     folder = take_settings(config)
     limit = limit_of(read_result(folder))
-    batches = batches_with(limit, batches)
     config.trainer.accelerator = device.type
     space, data = space_and_data(config, console)
     said = data.about
@@ -82,7 +81,8 @@ def main(config: DictConfig) -> None:
             exports = export(network, next(test.passes()).x, formats, told, of_classes)
             write_results(run, data, confusion, exports, told)
             cost = network_cost(space, architecture, data.image_shape)
-            medians = {n: t.median_ms for n, t in times.items()}
+            if limit:
+                limit = checked(limit, cost, network, space, data.image_shape, device)
             result = run.finish(
                 {
                     "run": str(folder),
@@ -90,7 +90,7 @@ def main(config: DictConfig) -> None:
                     "metric": data.metric.quantity._asdict(),
                     "metrics": [one.quantity._asdict() for one in data.task.metrics(data.classes).values()],
                     **cost,
-                    **({"limit": checked(limit, cost, medians, device, config.dtype)} if limit else {}),
+                    **({"limit": limit} if limit else {}),
                     **by_class(data, confusion),
                     "device": device_name(device),
                     "precision": precision(config),
