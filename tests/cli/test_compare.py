@@ -237,3 +237,37 @@ def test_a_file_with_a_name_that_has_another_meaning_is_refused(tmp_path, group,
     (tmp_path / group / f"{name}.yaml").write_text("architect: {}\n")
     with pytest.raises(InputError, match=f"{name}.yaml"):
         methods.chosen(["darts"], (tmp_path,))
+
+
+def test_controls_hold_a_limit(run, tmp_path):
+    limit = ["cost=parameters", "cost.limit=60k", "space=mbconv"]
+    sizes = [
+        "epochs=1",
+        "data.train_size=128",
+        "logger=none",
+        "queries=3",
+        "retrain_settings=['epochs=1']",
+        "seeds=[3]",
+    ]
+    code, _, err = run("compare", "methods=[random,largest]", *limit, *sizes, "out=compared")
+    assert (code, err) == (0, "")
+    rows = json.loads((tmp_path / "compared" / "results.json").read_text())
+    assert len(rows) == 2 and all(row["parameters"] <= 60_000 for row in rows)
+    assert rows[0]["parameters"] < rows[1]["parameters"]
+    found = json.loads((tmp_path / "compared" / "controls" / "random-3.json").read_text())
+    assert found["decisions"] == rows[0]["architecture"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cost.limit=60k"], "cost.limit: needs the cost that it is of, as cost=parameters"),
+        (["search_settings=['cost.limit=60k']"], "search_settings: cost.limit and final are for all methods"),
+        ([*TABLE, "cost=parameters", "cost.limit=600k"], "cost.limit: a table ranks an architecture among all"),
+        (["cost=parameters", "cost.limit=1"], "cost.limit=1: the smallest network of this space has"),
+    ],
+)
+def test_refused_limits(run, tmp_path, words, message):
+    code, out, err = run("compare", "methods=[darts,random]", "seeds=1", "logger=none", *words, "out=compared")
+    assert code == 2 and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert not (tmp_path / "compared").exists()

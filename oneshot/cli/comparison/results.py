@@ -1,6 +1,5 @@
 """The results of a comparison: a row for each method and seed, the tables of these rows, and verdicts."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,14 @@ from ... import plots
 from ...architecture import Architecture, by_name
 from ...comparison.verdicts import Ranked, judge, off_budget, table, unequal
 from ...controls import RANDOM
+from ...cost import ExpectedCost
 from ...quantity import ACCURACY, Quantity, of_result
 from ...runs.folder import read_json
 from ...spaces import SearchSpace
 from .. import job as running
 from .budget import SECONDS
 from .jobs import folder_of, result_of, seconds_of
+from .limits import control
 from .methods import CONTROL, STRATEGY, Method
 from .settings import Settings
 from .tabular import regret_table
@@ -35,6 +36,7 @@ class Results:
         ranked: The table that judges; None: trainings do.
         on_table: Whether strategies asked a table, in the process of the comparison.
         same_images: Whether the table that judges is of the images that were searched on, as far as that is known.
+        cost: A cost with a limit, which all architectures hold; None: there is no limit.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Results:
         ranked: Ranked | None,
         on_table: bool,
         same_images: bool,
+        cost: ExpectedCost | None = None,
     ) -> None:
         self.config, self.settings, self.space, self.path = config, settings, space, path
-        self.ranked, self.on_table, self.same_images = ranked, on_table, same_images
+        self.ranked, self.on_table, self.same_images, self.cost = ranked, on_table, same_images, cost
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each method and seed whose jobs have finished."""
@@ -72,7 +75,7 @@ class Results:
         if method.name == RANDOM and self.ranked:
             return None  # its distribution is known exactly
         if method.kind == CONTROL:
-            found = self.space.sample(random.Random(seed)) if method.name == RANDOM else self.space.largest()
+            found = control(self.space, method.name, seed, self.cost)
         elif method.kind == STRATEGY and self.on_table:
             kept = read_json(self.path / method.name / f"{seed}.json")
             found = Architecture(self.space.fingerprint, tuple(kept["decisions"]))

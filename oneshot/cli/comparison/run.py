@@ -32,6 +32,7 @@ from ..screen import say
 from .budget import QUERIES, SECONDS
 from .jobs import Ended, Job, execute, folder_of, result_of, seconds_of, shared
 from .lengths import LENGTHS, Lengths
+from .limits import limit_for, write_control
 from .methods import ARCHITECT, CONTROL, STRATEGY, SUPERNET
 from .results import Results
 from .settings import AUTO, TABLE, Settings
@@ -66,6 +67,11 @@ class Comparison:
         self.config, self.settings, self.space, self.data = config, found, space, data
         self.path, self.console = path, console
         self.ranked = self._ranked()
+        self.cost = limit_for(config, space, data)
+        if self.cost and self.ranked:
+            raise InputError(
+                "cost.limit: a table ranks an architecture among all, also those over the limit; use truth=training"
+            )
         self.tabular: Tabular | None = None  # the table that strategies ask
         self.asks_supernet = False
         if found.of(STRATEGY):
@@ -155,7 +161,7 @@ class Comparison:
     def results(self) -> Results:
         """What has been found so far."""
         given = (self.config, self.settings, self.space, self.path, self.ranked)
-        return Results(*given, self.tabular is not None, self.same_images)
+        return Results(*given, self.tabular is not None, self.same_images, self.cost)
 
     @property
     def seeds(self) -> list[int]:
@@ -203,7 +209,9 @@ class Comparison:
         for method in self.settings.methods:
             for seed in self.seeds:
                 source = method.name
-                if method.kind != CONTROL:
+                if method.kind == CONTROL and self.cost:
+                    source = str(write_control(self.path, self.space, method.name, seed, self.cost))
+                elif method.kind != CONTROL:
                     if result_of(self.path, method.name, seed, "search") is None:
                         self.left["retrain"] -= len(self.config.recipes)
                         continue
