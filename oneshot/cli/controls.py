@@ -52,5 +52,5 @@ def beside(result: Mapping[str, Any]) -> tuple[str, str] | None:
     lost = " or than ".join(name for name, beaten in beats.items() if not beaten)
     which = LARGEST if lost and controls.beats_most(maximize) else RANDOM
     no_proof = "a supernet is no proof, as a search trains most what it prefers"
-    said = f"inside its supernet the found cell is not better than {lost}" if lost else no_proof
-    return f"{said}; this trains {'the' if which == LARGEST else 'a'} {which} cell beside it:", which
+    said = f"inside its supernet the found network is not better than {lost}" if lost else no_proof
+    return f"{said}; this trains {'the' if which == LARGEST else 'a'} {which} network beside it:", which

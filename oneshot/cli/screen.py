@@ -73,7 +73,7 @@ def say(console: Console, lines: Iterable[str]) -> None:
 
 PARTS = {  # what a metric was measured on -> its label on the screen
     "valid": "supernet, validation {}",
-    "found_valid": "found cell inside the supernet, not retrained",
+    "found_valid": "found network inside the supernet, not retrained",
     "validation": "validation {}",
     "test": "test {}",
     "best": "best {}",
@@ -88,7 +88,7 @@ LABELS = {  # number of a result, or the name of a table -> its label on the scr
     "parameters": "parameters of the network",
     "multiply_accumulates": "multiply-accumulates for one image",
     "expected_cost": "expected cost that the search paid for",
-    "discretized_cost": "the same cost of the found cell",
+    "discretized_cost": "the same cost of the found network",
     "search_seconds": "time of the queries",
     "supernet_seconds": "time of the supernet's training",
     "seconds": "time in all",

@@ -64,7 +64,7 @@ def fit(
 
     Returns:
         What `result.json` holds. A search: the architecture's decisions, `valid_accuracy` of the supernet,
-        `found_valid_accuracy` of the found cell inside the supernet, cost of the network. A retraining:
+        `found_valid_accuracy` of the found architecture inside the supernet, cost of the network. A retraining:
         `test_accuracy` and cost. Another metric has its own name in the place of `accuracy`. Both: `metric`, `seconds`
         and `peak_memory_bytes`.
 

@@ -103,8 +103,8 @@ def test_rows_of_less_usual_controls():
 )
 def test_a_comparison_inside_a_supernet_is_never_a_proof(controls, lost, control):
     line, name = beside(result_of(controls))
-    said = f"inside its supernet the found cell is not better than {lost}; " if lost else "a supernet is no proof, as "
-    assert line.startswith(said) and f" trains {'a' if control == 'random' else 'the'} {name} cell " in line
+    said = f"inside its supernet the found network is not better than {lost}; " if lost else "a supernet is no proof, "
+    assert line.startswith(said) and f" trains {'a' if control == 'random' else 'the'} {name} network " in line
     assert name == control
     assert beside({"found_valid_accuracy": 0.5}) is None
 
