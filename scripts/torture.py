@@ -66,7 +66,7 @@ JOBS = {
     "tree_search": ["baseline", *TINY, *DATA, "strategy=tree_search", "epochs=2", "budget.queries=60"],
     "rank": [
         *["rank", *TINY, *DATA, "epochs=3", "architectures=8", "estimator@reference=training", "reference.epochs=1"],
-        *["reference.cells=3", "reference.channels=2"],
+        *["reference.sizes={cells: 3, channels: 2}"],
     ],
     "compare": [
         *["compare", *TINY, *DATA, "methods=[uniform,evolution,random]", "seeds=1", "epochs=2", "budget=updates:60"],
@@ -74,7 +74,7 @@ JOBS = {
     ],
     "hyperband": [
         *["baseline", *TINY, "data.train_size=96", "data.batch_size=16", "strategy=hyperband", "estimator=training"],
-        *["estimator.cells=3", "estimator.channels=2", "estimator.epochs=3", "budget.queries=12"],
+        *["estimator.sizes={cells: 3, channels: 2}", "estimator.epochs=3", "budget.queries=12"],
     ],
 }
 SIGNALS = (

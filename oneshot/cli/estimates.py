@@ -1,7 +1,7 @@
 """Build the configured estimator with the objects that its parameters name."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import nn
 
 from ..architects import Architect
 from ..data import ImageData, TrainAndTest
-from ..errors import InputError
+from ..errors import InputError, unknown
 from ..estimators import Priced
 from ..retrain import Retrain
 from ..runs.folder import Run, read_result
@@ -136,10 +136,13 @@ def target(node: DictConfig) -> Any:
 
 
 def _space(
-    config: DictConfig, data: ImageData, image_shape: tuple[int, int, int], cells: int, channels: int
+    config: DictConfig, data: ImageData, image_shape: tuple[int, int, int], sizes: Mapping[str, float]
 ) -> SearchSpace:
     node = config.space.copy()
-    node.update({name: size for name, size in {"cells": cells, "channels": channels}.items() if name in node})
+    for name in sizes:
+        if name not in node:
+            raise unknown("name in estimator.sizes", name, [str(key) for key in node if key != "_target_"])
+    node.update(sizes)
     return make(node, image_shape=image_shape, classes=data.classes, **({"dense": True} if data.task.dense else {}))
 
 

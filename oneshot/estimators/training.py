@@ -11,14 +11,14 @@ from torch import nn
 from ..architecture import Architecture, Query
 from ..data import ImageData, TrainAndTest
 from ..draws import seed_of
-from ..errors import check_integer, check_range, unknown
+from ..errors import InputError, check_integer, check_range, is_number, unknown
 from ..retrain import Retrain
 from ..runs.files import is_file, make_folder
 from ..runs.folder import read_weights, write_weights
 from ..spaces.base import SearchSpace
 from ..tasks.metric import OF_TASK
 
-KNOBS = ("epochs", "fraction", "resolution", "cells", "channels")
+KNOBS = ("epochs", "fraction", "resolution")
 SMALLEST_IMAGE = 8
 
 
@@ -30,16 +30,16 @@ class Training:
     Score: that of the data's metric (`accuracy`, a share, in a classification).
 
     Args:
-        spaces: From (image shape, cells, channels) to the search space in these sizes.
+        spaces: From (image shape, sizes) to the search space with these sizes.
         data: The images. The test images are not read.
         trainer: From a number of epochs to a pytorch_lightning Trainer.
         retrain: From (network, data, seed) to the module that is trained.
         epochs: Epochs of each training, from 1 to 100,000.
         fraction: Share of the weight part that is trained on, in (0, 1].
         resolution: Height and width of the images in pixels, up to 4096; 0 is the data's own.
-        cells: Cells of the trained networks, as the space counts them.
-        channels: Channels of the first cell of the trained networks.
-        fidelity: What a query's fidelity scales: "epochs", "fraction", "resolution", "cells" or "channels". Successive
+        sizes: Sizes of the trained networks, numbers by the name of a setting of the space, as {"cells": 3}. The others
+            are those of the space.
+        fidelity: What a query's fidelity scales: "epochs", "fraction", "resolution" or one of `sizes`. Successive
             halving and Hyperband were made for "epochs".
         seed: Seed of initial weights and of training.
         folder: Where the weights of trained networks are kept for their children. None trains always from scratch.
@@ -55,15 +55,14 @@ class Training:
 
     def __init__(
         self,
-        spaces: Callable[[tuple[int, int, int], int, int], SearchSpace],
+        spaces: Callable[[tuple[int, int, int], Mapping[str, float]], SearchSpace],
         data: ImageData,
         trainer: Callable[[int], pl.Trainer],
         retrain: Callable[[nn.Module, TrainAndTest, int], Retrain],
         epochs: int = 3,
         fraction: float = 1.0,
         resolution: int = 0,
-        cells: int = 8,
-        channels: int = 16,
+        sizes: Mapping[str, float] | None = None,
         fidelity: str = "epochs",
         seed: int = 0,
         folder: Path | None = None,
@@ -71,14 +70,13 @@ class Training:
         check_integer("estimator.epochs", epochs, 1, 100_000)
         check_range("estimator.fraction", fraction, 0.0, 1.0, open_low=True)
         check_integer("estimator.resolution", resolution, 0, 4096)
-        check_integer("estimator.cells", cells, 1)
-        check_integer("estimator.channels", channels, 1)
-        if fidelity not in KNOBS:
-            raise unknown("estimator.fidelity", fidelity, KNOBS)
+        self.sizes = {} if sizes is None else checked_sizes(sizes)
+        if fidelity not in (*KNOBS, *self.sizes):
+            raise unknown("estimator.fidelity", fidelity, (*KNOBS, *self.sizes))
         self.spaces, self.data, self.trainer, self.retrain = spaces, data, trainer, retrain
         self.parts = data.split()
-        self.knobs = {"epochs": epochs, "fraction": fraction, "cells": cells, "channels": channels}
-        self.knobs["resolution"] = resolution or data.image_shape[1]
+        own = {"epochs": epochs, "fraction": fraction, "resolution": resolution or data.image_shape[1]}
+        self.knobs: dict[str, float] = {**own, **self.sizes}
         self.fidelity, self.seed, self.folder = fidelity, seed, folder
 
     def __call__(self, queries: Sequence[Query]) -> list[Mapping[str, float]]:
@@ -89,11 +87,11 @@ class Training:
     def _train(self, query: Query) -> float:
         knobs = self._scaled(query.fidelity)
         parts = self._parts(knobs["fraction"], int(knobs["resolution"]))
-        space = self.spaces(_shape(parts), int(knobs["cells"]), int(knobs["channels"]))
+        space = self.spaces(_shape(parts), {name: knobs[name] for name in self.sizes})
         torch.manual_seed(seed_of(self.seed, "training", 0))
         network = space.network(query.architecture)
         if query.parent:
-            self._inherit(network, query.parent)
+            self._inherit(space, network, query.parent)
         module = self.retrain(network, parts, self.seed)
         self.trainer(int(knobs["epochs"])).fit(module)
         if self.folder:
@@ -102,10 +100,10 @@ class Training:
         return module.tested[self.data.metric.name]
 
     def _scaled(self, fidelity: float) -> dict[str, float]:
-        """The sizes at this fidelity: whole numbers of at least 1; a resolution is a multiple of 4."""
+        """The sizes at this fidelity. Whole numbers stay whole, at least 1; a resolution is a multiple of 4."""
         knobs = dict(self.knobs)
         name, full = self.fidelity, knobs[self.fidelity]
-        if name == "fraction":
+        if name == "fraction" or not isinstance(full, int):
             knobs[name] = fidelity * full
         elif name == "resolution":
             knobs[name] = full if fidelity == 1 else max(SMALLEST_IMAGE, 4 * round(fidelity * full / 4))
@@ -121,18 +119,33 @@ class Training:
             weight, architecture = weight.resized(resolution), architecture.resized(resolution)
         return TrainAndTest(weight, architecture)
 
-    def _inherit(self, network: nn.Module, parent: Architecture) -> None:
+    def _inherit(self, space: SearchSpace, network: nn.Module, parent: Architecture) -> None:
         file = self._file(parent) if self.folder else None
-        if file is None or not is_file(file):
-            return
-        own, theirs = network.state_dict(), read_weights(file, root=file.parent.parent)
-        shared = {name: w for name, w in theirs.items() if name in own and own[name].shape == w.shape}
-        network.load_state_dict({**own, **shared})
+        if file is not None and is_file(file):
+            space.inherit(network, read_weights(file, root=file.parent.parent))
 
     def _file(self, architecture: Architecture) -> Path:
         assert self.folder is not None
         name = hashlib.blake2b(repr(architecture).encode(), digest_size=12).hexdigest()
         return self.folder / f"{name}.safetensors"
+
+
+def checked_sizes(sizes: object) -> dict[str, float]:
+    """Return sizes of a space.
+
+    Args:
+        sizes: Numbers above 0 by name.
+
+    Raises:
+        InputError: If they are anything else, or one has the name of another setting.
+    """
+    good = isinstance(sizes, Mapping) and all(is_number(size) and size > 0 for size in sizes.values())
+    if not good or {*KNOBS} & {*sizes}:  # type: ignore[misc]
+        raise InputError(
+            f"estimator.sizes={sizes!s:.80}: must be numbers above 0 by the name of a setting of space, as "
+            "'{cells: 3}'"
+        )
+    return dict(sizes)  # type: ignore[call-overload, no-any-return]
 
 
 def _shape(parts: TrainAndTest) -> tuple[int, int, int]:

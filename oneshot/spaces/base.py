@@ -206,6 +206,22 @@ class SearchSpace(ABC):
         """
         raise InputError(f"space {self.name!r} does not say where its supernet has its candidates (`branches`)")
 
+    def inherit(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Give a network the weights of another one of this space, wherever name and shape agree (Real et al.).
+
+        A space in which the same part can have other names or shapes overrides this.
+
+        Args:
+            network: The network, which is changed.
+            weights: The state of the other one.
+
+        Reference:
+            Real et al., Large-scale evolution of image classifiers, arXiv:1703.01041.
+        """
+        own = network.state_dict()
+        shared = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
+        network.load_state_dict({**own, **shared})
+
     @cached_property
     def fingerprint(self) -> str:
         """Name and hash of the choices; sizes of the network do not enter."""

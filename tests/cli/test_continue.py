@@ -331,7 +331,7 @@ def test_a_full_disk_is_no_fault_of_an_architecture(tmp_path):
     """Weights that children inherit do not fit: the run ends, and no query is logged as failed."""
     arguments = [
         "strategy=evolution", "strategy.inherit=true", "strategy.population=3", "strategy.tournament=2", "out=run",
-        "estimator=training", "estimator.epochs=1", "estimator.cells=3", "estimator.channels=4", "budget.queries=4",
+        "estimator=training", "estimator.epochs=1", "estimator.sizes={cells: 3, channels: 4}", "budget.queries=4",
         "data.train_size=128", "data.batch_size=16", "space.nodes=2",
     ]  # fmt: skip
 

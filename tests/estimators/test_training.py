@@ -20,8 +20,8 @@ DATA = digits(batch_size=32, train_size=256)
 ARCHITECTURE = DARTSCells((1, 8, 8), 10, nodes=2).sample(random.Random(3))
 
 
-def spaces(shape, cells, channels):
-    return DARTSCells(shape, 10, cells=cells, channels=channels, nodes=2)
+def spaces(shape, sizes):
+    return DARTSCells(shape, 10, **sizes, nodes=2)
 
 
 def build(seen=None, lr=0.05, **knobs):
@@ -34,7 +34,8 @@ def build(seen=None, lr=0.05, **knobs):
     def trainer(epochs):
         return pl.Trainer(max_epochs=epochs, **QUIET)
 
-    knobs = dict(epochs=2, fraction=1.0, resolution=0, cells=3, channels=4) | knobs
+    sizes = {name: knobs.pop(name, size) for name, size in {"cells": 3, "channels": 4}.items()}
+    knobs = dict(epochs=2, fraction=1.0, resolution=0, sizes=sizes) | knobs
     return Training(spaces, DATA, trainer, retrain, **knobs)
 
 
@@ -88,7 +89,7 @@ def test_fidelity_scales_one_knob(knob, full, fidelity, expected):
 def test_a_child_starts_from_its_parent(tmp_path):
     seen = []
     training = build(seen, lr=1e-12, epochs=1, folder=tmp_path / "weights")
-    space = spaces((1, 8, 8), 3, 4)
+    space = spaces((1, 8, 8), {"cells": 3, "channels": 4})
     child = space.mutate(ARCHITECTURE, random.Random(0))
     training([Query(ARCHITECTURE)])
     trained = {name: w.clone() for name, w in seen[0].network.state_dict().items()}
@@ -106,7 +107,7 @@ def test_a_child_starts_from_its_parent(tmp_path):
 
 
 def test_an_unknown_parent_means_from_scratch(tmp_path):
-    space = spaces((1, 8, 8), 3, 4)
+    space = spaces((1, 8, 8), {"cells": 3, "channels": 4})
     parent = space.mutate(ARCHITECTURE, random.Random(1))
     training = build(epochs=1, folder=tmp_path / "weights")
     assert training([Query(ARCHITECTURE, parent=parent)]) == build(epochs=1)([Query(ARCHITECTURE)])
@@ -119,8 +120,10 @@ def test_an_unknown_parent_means_from_scratch(tmp_path):
         {"fraction": 0.0},
         {"fraction": 1.5},
         {"resolution": -4},
-        {"cells": 0},
-        {"channels": 0},
+        {"sizes": {"cells": 0}},
+        {"sizes": {"cells": "3"}},
+        {"sizes": {"epochs": 3}},
+        {"sizes": [3]},
         {"fidelity": "time"},
     ],
 )
