@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..architecture import Architecture
-from ..spaces.base import SearchSpace
+from ..spaces.base import Conditions, SearchSpace
 
 ImageShape = tuple[int, int, int]
 Measure = Callable[[nn.Module, ImageShape], float]
@@ -90,3 +90,25 @@ def candidate_costs(space: SearchSpace, measure: Measure) -> Tensor:
         for choice, candidate, module, shape in space.operations():
             table[choice, candidate] += measure(module, shape)
     return table
+
+
+def joint_costs(space: SearchSpace, measure: Measure) -> tuple[Tensor, list[tuple[Conditions, float]]]:
+    """Measure what decisions cost, alone and together.
+
+    Args:
+        space: The search space.
+        measure: As in `candidate_costs`.
+
+    Returns:
+        What candidates cost alone, as `candidate_costs` gives it; and the costs of several decisions together.
+    """
+    table = torch.zeros(space.shape, dtype=torch.float64)
+    joint: dict[Conditions, float] = {}
+    with torch.device("meta"):
+        for conditions, module, shape in space.joint_operations():
+            cost = measure(module, shape)
+            if len(conditions) == 1:
+                table[conditions[0]] += cost
+            elif cost:
+                joint[conditions] = joint.get(conditions, 0.0) + cost
+    return table, list(joint.items())

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..architecture import Architecture
 from ..draws import seed_of
 from ..errors import InputError, check_range, unknown
-from ..spaces.base import SearchSpace
-from .counting import Measure, candidate_costs, count_multiply_accumulates, count_parameters, network_cost
+from ..spaces.base import Conditions, SearchSpace
+from .counting import Measure, count_multiply_accumulates, count_parameters, joint_costs, network_cost
 from .limits import Limit, Whole, check_reachable, parse_limit
 
 FORMS = ("additive", "multiplicative")
@@ -47,6 +47,8 @@ class ExpectedCost(nn.Module):
             meaning with a limit.
         limit: The most that the final network may cost. None: no limit.
         kept: The cost of an architecture as a share of the expected one, at the start. Only a limit needs it.
+        joint: What several decisions cost together, as `joint_costs` gives it. Their expected cost is the product of
+            their probabilities times the cost.
 
     Raises:
         InputError: If the form is unknown, the multiplicative form has no reference, or a number is out of range.
@@ -65,6 +67,7 @@ class ExpectedCost(nn.Module):
         reference: float | None = None,
         limit: Limit | None = None,
         kept: float = 1.0,
+        joint: Sequence[tuple[Conditions, float]] = (),
     ) -> None:
         super().__init__()
         check_range("cost.weight", weight, 0.0)
@@ -80,7 +83,8 @@ class ExpectedCost(nn.Module):
         self.reference = 1.0 if reference is None else reference
         self.register_buffer("table", table.detach(), persistent=False)
         self.table: Tensor
-        self.moved = self.table
+        self.joint = list(joint)
+        self.moved = self.table, self._indices(), torch.tensor([cost for _, cost in joint], dtype=torch.float64)
         # of a limit: the multiplier, `kept`, and the sum and number of the expected costs since `kept` was measured
         state = torch.tensor([weight, kept, 0.0, 0.0], dtype=torch.float64)
         self.register_buffer("state", state, persistent=limit is not None)
@@ -138,9 +142,39 @@ class ExpectedCost(nn.Module):
         Returns:
             A scalar in the unit of the table.
         """
-        if self.moved.device != probabilities.device or self.moved.dtype != probabilities.dtype:
-            self.moved = self.table.to(probabilities)
-        return (probabilities * self.moved).sum()
+        table, indices, costs = self.moved
+        if table.device != probabilities.device or table.dtype != probabilities.dtype:
+            table, costs = self.table.to(probabilities), costs.to(probabilities)
+            indices = indices.to(probabilities.device)
+            self.moved = table, indices, costs
+        alone = (probabilities * table).sum()
+        if not self.joint:
+            return alone
+        flat = torch.cat([probabilities.flatten(), probabilities.new_ones(1)])
+        return alone + (flat[indices].prod(1) * costs).sum()
+
+    def _indices(self) -> Tensor:
+        """(joint costs, most conditions): the places of their probabilities in a flat table, else that of a 1."""
+        rows, width = self.table.numel(), self.table.shape[1]
+        most = max((len(conditions) for conditions, _ in self.joint), default=1)
+        listed = [[i * width + k for i, k in conditions] for conditions, _ in self.joint]
+        return torch.tensor([row + [rows] * (most - len(row)) for row in listed]).reshape(-1, most)
+
+    def marginals(self, probabilities: Tensor) -> Tensor:
+        """Return what a candidate costs where the others are drawn by their probabilities.
+
+        Args:
+            probabilities: (choices, candidates).
+
+        Returns:
+            Tensor (choices, candidates) of float64 on the CPU; the table itself where nothing is joint.
+        """
+        if not self.joint:
+            return self.table.cpu().double()
+        p = probabilities.detach().cpu().double().requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(self.expected(p), p)
+        return slope
 
     @torch.no_grad()
     def adapt(self, updates: int) -> None:
@@ -181,7 +215,8 @@ class ExpectedCost(nn.Module):
             The cost of its candidates, in the unit of the table; with a limit the cost of the whole network.
         """
         fixed = self.limit.fixed if self.limit else 0.0
-        return fixed + sum(float(row[k]) for row, k in zip(self.table, decisions, strict=True))
+        alone = sum(float(row[k]) for row, k in zip(self.table, decisions, strict=True))
+        return fixed + alone + sum(cost for pairs, cost in self.joint if all(decisions[i] == k for i, k in pairs))
 
 
 def parameters(
@@ -244,26 +279,28 @@ def _counted(
     reference: float | None,
     limit: float | str | None,
 ) -> ExpectedCost:
-    table = candidate_costs(space, measure)
+    table, joint = joint_costs(space, measure)
     if limit is None:
-        return ExpectedCost(table, weight, form, reference)
+        return ExpectedCost(table, weight, form, reference, joint=joint)
     value = parse_limit(limit, quantity)
     whole = partial(_count, space, quantity)
-    free = ExpectedCost(table, 0.0)
-    fixed = max(whole(a).value - free.of(a.decisions) for a in examples(space, table, EXAMPLES))
-    return limited(space, table, weight, form, Limit(value, quantity, str(limit), fixed, whole, sizes_of(space)))
+    free = ExpectedCost(table, 0.0, joint=joint)
+    fixed = max(whole(a).value - free.of(a.decisions) for a in examples(space, EXAMPLES, table if not joint else None))
+    most = Limit(value, quantity, str(limit), fixed, whole, sizes_of(space))
+    return limited(space, table, weight, form, most, joint)
 
 
-def examples(space: SearchSpace, table: Tensor, number: int) -> list[Architecture]:
-    """Return the smallest and the largest architecture and random ones, all different where the space has so many.
+def examples(space: SearchSpace, number: int, table: Tensor | None = None) -> list[Architecture]:
+    """Return random architectures, all different where the space has so many.
 
     Args:
         space: The space.
-        table: The cost of each candidate, (choices, candidates).
         number: How many.
+        table: The cost of each candidate, (choices, candidates); then the smallest and the largest one are among them.
     """
     rng = random.Random(seed_of(0, "examples", 0))
-    found = dict.fromkeys(space.used(a) for a in (space.smallest(table), space.largest(table)))
+    ends = [] if table is None else [space.smallest(table), space.largest(table)]
+    found = dict.fromkeys(map(space.used, ends))
     for _ in range(TRIES):
         if len(found) >= number:
             break
@@ -285,7 +322,14 @@ def sizes_of(space: SearchSpace) -> dict[str, Any]:
     return {"sizes": dict(space.settings), "image_shape": list(getattr(space, "image_shape", ()))}
 
 
-def limited(space: SearchSpace, table: Tensor, weight: float, form: str, limit: Limit) -> ExpectedCost:
+def limited(
+    space: SearchSpace,
+    table: Tensor,
+    weight: float,
+    form: str,
+    limit: Limit,
+    joint: Sequence[tuple[Conditions, float]] = (),
+) -> ExpectedCost:
     """Return a cost with a limit.
 
     Args:
@@ -294,19 +338,20 @@ def limited(space: SearchSpace, table: Tensor, weight: float, form: str, limit: 
         weight: As in `ExpectedCost`.
         form: As in `ExpectedCost`.
         limit: The limit.
+        joint: As in `ExpectedCost`.
 
     Raises:
         InputError: If no network of the space holds it, and as `ExpectedCost` does.
     """
-    cost = ExpectedCost(table, weight, form, limit=limit, kept=_share_kept(space, table))
+    kept = _share_kept(space, ExpectedCost(table, 0.0, joint=joint))
+    cost = ExpectedCost(table, weight, form, limit=limit, kept=kept, joint=joint)
     check_reachable(space, cost)
     return cost
 
 
-def _share_kept(space: SearchSpace, table: Tensor) -> float:
+def _share_kept(space: SearchSpace, priced: ExpectedCost) -> float:
     """The mean cost of random architectures as a share of the one that equal probabilities expect."""
-    p = space.mask / space.mask.sum(1, keepdim=True)
-    expected = float((p * table).sum())
-    priced, drawn = ExpectedCost(table, 0.0), random.Random(seed_of(0, "kept", 0))
+    expected = float(priced.expected((space.mask / space.mask.sum(1, keepdim=True)).double()))
+    drawn = random.Random(seed_of(0, "kept", 0))
     costs = [priced.of(space.used(space.sample(drawn)).decisions) for _ in range(64)]
     return sum(costs) / len(costs) / expected if expected > 0 else 1.0

@@ -341,7 +341,7 @@ def measure_latency(
             place = (space.choices[i].candidates[k], shape, tuple(output))
             modules.setdefault(place, module)
             places.setdefault((i, k), []).append(place)
-    chosen = examples(space, space.sizes(), networks) if networks else []
+    chosen = examples(space, networks, space.sizes()) if networks else []
     wholes: dict[Place, nn.Module] = {(str(a.decisions), image_shape, ()): space.network(a).eval() for a in chosen}
     found = _times({**modules, **wholes}, device, getattr(torch, dtype), batch, repeats, warmup)
     rows: dict[str, dict[str, dict[str, float]]] = {}

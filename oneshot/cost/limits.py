@@ -106,7 +106,7 @@ def check_reachable(space: SearchSpace, cost: "ExpectedCost") -> None:
     Raises:
         InputError: If even the smallest network costs more.
     """
-    limit, least = limit_of(cost), cost.of(space.used(space.smallest(cost.table)).decisions)
+    limit, least = limit_of(cost), cost.of(space.used(_cheapest(space, cost)).decisions)
     if least > limit.value:
         raise InputError(
             f"cost.limit={limit.text}: the smallest network of this space has {said(least, limit.quantity)}"
@@ -159,8 +159,9 @@ def discretize_within(space: SearchSpace, cost: "ExpectedCost", scores: Tensor) 
         cost: With a limit, which some architecture holds.
         scores: (choices, candidates), at least 0, as `Architect.scores`; below 0 where a candidate is left out.
     """
-    scores, table = scores.detach().cpu().double(), cost.table.cpu().double()
+    scores = scores.detach().cpu().double()
     out, logs = scores < 0, scores.clamp_min(0).log()
+    table = cost.marginals(scores.clamp_min(0) / scores.clamp_min(0).sum(1, keepdim=True).clamp_min(1e-300))
 
     def chosen(pressure: float) -> Architecture:
         tilted = logs - pressure * table
@@ -168,7 +169,7 @@ def discretize_within(space: SearchSpace, cost: "ExpectedCost", scores: Tensor) 
 
     found = _least(chosen, lambda a: holds(space, cost, a), SPREAD / float(table.max().clamp_min(1e-30)))
     if found is None:
-        found = space.smallest(table, space.possible(~out))
+        found = _cheapest(space, cost, space.possible(~out))
     rows = scores.tolist()
     return _improved(space, cost, found, lambda a: _sum(rows, a))
 
@@ -188,7 +189,7 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
     Raises:
         InputError: If the space does not give the places of its candidates.
     """
-    sizes, table = space.parameters(), cost.table.cpu().double()
+    sizes, table = space.parameters(), cost.marginals(space.mask / space.mask.sum(1, keepdim=True))
     scaled, price = sizes / sizes.max().clamp_min(1), table / table.max().clamp_min(1e-30)
 
     def chosen(pressure: float) -> Architecture:
@@ -197,7 +198,7 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
 
     found = _least(chosen, lambda a: holds(space, cost, a), 1e6)
     if found is None:
-        found = space.smallest(table, left)
+        found = _cheapest(space, cost, left)
     rows = (sizes if left is None else sizes.masked_fill(~left, -1.0)).tolist()
 
     def size(architecture: Architecture) -> float:
@@ -211,10 +212,11 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
 def sample_within(
     space: SearchSpace, cost: "ExpectedCost", rng: random.Random, left: Tensor | None = None
 ) -> Architecture:
-    """Return a random architecture that holds the limit, uniform over all that do.
+    """Return a random architecture that holds the limit, with the probabilities that `SearchSpace.sample` gives it.
 
-    Proposals are drawn in proportion to exp(-pressure * cost) and accepted in proportion to its inverse, which is exact
-    whatever the pressure is. It is chosen so that about half of the proposals hold the limit.
+    Where decisions cost something together, those over the limit are drawn again. Else, to be fast, proposals are drawn
+    in proportion to exp(-pressure * cost) and accepted in proportion to its inverse, which is exact whatever the
+    pressure is. It is chosen so that about half of the proposals hold the limit.
 
     Args:
         space: The search space.
@@ -226,18 +228,43 @@ def sample_within(
         InputError: If none of 100,000 proposals was accepted.
     """
     limit, table = limit_of(cost), cost.table.cpu().double()
+    if cost.joint and left is None:
+        for _ in range(DRAWS):
+            drawn = space.sample(rng)
+            if holds(space, cost, drawn):
+                return drawn
+        raise _none_holds(limit)
     room = max(0.0, limit.value - limit.fixed)
     mask = space.decidable if left is None else left.cpu()
-    pressure = _tilt(table, mask, room, cost.kept)
+    pressure = 0.0 if cost.joint else _tilt(table, mask, room, cost.kept)
     weights = ((-pressure * (table - table.min())).exp() * mask).tolist()
     for _ in range(DRAWS):
         drawn = space.sample_by(weights, rng)
         spent = sum(float(table[i, k]) for i, k in enumerate(drawn.decisions))
         if holds(space, cost, drawn) and rng.random() <= _exp(pressure * (min(spent, room) - room)):
             return drawn
-    raise InputError(
+    raise _none_holds(limit)
+
+
+def _none_holds(limit: Limit) -> InputError:
+    return InputError(
         f"cost.limit={limit.text}: none of {DRAWS:,} random architectures holds it; a higher limit is needed"
     )
+
+
+def _cheapest(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None = None) -> Architecture:
+    """The architecture of the smallest cost; where decisions cost something together, the end of a descent."""
+    if not cost.joint:
+        return space.smallest(cost.table.cpu().double(), left)
+
+    def price(architecture: Architecture) -> float:
+        return cost.of(space.used(architecture).decisions)
+
+    rng = random.Random(seed_of(0, "cheapest", 0))
+    found = min((space.sample(rng) for _ in range(STARTS)), key=price)
+    while price(below := min(space.neighbours(found), key=price)) < price(found):
+        found = below
+    return found
 
 
 def _exp(x: float) -> float:

@@ -26,6 +26,7 @@ NONE = "none"
 UNIFORM_TRIES = 100_000
 TRIES = 1_000  # of a draw by scores
 ImageShape = tuple[int, int, int]
+Conditions = tuple[tuple[int, int], ...]  # choices and candidates
 
 
 @runtime_checkable
@@ -149,6 +150,21 @@ class SearchSpace(ABC):
         raise InputError(
             f"space {self.name!r} does not say where its candidates are (`operations`), so they have no size"
         )
+
+    def joint_operations(self) -> Iterator[tuple[Conditions, nn.Module, ImageShape]]:
+        """Yield every part of the networks whose size decisions make, also where several make it together.
+
+        A part is there in an architecture that has all the decisions of its conditions. A space whose parts depend on
+        several decisions, as on the channels of the layer before, overrides this; then it need not have `operations`.
+
+        Yields:
+            Pairs of a choice and a candidate, module, and its input's shape (channels, height, width).
+
+        Raises:
+            InputError: If the space does not give them.
+        """
+        for choice, candidate, module, shape in self.operations():
+            yield ((choice, candidate),), module, shape
 
     def resized(self, depth: float = 1.0, partial_channels: int | None = None) -> Self:
         """Return the same choices with other sizes of the supernet, as the stages of a search need them.

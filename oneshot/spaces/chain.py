@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import NamedTuple, cast
 
 import networkx as nx
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from ..architecture import Architecture, Choice, Gates
 from ..errors import InputError, check_integer
-from .base import Images, ImageShape, SearchSpace, images_of
+from .base import Conditions, Images, ImageShape, SearchSpace, images_of
 
 CONV, POOL, FC, END = TYPES = ("conv", "pool", "fc", "end")
 FIRST = TYPES[:-1]  # of the first layer
@@ -282,9 +283,48 @@ class Chain(SearchSpace):
             InputError: Always.
         """
         raise InputError(
-            "space 'chain': what a layer costs depends on the layer before it, so its candidates have no costs of "
-            "their own, and cost= and strategy=nsga2 cannot be had"
+            "space 'chain': what a layer costs depends on the layer before it, so its candidates cannot be measured "
+            "one by one; cost=parameters and cost=multiply_accumulates count them together"
         )
+
+    def joint_operations(self) -> Iterator[tuple[Conditions, nn.Module, ImageShape]]:
+        """Yield the layers, each with its channels of the layers before it, and the classifiers."""
+        _, height, width = self.image_shape
+        for i in range(self.layers):
+            stride = 2 if i in self.halves else 1
+            for before, channels, flat in self._entering(i):
+                shape = (channels, 1, 1) if flat else (channels, height, width)
+                if not flat:
+                    for f, k in product(range(len(self.filters)), range(len(self.kernels))):
+                        own = (self._decided(i, "type", TYPES.index(CONV)), self._decided(i, "filters", f))
+                        layer = _convolution(channels, self.filters[f], self.kernels[k], stride, None)
+                        yield (*own, self._decided(i, "kernel", k), *before), layer, shape
+                for u, units in enumerate(self.units):
+                    own = (self._decided(i, "type", TYPES.index(FC)), self._decided(i, "units", u))
+                    yield (*own, *before), _dense(channels, units, None), shape
+                if i:  # which may end the chain
+                    end = self._decided(i, "type", TYPES.index(END))
+                    yield (end, *before), _dense(channels, self.classes, None), (channels, 1, 1)
+            height, width = -(-height // stride), -(-width // stride)
+        for before, channels, _ in self._entering(self.layers):
+            yield before, _dense(channels, self.classes, None), (channels, 1, 1)
+
+    def _decided(self, layer: int, name: str, candidate: int) -> tuple[int, int]:
+        """A choice of a layer, and its candidate."""
+        return layer * len(ORDER) + ORDER.index(name), candidate
+
+    def _entering(self, layer: int) -> Iterator[tuple[Conditions, int, bool]]:
+        """What may enter a layer: the decisions before it that matter, channels, and whether it has no height."""
+        if layer == 0:
+            yield (), self.image_shape[0], False
+            return
+        for kind, name, sizes in ((CONV, "filters", self.filters), (FC, "units", self.units)):
+            for k, size in enumerate(sizes):
+                own = (self._decided(layer - 1, "type", TYPES.index(kind)), self._decided(layer - 1, name, k))
+                yield own, size, kind == FC
+        for before, channels, flat in self._entering(layer - 1):
+            if not flat:
+                yield (self._decided(layer - 1, "type", TYPES.index(POOL)), *before), channels, False
 
     def sizes(self) -> Tensor:
         """Return the parameters of each candidate above the smallest of its choice, with all input channels."""

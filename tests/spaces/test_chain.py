@@ -1,6 +1,7 @@
 """Chains: networks against the supernet, conditional choices, what is drawn, and what a mutation can reach."""
 
 import itertools
+import math
 import random
 from collections import Counter
 
@@ -11,6 +12,7 @@ from scipy.stats import chisquare
 from torch import nn
 from torch.nn import functional
 
+from oneshot import cost
 from oneshot.architecture import Gates
 from oneshot.cost import candidate_costs, count_parameters, network_cost
 from oneshot.data import digits
@@ -178,10 +180,48 @@ def test_what_is_largest_and_what_has_no_cost():
         (space.sample(random.Random(i)) for i in range(200)),
         key=lambda a: network_cost(space, a, (1, 8, 8))["parameters"],
     )
-    cost = [network_cost(space, a, (1, 8, 8))["parameters"] for a in (space.largest(), best)]
-    assert cost[0] > cost[1]
+    sizes = [network_cost(space, a, (1, 8, 8))["parameters"] for a in (space.largest(), best)]
+    assert sizes[0] > sizes[1]
     with pytest.raises(InputError, match="what a layer costs depends on the layer before it"):
         candidate_costs(space, count_parameters)
+
+
+@pytest.mark.parametrize("kind", ["parameters", "multiply_accumulates"])
+def test_its_joint_costs_are_those_of_whole_networks(kind):
+    space, rng = Chain((3, 9, 7), 5, layers=4), random.Random(0)
+    priced = getattr(cost, kind)(space)
+    for _ in range(40):
+        architecture = space.sample(rng)
+        assert priced.of(architecture.decisions) == network_cost(space, architecture, (3, 9, 7))[kind]
+        expected = priced.expected(space.one_hot(architecture).double())
+        assert float(expected) == pytest.approx(priced.of(architecture.decisions), rel=1e-12)
+
+
+def test_the_expected_cost_is_the_mean_of_independent_draws():
+    """All combinations of decisions of two layers, with the product of their probabilities."""
+    space = Chain((1, 8, 8), 3, layers=2, filters=(2, 4), kernels=(3,), units=(5,))
+    priced = cost.parameters(space)
+    p = torch.rand(space.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * space.mask
+    p /= p.sum(1, keepdim=True)
+    total = 0.0
+    for decisions in itertools.product(*(range(len(choice.mixed)) for choice in space.choices)):
+        total += math.prod(float(p[i, k]) for i, k in enumerate(decisions)) * priced.of(decisions)
+    assert float(priced.expected(p)) == pytest.approx(total, rel=1e-12)
+    p.requires_grad_()
+    assert torch.autograd.gradcheck(priced.expected, p)
+
+
+@pytest.mark.parametrize("kind", ["parameters", "multiply_accumulates"])
+def test_it_holds_a_limit(kind):
+    space, rng = Chain((1, 8, 8), 10, layers=4), random.Random(2)
+    costs = sorted(network_cost(space, space.sample(rng), (1, 8, 8))[kind] for _ in range(40))
+    priced = getattr(cost, kind)(space, limit=costs[10])
+    scores = torch.rand(space.shape, generator=torch.Generator().manual_seed(1)) * space.mask
+    found = cost.discretize_within(space, priced, scores), cost.largest_within(space, priced)
+    for architecture in (*found, *(cost.sample_within(space, priced, rng) for _ in range(5))):
+        assert network_cost(space, architecture, (1, 8, 8))[kind] <= costs[10]
+    with pytest.raises(InputError, match="cost.limit=5: the smallest network of this space has "):
+        getattr(cost, kind)(space, limit=5)
 
 
 def test_a_network_has_nothing_unused_and_few_channels():

@@ -200,7 +200,7 @@ class Comparison:
     def _has_costs(self) -> bool:
         try:
             with torch.device("meta"):
-                next(self.space.operations())
+                next(self.space.joint_operations())
         except InputError:
             return False
         return True
