@@ -152,7 +152,7 @@ BAD = [
     ("search", ["cost=parameters", "cost.limit=90k", "final=3"], "final=3: must be a mapping of settings of space"),
     ("search", ["cost=parameters", "cost.limit=90k", "final={cellz: 3}"], "cellz"),
     ("search", ["cost=parameters", "cost.limit=90k", "final={nodes: 3}"], "final={'nodes': 3}: is another space"),
-    ("search", ["space=chain", "cost=parameters", "cost.limit=90k"], "so its candidates have no costs of their own"),
+    ("latency", ["space=chain"], "so its candidates cannot be measured one by one"),
     ("search", ["architect=darts_pt", "cost=parameters", "cost.limit=90k"], "cost.limit: the stages of this search"),
     ("baseline", ["cost=parameters", "cost.limit=1"], "cost.limit=1: the smallest network of this space has "),
     ("search", ["space=mbconv", "technique=[partial_channels]"], "oneshot.spaces.MBConvChain is a space without part"),
