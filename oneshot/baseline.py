@@ -14,6 +14,10 @@ from .strategies.base import Strategy
 PROPOSALS = 10_000  # in a row that may be over a limit
 
 
+class NoneHolds(InputError):
+    """A strategy proposes nothing that holds the limit."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long a baseline may search. With both limits, the first that is used up ends it.
@@ -75,6 +79,7 @@ class Baseline:
         check_integer("batch", batch, 1)
         self.cost = cost if cost is not None and cost.limit else None
         self.refused = 0  # proposals over the limit
+        self.ended = ""  # why it ended before its budget was spent
         self.worst = 0.0  # smallest score so far, and at most 0
         self.strategy, self.answers, self.budget, self.batch, self.record = strategy, answers, budget, batch, record
         self.rows: list[dict[str, Any]] = []
@@ -103,7 +108,13 @@ class Baseline:
         """
         while not self._spent():
             left = math.inf if self.budget.queries is None else self.budget.queries - len(self.rows)
-            queries = [self._ask() for _ in range(int(min(self.batch, left)))]
+            try:
+                queries = [self._ask() for _ in range(int(min(self.batch, left)))]
+            except NoneHolds as error:
+                if self.best is None:
+                    raise
+                self.ended = str(error)
+                break
             for query, scores in zip(queries, self.answers(queries), strict=True):
                 self.strategy.tell(query, scores)
                 self._take(query, scores)
@@ -125,7 +136,7 @@ class Baseline:
             score = self.worst - min(excess, 1.0)
             told = dict.fromkeys((self.strategy.metric, *self.strategy.needs), score)
             self.strategy.tell(query, {**told, **({"cost": cost} if "cost" in told else {})})
-        raise InputError(
+        raise NoneHolds(
             f"cost.limit={self.cost.limit.text if self.cost and self.cost.limit else None}: none of {PROPOSALS:,} "
             "proposals in a row holds it; a higher limit or another strategy is needed"
         )

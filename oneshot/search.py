@@ -12,7 +12,7 @@ from torch.optim import SGD
 
 from .architects.base import Architect, Criterion, OptimizerFactory, check_optimizer
 from .architecture import Architecture, Gates, Query
-from .cost import ExpectedCost, discretize_within, holds
+from .cost import ExpectedCost, holds
 from .data import ImageData, Text
 from .diagnostics import Diagnostics, rows_of
 from .distributed.sharing import share
@@ -27,6 +27,7 @@ from .fitting.metrics import check_forward
 from .fitting.rates import check_warmup, cosine, weights_of
 from .fitting.staging import Staging
 from .fitting.updates import Components, architecture_step, joint_step, weight_step
+from .fitting.within import select_within
 from .runs.clock import worked
 from .schedule import Plan, Schedule, Step, Update
 from .selection import BestOf, Selection, by_scores
@@ -167,6 +168,11 @@ class Search(Fit):
             raise InputError(
                 "cost.limit: the stages of this search leave one candidate of each choice, without regard to a limit; "
                 "an architect without such stages keeps it"
+            )
+        if self.limited and architect.decided:
+            raise InputError(
+                f"cost.limit: {type(architect).__name__} has decided for one architecture before a search, without "
+                "regard to a limit; each search writes the largest one that holds its limit"
             )
         parts: Any = data.split()
         self.weight_part, self.architecture_part = parts
@@ -418,7 +424,8 @@ class Search(Fit):
         if self.limited is None or holds(self.space, self.limited, found):
             return found
         self.pressed = True
-        return discretize_within(self.space, self.limited, among_left(self.architect.scores(), self.architect))
+        given = self.space, self.limited, self.architect, self.selection
+        return select_within(*given, self, _learns(self.architect), self.seed)
 
     def _pay(self) -> dict[str, float]:
         """Compare what mixtures paid in this epoch with the cost of the architecture that the scores give now.

@@ -132,7 +132,7 @@ def test_a_long_chain_has_rows() -> None:
     assert [row[0] for row in texts] == ["model, 1 of 3", "model, 2 of 3", "model, 3 of 3"]
     labels = [text for row in texts for text in row if text.startswith("kind")]
     assert sorted(labels) == sorted(f"kind{i}" for i in range(20))
-    assert "block8" in texts[0] and "block8" in texts[1] and "block7" not in texts[1]
+    assert "block7" in texts[0] and "block7" in texts[1] and "block6" not in texts[1]
     with plots.width("paper"):
         assert len(plots.cells({"model": chain}).axes) == 1
     chain.add_edge("block0", "block20", operation="")

@@ -52,6 +52,7 @@ class Architect(nn.Module, ABC):
     compares_gradients = False  # whether `held` needs a batch of the architecture part
     differentiates_twice = False  # whether `loss` takes second derivatives of the supernet, which compiled code has not
     uses_sizes: tuple[str, ...] = ()  # names of what depends on the sizes of the supernet: no stage can have others
+    decided = False  # whether it is for one architecture from the start
     narrows = False  # whether it can go on with some of the candidates alone, as a search in stages needs
 
     def __init__(

@@ -27,6 +27,7 @@ class Largest(Architect):
     """
 
     schedule = Schedule(architecture_steps=0)
+    decided = True
 
     def __init__(self, space: SearchSpace, criterion: Criterion | None = None, cost: Cost | None = None) -> None:
         super().__init__(space, None, criterion, cost)

@@ -25,7 +25,7 @@ from ..runs import signals
 from ..runs.files import is_full_disk, is_lost_disk
 from .arguments import no_setting, quoted, with_values
 from .composition import SEVERAL, groups, of_choices, overridden
-from .conf import CONF, choices, spoken
+from .conf import CONF, OPTIONAL, choices, spoken
 from .meanings import defaults, included, own_settings, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -179,6 +179,9 @@ def _hint(key: str, override: str, command: str) -> str:
     first, _, last = key.rpartition(".")
     if "settings" in own_settings(command) and key.partition(".")[0] in _of_a_search():
         return f"`oneshot {spoken(command)}` passes settings on: \"settings=['{override}']\""
+    group = key.partition(".")[0]
+    if first and group in OPTIONAL and not any(name.startswith(f"{group}.") for name in known):
+        return f"it needs a choice of {group}, as {group}={next(iter(sorted(choices(group))))}"
     if key in known or (key == key.partition(".")[0] and (CONF / key).is_dir()):
         return f"this command, or the chosen {key.partition('.')[0]}, does not have it; {see}"
     if key.startswith(f"{SEVERAL}.") and (absent := _not_chosen(key, known)):

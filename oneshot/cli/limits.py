@@ -8,11 +8,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
+from ..controls import RANDOM
 from ..cost import ExpectedCost, Whole, time_beside
+from ..cost.latency import as_written
 from ..cost.limits import UNITS, said
 from ..cost.timing import DTYPES, device_name
 from ..data import ImageData
-from ..errors import InputError, is_number, one_line
+from ..errors import InputError, is_number, one_line, unknown
 from ..runs.files import is_file
 from ..runs.folder import RESULT, read_result
 from ..spaces import SearchSpace
@@ -26,6 +28,7 @@ from .screen import PASSED_ON, SEARCH_ONLY
 LIMIT = "limit"  # in the cost's settings, and in the result of a run
 FINAL = "final"
 DRIFT = 0.1  # a larger one is said
+POOR = 0.2  # a larger error of a table is said
 
 
 def _of_final(config: DictConfig) -> bool:
@@ -70,6 +73,9 @@ def cost_for(config: DictConfig, space: SearchSpace, data: ImageData) -> Any:
     if not _of_final(config):
         return make(config.cost, space=space)
     sizes: Any = OmegaConf.to_container(config.get(FINAL) or OmegaConf.create({}), resolve=True)
+    for name in sizes:
+        if name not in config.space or name == "_target_":
+            raise unknown("name in final", str(name), [str(key) for key in config.space if key != "_target_"])
     final = space_for(config, data, sizes) if sizes else space
     if final.fingerprint != space.fingerprint:
         raise InputError(f"final={sizes!s:.80}: is another space; only sizes may differ")
@@ -131,14 +137,27 @@ def limit_behind(architecture: Any) -> dict[str, Any] | None:
     return {**limit, "predicted": None, "pressed": False}  # those are of the one that was found
 
 
-def counted(limit: Mapping[str, Any], cost: Mapping[str, int]) -> dict[str, Any]:
+def control_within(architecture: Any) -> str | None:
+    """Return the file of a random architecture that holds the limit of a search; None if it has none, or it is that.
+
+    Args:
+        architecture: The setting of a retraining, the folder of the search.
+    """
+    file = Path(str(architecture)) / f"{RANDOM}.json"
+    return str(file) if is_file(file) else None
+
+
+def counted(limit: Mapping[str, Any], cost: Mapping[str, int], space: SearchSpace) -> dict[str, Any]:
     """Return a limit with what the network that is trained has, where that is counted.
 
     Args:
         limit: Of the search.
         cost: Parameters and multiply-accumulates of the network.
+        space: The space of the network, of its sizes.
     """
     new = {**limit, FINAL: None, "whole": None, "holds": None}
+    if limit.get("sizes") != as_written(space.settings) or limit.get("image_shape") != list(space.image_shape):  # type: ignore[attr-defined]
+        new["predicted"] = None  # which is of a network of other sizes
     if limit["quantity"] == "latency":  # which evaluate measures
         return new
     return new | measured(Whole(cost[limit["quantity"]]), limit["value"])
@@ -162,7 +181,7 @@ def checked(
         image_shape: (channels, height, width) of an image.
         device: Where it may be timed. On another one than the limit's it is not.
     """
-    new = counted(limit, cost)
+    new = counted(limit, cost, space)
     if limit["quantity"] != "latency" or device_name(device) != limit["device"] or limit["dtype"] not in DTYPES:
         return new
     of_table = limit.get("networks")
@@ -208,12 +227,19 @@ def limit_lines(result: Mapping[str, Any]) -> list[str]:
         if is_number(drift) and abs(drift - 1) > DRIFT:
             lines.append(
                 f"warning: other networks of the table take {drift:.2f} times what they took when it was measured, so "
-                "this machine is not as fast as then; measure where nothing else runs"
+                f"this machine is {'slower' if drift > 1 else 'faster'} now; measure both where nothing else runs"
             )
     elif is_number(predicted):
         lines.append(f"{head}: {network} has {said(predicted, quantity)}, as predicted; it was not measured here")
     else:
         lines.append(f"{head}: `oneshot evaluate` measures whether the network holds it")
+    error: Any = limit.get("error_of_table")
+    if is_number(error) and error > POOR:
+        lines.append(
+            f"warning: the table predicts its own networks with errors of up to {100 * error:.0f} %; measure again"
+        )
+    if limit.get("all_hold") is True:
+        lines.append("every network of this space holds this limit, so it changes nothing")
     if limit.get("pressed") is True:
-        lines.append("without the limit the scores gave a network over it; this is the one that they give within it")
+        lines.append("what the search preferred was over the limit; this is what it prefers within it")
     return lines

@@ -346,6 +346,8 @@ def limited(
     kept = _share_kept(space, ExpectedCost(table, 0.0, joint=joint))
     cost = ExpectedCost(table, weight, form, limit=limit, kept=kept, joint=joint)
     check_reachable(space, cost)
+    if not joint and cost.of(space.used(space.largest(table)).decisions) <= limit.value:
+        limit.about["all_hold"] = True
     return cost
 
 

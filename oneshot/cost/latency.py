@@ -21,7 +21,7 @@ from ..spaces.base import SearchSpace
 from .counting import ImageShape
 from .expected import ExpectedCost, examples, limited, sizes_of
 from .limits import Limit, Whole, parse_limit
-from .timing import LARGEST, check_timing, device_name, device_named, times
+from .timing import DTYPES, LARGEST, check_timing, device_name, device_named, times
 
 FORMAT = "oneshot/latency"
 VERSION = 2
@@ -225,7 +225,9 @@ class LatencyTable:
             "networks": list,
         }
         for field, kind in kinds.items():
-            if not isinstance(content.get(field), kind):
+            if field not in content:
+                raise InputError(f"{where}: field {field!r} is missing")
+            if not isinstance(content[field], kind):
                 raise InputError(f"{where}: field {field!r} must be of type {kind.__name__}")
         check_integer(f"{where}: field 'batch'", content["batch"], 1)
         if not all(isinstance(version, str) for version in content["versions"].values()):
@@ -237,14 +239,23 @@ class LatencyTable:
         for network in content["networks"]:
             values = [network.get(key) if isinstance(network, dict) else None for key in ("median_ms", "candidates_ms")]
             if not all(map(_is_time, values)) or not values[0]:
-                raise InputError(f"{where}: field 'networks': {network!r:.60}: must have median_ms and candidates_ms")
+                raise InputError(
+                    f"{where}: field 'networks': median_ms={values[0]!r:.40}, candidates_ms={values[1]!r:.40}: must be "
+                    "numbers, above 0 and at least 0"
+                )
+            try:
+                space.from_notation(network["notation"])
+            except (InputError, KeyError, TypeError, AttributeError) as error:
+                raise InputError(f"{where}: field 'networks': no architecture of this space: {error!s:.80}") from None
+        if content["dtype"] not in DTYPES:
+            raise InputError(f"{where}: field 'dtype': {unknown('number format', content['dtype'][:40], DTYPES)}")
         return cls(content["space"], **{field: content[field] for field in kinds}, rows=rows)
 
 
 def _check_sizes(content: Mapping[str, Any], space: SearchSpace, where: str) -> None:
     """Check that a table was measured with networks of these sizes."""
     shape = getattr(space, "image_shape", None)
-    own = {**_plain(space.settings), "image_shape": list(shape) if shape else content["image_shape"]}
+    own = {**as_written(space.settings), "image_shape": list(shape) if shape else content["image_shape"]}
     theirs = {**content["settings"], "image_shape": content["image_shape"]}
     for name in dict.fromkeys([*own, *theirs]):
         if own.get(name) != theirs.get(name):
@@ -255,11 +266,15 @@ def _check_sizes(content: Mapping[str, Any], space: SearchSpace, where: str) -> 
             )
 
 
-def _plain(value: Any) -> Any:
-    """Settings as a file holds them: lists in place of tuples."""
+def as_written(value: Any) -> Any:
+    """Return settings as a file holds them: lists in place of tuples.
+
+    Args:
+        value: Settings of a space.
+    """
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): as_written(item) for key, item in value.items()}
+    return [as_written(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _checked_rows(rows: Any, space: SearchSpace, where: str) -> dict[str, dict[str, dict[str, float]]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..architecture import Architecture
 from ..draws import seed_of
 from ..errors import InputError, is_number
-from ..spaces.base import SearchSpace
+from ..spaces.base import NONE, SearchSpace
 
 if TYPE_CHECKING:
     from .expected import ExpectedCost
@@ -24,7 +24,12 @@ UNITS = {  # of a quantity: what may follow a number, and how many of the quanti
 }
 FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 LIMIT = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)([kMG]?)_?([a-z_]*)")
-EXAMPLES = {"parameters": "300k_parameters", "multiply_accumulates": "20M_macs", "latency": "10ms"}
+EXAMPLES = {
+    "parameters": "number of parameters above 0, as 300k (k, M or G)",
+    "multiply_accumulates": "number of multiply-accumulates above 0, as 20M (k, M or G)",
+    "latency": "time above 0, as 10ms (us, ms or s)",
+}
+MOST = 1e15
 HALVINGS = 60  # of an interval, which then has no number of float64 inside
 DRAWS = 100_000  # of a random architecture
 STARTS = 16  # random architectures from which the largest is sought too
@@ -70,7 +75,7 @@ def parse_limit(text: Any, quantity: str) -> float:
     """Read a limit.
 
     Args:
-        text: A number, or a number with k, M or G and a unit, as `EXAMPLES`.
+        text: A number, or a text as "300k", "300k_parameters", "20M_macs" or "10ms".
         quantity: What it is a limit of, a key of `UNITS`.
 
     Returns:
@@ -79,7 +84,7 @@ def parse_limit(text: Any, quantity: str) -> float:
     Raises:
         InputError: If it is none, has the unit of another quantity, or is not above 0.
     """
-    allowed = f"must be a number above 0 of {quantity.replace('_', '-')}, as {EXAMPLES[quantity]}"
+    allowed = f"must be a {EXAMPLES[quantity]}"
     if is_number(text):
         value = float(text)
     else:
@@ -88,10 +93,11 @@ def parse_limit(text: Any, quantity: str) -> float:
         others = [name for name, units in UNITS.items() if unit in units and name != quantity]
         if others:
             raise InputError(f"cost.limit={text!s:.40}: is a limit of {others[0]}; cost={others[0]} takes it")
-        if found is None or unit and unit not in UNITS[quantity]:
+        factor = found[2] if found else ""
+        if found is None or unit and unit not in UNITS[quantity] or factor and quantity == "latency":
             raise InputError(f"cost.limit={text!s:.40}: {allowed}")
         value = float(found[1]) * FACTORS[found[2]] * UNITS[quantity].get(unit, 1.0)
-    if not 0 < value < float("inf"):
+    if not 0 < value <= MOST:
         raise InputError(f"cost.limit={text!s:.40}: {allowed}")
     return value
 
@@ -201,8 +207,10 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
         found = _cheapest(space, cost, left)
     rows = (sizes if left is None else sizes.masked_fill(~left, -1.0)).tolist()
 
-    def size(architecture: Architecture) -> float:
-        return _sum(rows, space.used(architecture))
+    absent = [[name == NONE for name in choice.candidates] for choice in space.choices]
+
+    def size(architecture: Architecture) -> tuple[float, float]:
+        return _sum(rows, space.used(architecture)), -_sum(absent, architecture)  # of equal ones that with more paths
 
     rng = random.Random(seed_of(0, "largest", 0))
     starts = [found, *(sample_within(space, cost, rng, left) for _ in range(STARTS))]
@@ -315,7 +323,7 @@ def _improved(
     space: SearchSpace,
     cost: "ExpectedCost",
     architecture: Architecture,
-    value: Callable[[Architecture], float],
+    value: Callable[[Architecture], Any],
 ) -> Architecture:
     """Replace one candidate after the other by one that keeps the limit, each time that of the largest value."""
     selectable = space.selectable.tolist()

@@ -1,5 +1,6 @@
 """Found cells, drawn as graphs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
@@ -67,11 +68,12 @@ def _in_rows(graphs: Mapping[str, nx.DiGraph]) -> Iterator[tuple[str, nx.DiGraph
     for name, graph in graphs.items():
         order = list(nx.lexicographical_topological_sort(graph, key=list(graph).index))
         at = {node: i for i, node in enumerate(order)}
+        row = math.ceil((len(order) - 1) / math.ceil((len(order) - 1) / ROW)) if len(order) > 1 else ROW
         passed = {i for s, t in graph.edges for i in range(at[s] + 1, at[t])}
         cuts, last = [0], 0
         for i in range(1, len(order)):
             if i not in passed:  # every path comes through this node
-                if i - cuts[-1] > ROW and last > cuts[-1]:
+                if i - cuts[-1] > row and last > cuts[-1]:
                     cuts.append(last)
                 last = i
         ends = [*cuts[1:], len(order) - 1]

@@ -83,7 +83,7 @@ def _section(section: Section, metric: str | None, against: str) -> Iterator[Blo
             f"{section.metric.label[:1].upper()}{section.metric.label[1:]} against cost",
             [*figures.cost_front(section, accuracy, against), *figures.queried(section, accuracy)],
         ),
-        ("Found cells, of each group's best seed", list(figures.found_cells(section, accuracy))),
+        ("Found architectures, of each group's best seed", list(figures.found_cells(section, accuracy))),
         (
             "Architecture probabilities over the search",
             [*figures.entropy(section), *figures.table_ranks(section), *figures.probabilities(section, accuracy)],

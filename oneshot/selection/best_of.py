@@ -1,7 +1,9 @@
 """The best of several drawn architectures, as ENAS, single-path methods and SETN end."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 
@@ -49,20 +51,28 @@ class BestOf:
             architect: The architect at the end of the search.
             measured: Gives one score for each query.
         """
-        drawn: dict[Architecture, None] = {}  # in the order of their draws
+        drawn = dict.fromkeys(islice(self.draws(space, architect), self.samples))  # in the order of their draws
+        answers = measured.estimate([Query(architecture) for architecture in drawn])
+        best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
+        return best
+
+    @torch.no_grad()
+    def draws(self, space: SearchSpace, architect: Drawable) -> Iterator[Architecture]:
+        """Yield the architectures that are drawn, without an end.
+
+        Args:
+            space: The space of the search.
+            architect: The architect at the end of the search.
+        """
         scores = self._scores(space, architect)
-        for n in range(1, self.samples + 1):
+        for n in count(1):
             step = Step(self.seed, 0, 1, draw=n)
             rng = random.Random(step.generator("selection").initial_seed())
             gates = None if self.from_scores else architect.gates(step)
             if gates and gates.active is not None and all(len(candidates) == 1 for candidates in gates.active):
-                found = space.discretize(among_left(gates.weight, architect))
+                yield space.discretize(among_left(gates.weight, architect))
             else:
-                found = space.sample(rng) if scores is None else space.sample_by(scores, rng)
-            drawn[found] = None
-        answers = measured.estimate([Query(architecture) for architecture in drawn])
-        best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
-        return best
+                yield space.sample(rng) if scores is None else space.sample_by(scores, rng)
 
     def _scores(self, space: SearchSpace, architect: Drawable) -> list[list[float]] | None:
         """What architectures are drawn in proportion to, where that is not the same for all.

@@ -64,7 +64,7 @@ class SkipLimit:
         if self.cell is not None and self.cell not in cells:
             raise InputError(
                 f"selection.cell={self.cell!r}: the space {space.name!r} has no such cell; its cells: "
-                f"{', '.join(cells)}; null counts the skips of all"
+                f"{', '.join(filter(None, cells)) or 'none'}; null counts the skips of all"
             )
         places = self._places(space)
         if not places:

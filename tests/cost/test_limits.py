@@ -12,7 +12,7 @@ from helpers.support import QUIET, Keep, configured
 from scipy.stats import chisquare
 
 from oneshot import cost
-from oneshot.architects import DARTS
+from oneshot.architects import DARTS, Largest
 from oneshot.architecture import Choice
 from oneshot.cost import ExpectedCost, Limit, discretize_within, holds, largest_within, sample_within
 from oneshot.cost.limits import parse_limit
@@ -52,9 +52,11 @@ def test_texts(text, quantity, value):
     [
         ("10ms", "parameters", "is a limit of latency; cost=latency takes it"),
         ("300k_parameters", "latency", "is a limit of parameters; cost=parameters takes it"),
-        ("10m", "latency", "must be a number above 0 of latency, as 10ms"),
-        ("k", "parameters", "as 300k_parameters"),
-        ("", "parameters", "as 300k_parameters"),
+        ("10m", "latency", "must be a time above 0, as 10ms"),
+        ("300k", "latency", "must be a time above 0, as 10ms"),
+        ("1e40", "parameters", "must be a number of parameters above 0"),
+        ("k", "parameters", "must be a number of parameters above 0, as 300k"),
+        ("", "parameters", "must be a number of parameters above 0, as 300k"),
         (0, "parameters", "cost.limit=0: must be"),
         (-1, "parameters", "cost.limit=-1: must be"),
         ("-1k", "parameters", "must be"),
@@ -268,6 +270,31 @@ def test_the_multiplier_comes_back_from_a_checkpoint(data, tmp_path):
     assert again.rows == whole.rows and again.found == whole.found
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["uniform", "sandwich", "path_dropout"])
+def test_where_nothing_is_learned_the_best_random_one_within_the_limit_is_kept(data, name):
+    """And not the smallest: equal scores prefer nothing."""
+    space = MBConvChain(data.image_shape, data.classes, width=0.25, head=16)
+    search = configured(name, data, space=space)
+    smallest = cost.parameters(space, limit=1e9).of(space.smallest(space.parameters()).decisions)
+    search.architect.cost = cost.parameters(space, limit=3 * smallest)
+    pl.Trainer(max_epochs=1, **QUIET).fit(search)
+    found = search.limited.limit.whole(search.found).value
+    assert smallest < found <= 3 * smallest
+
+
+def test_of_the_largest_ones_that_with_more_paths_is_a_control():
+    space = NASBench201((1, 8, 8), 10, cells=1, channels=4)
+    smallest = cost.parameters(space, limit=1e9).of(space.smallest(space.parameters()).decisions)
+    found = largest_within(space, cost.parameters(space, limit=smallest))
+    assert "none" not in space.notation(found)
+
+
+def test_the_largest_architect_has_no_limit(data):
+    space = NASBench201(data.image_shape, data.classes, cells=1, channels=4)
+    with pytest.raises(InputError, match="cost.limit: Largest has decided for one architecture before a search"):
+        Search(space, Largest(space, cost=cost.parameters(space, limit=8_000)), data)
 
 
 def test_stages_that_decide_one_after_the_other_know_no_limit(data):

@@ -23,7 +23,7 @@ from oneshot.baseline import Baseline, Budget
 from oneshot.cli.composition import configuration
 from oneshot.cli.estimates import EstimatorFactory
 from oneshot.cli.objects import space_and_data
-from oneshot.cost import ExpectedCost, candidate_costs, count_parameters, holds, parameters
+from oneshot.cost import ExpectedCost, Limit, candidate_costs, count_parameters, holds, parameters
 from oneshot.errors import InputError
 from oneshot.estimators import LoggedEstimator, Priced
 from oneshot.spaces import ModelSpace, NASBench201, SearchSpace
@@ -312,3 +312,28 @@ def test_a_limit_that_no_proposal_holds_ends_with_a_line():
     answers = LoggedEstimator(lambda queries: [{"accuracy": 1.0} for _ in queries], space)
     with pytest.raises(InputError, match=r"cost.limit=.*: none of 10,000 proposals in a row holds it"):
         Baseline(build("random_search", space), answers, Budget(queries=3), cost=cost).run()
+
+
+class Once(Strategy):
+    """Proposes the smallest architecture once, then another for ever."""
+
+    needs = ()
+
+    def __init__(self, space):
+        self.space, self.metric, self.asked = space, "accuracy", 0
+
+    def ask(self):
+        self.asked += 1
+        return Query(self.space.architecture([0] * 5 if self.asked == 1 else [2] * 5))
+
+    def tell(self, query, scores):
+        assert scores["accuracy"] == (1.0 if query.architecture.decisions == (0,) * 5 else -1.0)
+
+
+def test_what_was_scored_is_kept_if_nothing_more_holds_the_limit():
+    space = Toy()
+    cost = ExpectedCost(torch.arange(3.0).repeat(5, 1), 0.1, limit=Limit(0.5, "parameters", "0.5"))
+    answers = LoggedEstimator(lambda queries: [{"accuracy": 1.0} for _ in queries], space)
+    baseline = Baseline(Once(space), answers, Budget(queries=50), cost=cost)
+    assert baseline.run().decisions == (0,) * 5
+    assert "none of 10,000 proposals in a row holds it" in baseline.ended and len(baseline.rows) == 1

@@ -87,10 +87,12 @@ def main(config: DictConfig) -> None:
             name = data.metric.name
             record.finish({f"valid_{name}": result.get(f"best_{name}"), **result})
     console.print(architecture_table(space, best))
-    say(console, [summary(result), *limit_lines(result), written(run)])
+    early = [f"ended before its budget was spent: {baseline.ended}"] if baseline.ended else []
+    say(console, [summary(result), *early, *limit_lines(result), written(run)])
     lines, more = held_out_next(data.about, config.data.get("source"))
     more += sizes_given(config)
-    other = [] if config.metric in data.task.metrics(data.classes) else ["metric"]  # as reward, which no training has
+    other = [word.partition("=")[0] for word in sizes_given(config)]
+    other += [] if config.metric in data.task.metrics(data.classes) else ["metric"]  # as reward, which no training has
     command = next_command("retrain", "architecture", run.path, adopted, more, other)
     say(console, [*lines, f"next: {command}"])
 

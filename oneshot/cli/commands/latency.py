@@ -17,6 +17,7 @@ from rich.table import Table
 from ...cost import LatencyTable, measure_latency
 from ...errors import InputError
 from ...runs.files import write_text
+from ..limits import POOR
 from ..objects import new_file, prepare, read_device, space_and_data
 from ..screen import cell, next_command, say
 
@@ -56,7 +57,8 @@ def networks(table: LatencyTable, path: Path) -> list[str]:
     except InputError as unfit:
         return [*lines, f"warning: {unfit}"]
     predicted = f"predicted as {fixed:.3g} ms + {scale:.3g} x the sum over the candidates"
-    return [*lines, f"{predicted}; largest error {100 * error:.0f} %"]
+    poor = ["warning: a limit cannot be kept with these errors; measure again where nothing else runs"]
+    return [*lines, f"{predicted}; largest error {100 * error:.0f} %", *(poor if error > POOR else [])]
 
 
 def limit(table: LatencyTable) -> list[str]:

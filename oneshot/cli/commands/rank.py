@@ -55,6 +55,8 @@ def main(config: DictConfig) -> None:
     nodes = {"estimator": config.estimator, "reference": config.reference}
     if not isinstance(config.reference, DictConfig):
         raise InputError(f"reference={config.reference}: must be chosen as estimator@reference=NAME")
+    if config.cost and config.cost.get("limit") is not None:
+        raise InputError("cost.limit: a ranking is of random architectures of the whole space, so it has no limit")
     take_settings(config)
     space, data = space_and_data(config, console)
     score = score_name(config, data)

@@ -27,7 +27,7 @@ from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from ..earlier import check_architecture, started_with_others
 from ..folders import run_folder
-from ..limits import counted, limit_behind, limit_lines
+from ..limits import control_within, counted, limit_behind, limit_lines
 from ..objects import criterion_for, prepare, say_about, space_and_data, trainer_for, training_of_weights
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
@@ -68,7 +68,7 @@ def main(config: DictConfig) -> None:
         say(console, [f"architecture: {origin}"])
         limit = limit_behind(config.architecture)
         if limit is not None:
-            limit = counted(limit, network_cost(space, architecture, data.image_shape))
+            limit = counted(limit, network_cost(space, architecture, data.image_shape), space)
             say(console, limit_lines({"limit": limit}))
         run.write(ARCHITECTURE, space.to_json(architecture))
         with recording(run, config, "retrain") as record:
@@ -79,7 +79,8 @@ def main(config: DictConfig) -> None:
     say(console, [summary(result), written(run)])
     say(console, [f"next: {next_command('evaluate', 'run', run.path, more=could_name_code())}"])
     if config.architecture not in CONTROLS and config.network.weights is None:  # which another network could not take
-        say(console, [f"control: {same_command('retrain', 'architecture', RANDOM)}"])
+        control = RANDOM if limit is None else control_within(config.architecture)
+        say(console, [f"control: {same_command('retrain', 'architecture', control)}"] if control else [])
 
 
 def retrain_for(config: DictConfig, space: SearchSpace, data: ImageData) -> tuple[Retrain, Architecture, str]:

@@ -71,13 +71,15 @@ def main(config: DictConfig) -> None:
     say(console, [summary(result), *limit_lines(result), written(run)])
     lines, more = held_out_next(data.about, config.data.get("source"))
     more += sizes_given(config)
-    say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more)}"])
+    names = [word.partition("=")[0] for word in sizes_given(config)]
+    say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more, dropped=names)}"])
     if search.controls and search.found_among is None:
-        say(console, ["controls: the stages of this search left one architecture, so there is none to compare it with"])
+        what = "nothing but this architecture holds the limit" if search.limited else "the stages left one architecture"
+        say(console, [f"controls: {what}, so there is none to compare it with"])
     if compared := beside(result):
         line, control = compared
         file = run.path / f"{control}.json" if search.limited else Path(control)
-        say(console, [line, f"control: {next_command('retrain', 'architecture', file, more=more)}"])
+        say(console, [line, f"control: {next_command('retrain', 'architecture', file, more=more, dropped=names)}"])
 
 
 def write_controls(run: Run, search: Search) -> None:
