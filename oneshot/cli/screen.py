@@ -78,6 +78,7 @@ PARTS = {  # what a metric was measured on -> its label on the screen
     "test": "test {}",
     "best": "best {}",
 }
+SIZES = ("parameters", "multiply_accumulates")
 LABELS = {  # number of a result, or the name of a table -> its label on the screen
     TABLE: "the cell in a published table",
     VALIDATION_ACCURACY: f"  validation accuracy after {SHORT} epochs",
@@ -103,11 +104,13 @@ def summary(result: Mapping[str, object]) -> str:
     for one in (ACCURACY, *others_of(result), of_result(result)):  # the last of a name counts
         for part, label in PARTS.items():
             measured[f"{part}_{one.name}"] = label.format(one.label), one
-    rows = []
+    rows, limit = [], result.get("limit")
     for name, value in result.items():
         if name == "controls":
             rows += control_rows(result)
         label, quantity = measured.get(name, (LABELS.get(name, name.replace("_", " ")), None))
+        if name in SIZES and isinstance(limit, dict) and limit.get("final"):  # whose network has other sizes
+            label += ", with the search's sizes"
         rows.append((label, _number(name, value, quantity)))
     rows.append(("ended early", ended_early(result)))
     shown = [(label, text) for label, text in rows if text]

@@ -53,9 +53,12 @@ def heat_maps(
     """
     if not len(scores):
         return message("no probabilities")
-    table = np.asarray(scores, dtype=float)
+    table = np.array(scores, dtype=float)
     numbers = list(range(len(table)) if epochs is None else epochs)
     marks = table[-1].argmax(1) if chosen is None else chosen
+    probable = np.allclose(table.sum(2), 1, atol=1e-3)
+    for i, choice in enumerate(choices):
+        table[:, i, len(choice.mixed) :] = np.nan  # what gates do not mix has no score, and stays white
     paper = page().width is not None
     panel, gap, title = (0.4, 0.09, 0.24) if paper else (1.25, 0.14, HEADING)
     most = 5 if paper else 7  # panels beside each other
@@ -92,7 +95,7 @@ def heat_maps(
     scale = figure.add_axes(place)
     orientation = "horizontal" if paper else "vertical"
     figure.colorbar(ScalarMappable(colours), cax=scale, orientation=orientation).set_label(
-        "probability" if np.allclose(table.sum(2), 1, atol=1e-3) else "score",
+        "probability" if probable else "score",
         size=page().font - 1,
         labelpad=1 if paper else 4,
     )
