@@ -140,7 +140,13 @@ def test_both_pages_hold_the_same_pictures(page):
     assert len(pictures) == len(html.sources) > 10 and "A <b> & |" in html.titles
     assert all(source.startswith("data:image/svg+xml;base64,") for source in html.sources)
     assert all(text.count(f"](pictures/{path.name})") == 1 for path in pictures)
-    for title in ("Found cells", "Architecture probabilities", "Time and memory", "Accuracy against cost", "over time"):
+    for title in (
+        "Found architectures",
+        "Architecture probabilities",
+        "Time and memory",
+        "Accuracy against cost",
+        "over time",
+    ):
         assert title in shown and title in text
 
 
