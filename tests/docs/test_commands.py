@@ -61,7 +61,7 @@ def test_command_composes(line, own):
         return
     assert name.replace("-", "_") in COMMANDS and "_" not in name
     several = "--multirun" in words
-    words = [re.sub(r"(\b\w+=\w+),[\w,]*", r"\1", word) if several else word for word in words]
+    words = [re.sub(r"(\b\w+=[\w.]+),[\w.,]*", r"\1", word) if several else word for word in words]
     settings, rest = [], list(arguments(name.replace("-", "_"), words))
     while rest:
         word = rest.pop(0)
