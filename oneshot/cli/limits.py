@@ -122,7 +122,7 @@ def limit_of(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return found if found["value"] > 0 else None
 
 
-def limit_behind(architecture: Any) -> dict[str, Any] | None:
+def limit_of_search(architecture: Any) -> dict[str, Any] | None:
     """Return the limit of the search that `architecture=` names: its folder, or a file in it.
 
     Args:
@@ -156,8 +156,8 @@ def counted(limit: Mapping[str, Any], cost: Mapping[str, int], space: SearchSpac
         space: The space of the network, of its sizes.
     """
     new = {**limit, FINAL: None, "whole": None, "holds": None}
-    if limit.get("sizes") != as_written(space.settings) or limit.get("image_shape") != list(space.image_shape):  # type: ignore[attr-defined]
-        new["predicted"] = None  # which is of a network of other sizes
+    if not _of_sizes(limit, space):
+        new["predicted"] = None
     if limit["quantity"] == "latency":  # which evaluate measures
         return new
     return new | measured(Whole(cost[limit["quantity"]]), limit["value"])
@@ -184,10 +184,16 @@ def checked(
     new = counted(limit, cost, space)
     if limit["quantity"] != "latency" or device_name(device) != limit["device"] or limit["dtype"] not in DTYPES:
         return new
-    of_table = limit.get("networks")
+    of_table = limit.get("networks") if _of_sizes(limit, space) else None
     networks = [row for row in of_table if _is_network(row, space)] if isinstance(of_table, list) else []
     whole = time_beside(network, space, networks, image_shape, device, limit["dtype"], limit["batch"])
     return new | measured(whole, limit["value"])
+
+
+def _of_sizes(limit: Mapping[str, Any], space: SearchSpace) -> bool:
+    """Whether a limit was for networks of the sizes of this space."""
+    own = {"sizes": as_written(space.settings), "image_shape": list(getattr(space, "image_shape", ()))}
+    return all(limit.get(name) == value for name, value in own.items())
 
 
 def _is_network(row: Any, space: SearchSpace) -> bool:

@@ -38,7 +38,8 @@ def photos(tmp_path_factory):
     return folder
 
 
-def test_its_four_commands(photos, capsys):
+def test_its_four_commands(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos)
     assert len(LINES) == 4
     run_all(photos, map(job, LINES[1:]))
     out = capsys.readouterr().out
@@ -52,6 +53,10 @@ def test_its_four_commands(photos, capsys):
     assert limits["deployed"]["holds"] is True and limits["deployed"]["whole"] < 1000
     assert (photos / "deployed" / "network.onnx").stat().st_size > 1000
     assert out.count("limit of 1,000 ms for a batch of 1 (cpu") == 3 and out.count(": holds: the network has") == 2
+    command, words = job(LINES[2])
+    assert call(command, *(word for word in words if not word.startswith("out=")), "space.width=0.5", "out=wide") == 0
+    said = capsys.readouterr().out  # the prediction is of a narrower network
+    assert "`oneshot evaluate` measures whether the network holds it" in said and "predicted" not in said
     for name in ("random", "largest"):
         assert json.loads((photos / "search" / f"{name}.json").read_text())["decisions"]
 

@@ -27,7 +27,7 @@ from ...spaces import SearchSpace
 from ...training.outcome import ARCHITECTURE, write_retraining
 from ..earlier import check_architecture, started_with_others
 from ..folders import run_folder
-from ..limits import control_within, counted, limit_behind, limit_lines
+from ..limits import control_within, counted, limit_lines, limit_of_search
 from ..objects import criterion_for, prepare, say_about, space_and_data, trainer_for, training_of_weights
 from ..processes import dismiss, follow, follows
 from ..recorder import fit, open_run, recording
@@ -66,7 +66,7 @@ def main(config: DictConfig) -> None:
         if is_file(kept) and space.load(kept) != architecture:
             raise InputError(f"architecture={config.architecture}: has changed since {kept} was taken from it")
         say(console, [f"architecture: {origin}"])
-        limit = limit_behind(config.architecture)
+        limit = limit_of_search(config.architecture)
         if limit is not None:
             limit = counted(limit, network_cost(space, architecture, data.image_shape), space)
             say(console, limit_lines({"limit": limit}))
