@@ -18,7 +18,7 @@ from .limits import Limit, Whole, check_reachable, parse_limit
 FORMS = ("additive", "multiplicative")
 SMALLEST = 1e-6  # smallest ratio of cost and reference in the multiplicative form
 STRENGTH = 40.0  # how far the multiplier moves in a whole search whose cost is always twice the limit
-EXAMPLES = 10  # whole networks; where parts come and go with the choices, as a cell's inputs, the most counts as fixed
+EXAMPLES = 5  # whole networks; where parts come and go with the choices, as a cell's inputs, the most counts as fixed
 TRIES = 1000  # draws of architectures that differ
 MOST = 10.0  # largest factor, and the inverse of the smallest, between the cost of an architecture and the expected one
 
