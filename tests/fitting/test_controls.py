@@ -135,7 +135,7 @@ def test_after_stages_only_what_is_left_is_drawn(seed):
 
     controls = measure_controls(SPACE, found, 5, 1, measure, left)
     assert len(seen) > 1 and {*seen} <= valid < {*EVERY} and controls.left
-    parameters = SPACE._parameters()
+    parameters = SPACE.parameters()
     size = {one: sum(float(parameters[i, k]) for i, k in enumerate(one.decisions)) for one in valid}
     assert size[SPACE.largest(left=left)] == max(size.values())
 
