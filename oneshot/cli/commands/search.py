@@ -74,7 +74,8 @@ def main(config: DictConfig) -> None:
     names = [word.partition("=")[0] for word in sizes_given(config)]
     say(console, [*lines, f"next: {next_command('retrain', 'architecture', run.path, more=more, dropped=names)}"])
     if search.controls and search.found_among is None:
-        what = "nothing but this architecture holds the limit" if search.limited else "the stages left one architecture"
+        limited, staged = "nothing but this holds the limit", "the stages of this search left one architecture"
+        what = limited if search.limited else staged
         say(console, [f"controls: {what}, so there is none to compare it with"])
     if compared := beside(result):
         line, control = compared
