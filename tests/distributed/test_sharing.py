@@ -24,7 +24,8 @@ from oneshot.spaces import DARTSCells, NASBench201
 EXACT = "darts_second architect.hessian=exact"
 PUBLISHED = " experiment=darts_cifar10"  # its rates
 RETRAIN = "retrain"
-CLASSIC = ("darts", "darts_second", "snas", "enas", "proxyless", "uniform")  # in float32 too; float64 has them all
+# In float32 too; float64 has them all. Not snas: on some processors it comes near a kink (see START) within 20 steps
+CLASSIC = ("darts", "darts_second", "enas", "proxyless", "uniform")
 CASES = [
     *(("32-true", "darts", settings + PUBLISHED) for settings in CLASSIC),
     *(("64-true", "nasbench201", settings) for settings in [*ARCHITECTS, REINFORCE, EXACT]),
