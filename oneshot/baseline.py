@@ -7,6 +7,7 @@ from typing import Any
 
 from .architecture import Architecture, Query
 from .cost import ExpectedCost
+from .cost.limits import limit_of
 from .errors import InputError, check_integer, check_range, unknown
 from .estimators.logged import LoggedEstimator
 from .strategies.base import Strategy
@@ -123,13 +124,14 @@ class Baseline:
         return self.best.architecture
 
     def _ask(self) -> Query:
-        """The next proposal that holds the limit. The strategy is told of the others."""
+        """The next proposal that holds the limit, if there is one. The strategy learns the costs of the others."""
+        if self.cost is None:
+            return self.strategy.ask()
+        limit = limit_of(self.cost)
         for _ in range(PROPOSALS):
             query = self.strategy.ask()
-            if self.cost is None or self.cost.limit is None:
-                return query
             cost = self.cost.of(self.strategy.space.used(query.architecture).decisions)
-            excess = cost / self.cost.limit.value - 1
+            excess = cost / limit.value - 1
             if excess <= 0:
                 return query
             self.refused += 1
@@ -137,8 +139,8 @@ class Baseline:
             told = dict.fromkeys((self.strategy.metric, *self.strategy.needs), score)
             self.strategy.tell(query, {**told, **({"cost": cost} if "cost" in told else {})})
         raise NoneHolds(
-            f"cost.limit={self.cost.limit.text if self.cost and self.cost.limit else None}: none of {PROPOSALS:,} "
-            "proposals in a row holds it; a higher limit or another strategy is needed"
+            f"cost.limit={limit.text}: none of {PROPOSALS:,} proposals in a row holds it; a higher limit or another "
+            "strategy is needed"
         )
 
     def _spent(self) -> bool:

@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import mul
 from typing import Any
 
 import torch
@@ -151,7 +152,8 @@ class ExpectedCost(nn.Module):
         if not self.joint:
             return alone
         flat = torch.cat([probabilities.flatten(), probabilities.new_ones(1)])
-        return alone + (flat[indices].prod(1) * costs).sum()
+        first, *others = flat[indices].unbind(1)
+        return alone + (reduce(mul, others, first) * costs).sum()  # the backward pass of `prod` waits for the GPU
 
     def _indices(self) -> Tensor:
         """(joint costs, most conditions): the places of their probabilities in a flat table, else that of a 1."""

@@ -129,8 +129,8 @@ class LatencyTable:
         device: Kind of device and name of the hardware.
         dtype: Data type of weights and images.
         batch: Number of images in a forward pass.
-        image_shape: (channels, height, width). For the reader only.
-        settings: Sizes of the networks. For the reader only; they may be those of the final network.
+        image_shape: (channels, height, width) of an image.
+        settings: Sizes of the networks. These two must be those of the space that reads the table.
         versions: Version by package.
         networks: Whole networks: `notation`, `median_ms` and `candidates_ms`, the sum over its candidates.
         rows: By choice and candidate: `median_ms` and `spread_ms` for a batch, summed over all places of the candidate.

@@ -4,9 +4,9 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import exp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..architecture import Architecture
@@ -29,7 +29,8 @@ EXAMPLES = {
     "multiply_accumulates": "number of multiply-accumulates above 0, as 20M (k, M or G)",
     "latency": "time above 0, as 10ms (us, ms or s)",
 }
-MOST = 1e15
+MOST = 1e15  # of a limit
+PRESSURE = 1e6  # largest, where the largest size and the largest cost of a candidate are 1
 HALVINGS = 60  # of an interval, which then has no number of float64 inside
 DRAWS = 100_000  # of a random architecture
 STARTS = 16  # random architectures from which the largest is sought too
@@ -202,7 +203,7 @@ def largest_within(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None
         values = scaled - pressure * price
         return space.largest((values - values.min(1, keepdim=True).values), left)
 
-    found = _least(chosen, lambda a: holds(space, cost, a), 1e6)
+    found = _least(chosen, lambda a: holds(space, cost, a), PRESSURE)
     if found is None:
         found = _cheapest(space, cost, left)
     rows = (sizes if left is None else sizes.masked_fill(~left, -1.0)).tolist()
@@ -249,7 +250,7 @@ def sample_within(
     for _ in range(DRAWS):
         drawn = space.sample_by(weights, rng)
         spent = sum(float(table[i, k]) for i, k in enumerate(drawn.decisions))
-        if holds(space, cost, drawn) and rng.random() <= _exp(pressure * (min(spent, room) - room)):
+        if holds(space, cost, drawn) and rng.random() <= exp(pressure * (min(spent, room) - room)):
             return drawn
     raise _none_holds(limit)
 
@@ -273,10 +274,6 @@ def _cheapest(space: SearchSpace, cost: "ExpectedCost", left: Tensor | None = No
     while price(below := min(space.neighbours(found), key=price)) < price(found):
         found = below
     return found
-
-
-def _exp(x: float) -> float:
-    return float(torch.tensor(x, dtype=torch.float64).exp())
 
 
 def _tilt(table: Tensor, mask: Tensor, room: float, kept: float) -> float:

@@ -2,10 +2,11 @@
 
 from itertools import islice
 
-from ..architecture import Architecture, Query
+from ..architecture import Architecture
 from ..cost import ExpectedCost, discretize_within, holds
 from ..selection import BestOf, Selection
 from ..selection.base import Drawable, Measured, among_left
+from ..selection.best_of import best
 from ..spaces.base import SearchSpace
 from .controls import draw
 
@@ -47,6 +48,4 @@ def select_within(
         drawn = dict.fromkeys(draw(space, seed, n, left, cost) for n in range(number))
     if not drawn:
         return discretize_within(space, cost, among_left(architect.scores(), architect))
-    answers = measured.estimate([Query(architecture) for architecture in drawn])
-    best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
-    return best
+    return best(list(drawn), measured)

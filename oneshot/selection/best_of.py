@@ -1,7 +1,7 @@
 """The best of several drawn architectures, as ENAS, single-path methods and SETN end."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -52,9 +52,7 @@ class BestOf:
             measured: Gives one score for each query.
         """
         drawn = dict.fromkeys(islice(self.draws(space, architect), self.samples))  # in the order of their draws
-        answers = measured.estimate([Query(architecture) for architecture in drawn])
-        best, _ = max(zip(drawn, answers, strict=True), key=lambda pair: next(iter(pair[1].values())))
-        return best
+        return best(list(drawn), measured)
 
     @torch.no_grad()
     def draws(self, space: SearchSpace, architect: Drawable) -> Iterator[Architecture]:
@@ -87,3 +85,15 @@ class BestOf:
         if architect.restricted:
             table = (table.clamp_min(LEAST) * kept).masked_fill(space.possible(kept) & ~kept, 1.0)
         return table.tolist()
+
+
+def best(architectures: Sequence[Architecture], measured: Measured) -> Architecture:
+    """Return the best of several architectures, by their scores in the supernet; of equal ones the first.
+
+    Args:
+        architectures: At least one.
+        measured: Gives one score for each query.
+    """
+    answers = measured.estimate([Query(architecture) for architecture in architectures])
+    pairs = zip(architectures, answers, strict=True)
+    return max(pairs, key=lambda pair: next(iter(pair[1].values())))[0]
